@@ -1,0 +1,27 @@
+# Each library comes from pkg-config; a missing one is named with its Debian package.
+find_package(PkgConfig REQUIRED)
+
+function(venv_dependency name module package)
+	pkg_check_modules(${name} QUIET IMPORTED_TARGET GLOBAL ${module})
+	if(NOT ${name}_FOUND)
+		message(FATAL_ERROR
+			"${module} is missing: install it with 'apt install ${package}' (or run scripts/deps)")
+	endif()
+endfunction()
+
+venv_dependency(YAML yaml-0.1 libyaml-dev)
+venv_dependency(JANSSON jansson libjansson-dev)
+venv_dependency(SSH libssh libssh-dev)
+venv_dependency(ARCHIVE libarchive libarchive-dev)
+venv_dependency(ZSTD libzstd libzstd-dev)
+venv_dependency(ZLIB zlib zlib1g-dev)
+venv_dependency(LZMA liblzma liblzma-dev)
+venv_dependency(CRYPTO libcrypto libssl-dev)
+venv_dependency(SECCOMP libseccomp libseccomp-dev)
+venv_dependency(MNL libmnl libmnl-dev)
+venv_dependency(SLIRP slirp libslirp-dev)
+venv_dependency(SYSTEMD libsystemd libsystemd-dev)
+if(VENV_TESTS)
+	venv_dependency(CMOCKA cmocka libcmocka-dev)
+endif()
+find_package(Threads REQUIRED)

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Networks of a project, the library's side: finds or starts venv-netd and asks it.
+ *
+ * One connection is one machine's attachment: whoever holds it, holds addresses and ports. Core opens
+ * it and asks "attach" before the machine exists (so a taken port is an error before anything is
+ * created), hands the descriptor to the provider, and the process that runs the machine says "plug"
+ * on it and keeps it open for the machine's life. When the last copy closes, everything that belonged
+ * to the machine goes: ports, addresses, names. netd itself ends when its last connection closes.
+ *
+ * On the wire (util/msg.h):
+ *   {"op":"attach","machine":ID,"name":S,"hostname":S,"project":S,"host_access":B,
+ *    "networks":[{"name":S,"mode":"nat"|"internal","subnet":S?,"address":S?}…],
+ *    "ports":[{"address":S,"host":N,"guest":N,"protocol":"tcp"|"udp","if_taken":"fail"|"next",
+ *              "name":S?}…]}
+ *     -> {"interfaces":[{"name":"eth0","network":S,"address":"10.88.0.2","prefix":24,
+ *          "gateway":S?,"mtu":N,"mac":S}…],"dns":S,"ports":[…with the real host ports]}
+ *        + descriptors: the project's user namespace, its network namespace
+ *   {"op":"plug"} + descriptor of the machine's network namespace -> {}: interfaces exist in it, with
+ *        addresses, routes and lo up. A second plug of the same namespace is fine (after "adopt").
+ *   {"op":"tap","interface":"eth0"} -> {} + TAP descriptor (for virtual machines)
+ *   {"op":"ports"} -> {"ports":[{"machine":S,"name":S?,"address":S,"host":N,"guest":N,"protocol":S}…]}
+ *   {"op":"list"} -> {"machines":[…as attached…],"networks":[…]}
+ *   {"op":"adopt"} + user namespace + network namespace: first message to a new netd whose forerunner
+ *        died: take these over instead of making new ones.
+ */
+#ifndef VENV_NET_H
+#define VENV_NET_H
+
+#include "../context.h"
+#include "../op.h"
+#include "../provider.h"
+#include "../spec.h"
+
+/* What core must know of a project to serve its network. */
+struct net_project {
+	const char *uuid;
+	const char *name;
+	int dir_fd; /* <data>/projects/<uuid>: socket "net", log "netd.log" */
+	const struct project_spec *spec;
+};
+
+/*
+ * Connect to the project's netd, starting it if none runs.
+ * @param lend when an old netd died under running machines: called to get one machine's copies of the
+ *        project's namespaces; returns 0 and both descriptors, or a negative code when no machine runs
+ * @param ret_adopted set to 1 when a new netd took up old namespaces: the running machines must plug
+ *        again (core asks their providers to)
+ */
+typedef int (*net_lend_fn)(void *user, int *ret_userns_fd, int *ret_netns_fd);
+int venv__net_connect(struct venv *ctx, const struct net_project *project, net_lend_fn lend,
+		      void *user, int *ret_socket, int *ret_adopted, venv_error **err);
+/* Attach a machine over a connection (which it consumes into ret on success). A taken port is
+ * VENV_ERR_NETWORK at the port's place in the file, naming who holds it. */
+int venv__net_attach(int *socket, const struct net_project *project, const char *machine_id,
+		     const struct machine_spec *spec, struct net_attachment *ret, venv_error **err);
+/* Without starting anything: the ports or the machines of a running netd; empty when none runs. */
+int venv__net_query(const struct net_project *project, const char *op_name, json_t **ret,
+		    venv_error **err);
+
+#endif

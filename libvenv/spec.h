@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What venv.yml says, after parsing, merging and checking. The table in config_keys.c is the one place
+ * that knows which key fills which member; defaults are written there.
+ */
+#ifndef VENV_SPEC_H
+#define VENV_SPEC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "util/buf.h"
+#include "util/json.h"
+
+struct place { /* in the user's file; line 0: from nowhere (default, --set) */
+	const char *file; /* owned by the project spec */
+	unsigned line, column;
+};
+
+enum oom_policy { OOM_KILL, OOM_FREEZE };
+enum init_kind { INIT_AUTO, INIT_SYSTEMD, INIT_IMAGE, INIT_NONE };
+enum profile_kind { PROFILE_DEV, PROFILE_APP };
+enum command_kind { COMMAND_NONE, COMMAND_IMAGE };
+enum folder_mode { FOLDER_RW, FOLDER_RO, FOLDER_OVERLAY, FOLDER_COPY };
+enum protocol { PROTOCOL_TCP, PROTOCOL_UDP };
+enum if_taken { TAKEN_FAIL, TAKEN_NEXT };
+enum need_kind { NEED_STARTED, NEED_READY, NEED_PROVISIONED };
+enum step_kind { STEP_RUN, STEP_SCRIPT, STEP_COPY, STEP_ANSIBLE, STEP_REBOOT };
+enum step_when { WHEN_ONCE, WHEN_ALWAYS, WHEN_NEVER };
+enum network_mode { NETWORK_NAT, NETWORK_INTERNAL, NETWORK_HOSTONLY, NETWORK_BRIDGED };
+
+struct folder_spec {
+	char *host;  /* absolute, clean */
+	char *guest; /* absolute, clean */
+	enum folder_mode mode;
+	char *owner; /* user name in the machine; NULL: the login user */
+	bool outside; /* not below the project's directory: needs approval */
+	struct place place;
+};
+
+struct volume_spec { /* name:path */
+	char *name;
+	char *guest;
+	struct place place;
+};
+
+struct port_spec {
+	char *address; /* on the host; "127.0.0.1" */
+	uint16_t host; /* 0: auto */
+	uint16_t guest;
+	enum protocol protocol;
+	enum if_taken if_taken;
+	char *name; /* or NULL */
+	struct place place;
+};
+
+struct net_use { /* an entry of a machine's networks */
+	char *name;    /* "project" or a key of the top-level networks */
+	char *address; /* IPv4 without prefix length, or NULL: given */
+	struct place place;
+};
+
+struct need_spec {
+	char *machine;
+	enum need_kind kind;
+	struct place place;
+};
+
+struct ready_spec { /* at most one of run and tcp */
+	char *run;
+	uint16_t tcp;
+	uint32_t every_ms;  /* 1 s */
+	uint32_t within_ms; /* 60 s */
+	struct place place;
+};
+
+struct step_spec {
+	enum step_kind kind;
+	char *name;  /* or NULL */
+	char *run;   /* shell text */
+	char *script; /* absolute host path */
+	char **args;
+	char *copy_from; /* absolute host path */
+	char *copy_to;
+	char *mode; /* of a copied file, octal text, or NULL */
+	char *owner;
+	char *as; /* user; NULL: root */
+	enum step_when when;
+	struct place place;
+};
+
+struct trigger_spec {
+	struct place place;
+};
+
+struct ssh_spec {
+	bool forward_agent;
+	uint16_t port; /* 0: auto */
+	char **extra_keys;
+};
+
+struct machine_spec {
+	char *name;
+	struct place place;
+	char *box;
+	struct place box_place;
+	char *version;      /* constraint or NULL */
+	char *architecture; /* "auto", "amd64", "arm64"… */
+	char *provider;     /* "auto", "kvm", "container", "libvirt" */
+	struct place provider_place;
+	enum command_kind command;
+	bool primary;
+	bool autostart;
+	char *hostname; /* default: the machine's name */
+	double cpus;    /* 0: no limit */
+	uint64_t memory; /* bytes, 0: no limit */
+	uint64_t memory_low;
+	uint32_t cpu_weight; /* 1…10000; 0: default */
+	char *cpuset;        /* "0-1", NULL: all */
+	uint32_t io_weight;
+	uint32_t pids; /* 0: no limit */
+	enum oom_policy oom;
+	uint64_t disk;
+	enum init_kind init;
+	enum profile_kind profile;
+	bool nested;
+	char **devices;
+	char *user; /* NULL: the box's, else root */
+	struct folder_spec *folders;
+	size_t n_folders;
+	struct volume_spec *volumes;
+	size_t n_volumes;
+	struct port_spec *ports;
+	size_t n_ports;
+	struct net_use *networks;
+	size_t n_networks; /* 0: no network at all */
+	bool host_access;
+	struct need_spec *needs;
+	size_t n_needs;
+	struct ready_spec ready;
+	char **env; /* "NAME=value", env_file's first */
+	struct step_spec *steps;
+	size_t n_steps;
+	struct ssh_spec ssh;
+	uint32_t boot_timeout_ms; /* 5 min */
+	uint32_t stop_timeout_ms; /* 60 s */
+};
+
+struct network_spec {
+	char *name;
+	char *subnet; /* "192.168.56.0/24", NULL: chosen */
+	enum network_mode mode;
+	struct place place;
+};
+
+struct project_spec {
+	char *name;
+	char *dir;  /* absolute directory of the file */
+	char *file; /* absolute path of venv.yml */
+	char **files; /* all files that were read: own the names in struct place */
+	struct machine_spec *machines;
+	size_t n_machines;
+	struct network_spec *networks;
+	size_t n_networks;
+	char **volumes; /* names */
+	json_t *approve; /* list of {machine, key, value}: what reaches the host, as written; a hash of
+			  * it is what `venv approve` remembers */
+};
+
+/*
+ * Read venv.yml and venv.local.yml beside it, interpolate, merge, override by set ("key=value",
+ * NULL-terminated or NULL), check everything that can be checked without effects. Keys that are
+ * known and not supported yet are refused here by name.
+ */
+int venv__spec_load(const char *file, const char *const *set, struct project_spec **ret,
+		    venv_error **err);
+/* The same from text: for tests and fuzzing. dir is the project's directory. */
+int venv__spec_parse(const char *file, const char *dir, const char *text, size_t length,
+		     const char *const *set, struct project_spec **ret, venv_error **err);
+void venv__spec_free(struct project_spec *spec);
+const struct machine_spec *venv__spec_machine(const struct project_spec *spec, const char *name);
+const struct network_spec *venv__spec_network(const struct project_spec *spec, const char *name);
+/* NULL when several machines and none is primary. */
+const struct machine_spec *venv__spec_primary(const struct project_spec *spec);
+
+/* One machine as JSON, every key with its resolved value: kept in spec.json, compared by `plan`. */
+json_t *venv__spec_machine_to_json(const struct machine_spec *spec);
+/*
+ * Compare a running machine's recorded spec with the present one: list of {key, from, to, live},
+ * live true when the change can be made to a running machine.
+ */
+json_t *venv__spec_diff(const json_t *recorded, const json_t *present);
+
+json_t *venv__config_keys(void);   /* for venv_config_keys() */
+json_t *venv__config_schema(void); /* JSON Schema (2020-12) */
+
+DEFINE_CLEANUP(struct project_spec *, venv__cleanup_spec, venv__spec_free)
+#define _cleanup_spec_ _cleanup_(venv__cleanup_spec)
+
+#endif

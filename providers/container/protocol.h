@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What venv-keeper answers, on the path socket "ctl" in the machine's directory (from the library) and
+ * on the socket that it gives each venv-sess (from ssh). Messages as util/msg.h.
+ *
+ *   {"op":"state"} -> {"state":"running"|"paused"|"frozen"|"stopping","pid":N,"ssh_port":N,
+ *                      "started":SECONDS,"version":N,"oom_kills":N}
+ *   {"op":"exec","argv":[…]?,"user":S?,"directory":S?,"env":[…]?,"tty":{"rows":N,"columns":N,"term":S}?}
+ *      + without tty: three descriptors that become stdin, stdout, stderr
+ *      -> {"pid":N} + with tty: the master of the terminal. Then, on the same connection:
+ *      {"op":"signal","signal":N} (to the command's process group), {"op":"resize","rows":N,
+ *      "columns":N}; and at the end {"exit":N} or {"signal":N}. When the connection closes first, the
+ *      command gets SIGHUP.
+ *      argv absent: the user's login shell; {"shell":S} instead of argv: the login shell with -c S.
+ *      {"mode":"sftp"} or {"mode":"scp","argv":[…]} instead of argv: venv-enter's own servers.
+ *   {"op":"dial","host":S,"port":N} or {"op":"dial","path":S} -> {} + connected socket, made in the
+ *      machine's network namespace
+ *   {"op":"listen","host":S,"port":N} -> {"port":N} + listening socket in the machine (ssh -R)
+ *   {"op":"listen","agent":true,"user":S} -> {"path":S} + listening unix socket (agent forwarding)
+ *   {"op":"ssh"} -> {} + stream socket whose other end is a new venv-sess
+ *   {"op":"stop","timeout_ms":N,"signal":N?} -> {} when the machine is gone
+ *   {"op":"kill"} -> {} when the machine is gone
+ *   {"op":"pause"}, {"op":"resume"} -> {}
+ *   {"op":"limits", "memory":B?, "cpus":R?…} -> {}
+ *   {"op":"stats"} -> as provider.h
+ *   {"op":"lend"} -> {} + the project's user namespace and network namespace
+ *   {"op":"plug"} + new connection to netd -> {}
+ *
+ * A venv-sess is started with: 0-2 /dev/null, /dev/null, the keeper's log; 3 the client's socket;
+ * 4 its socket to the keeper (same protocol); 5 a sealed memfd with JSON: {"host_key":PEM text,
+ * "authorized":[public keys…],"login":S,"env":[…],"forward_agent":B,"machine":S}.
+ */
+#ifndef VENV_CONTAINER_PROTOCOL_H
+#define VENV_CONTAINER_PROTOCOL_H
+
+enum { CONTAINER_PROTOCOL_VERSION = 1, SESS_CLIENT_FD = 3, SESS_KEEPER_FD = 4, SESS_CONFIG_FD = 5 };
+
+#endif
