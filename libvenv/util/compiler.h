@@ -3,7 +3,7 @@
 #ifndef VENV_UTIL_COMPILER_H
 #define VENV_UTIL_COMPILER_H
 
-#define _printf_(format, first) __attribute__((format(printf, format, first)))
+#define _printf_(string, first) __attribute__((format(printf, string, first)))
 #define _cleanup_(function) __attribute__((cleanup(function)))
 #define _unused_ __attribute__((unused))
 #define _check_ __attribute__((warn_unused_result))

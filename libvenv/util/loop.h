@@ -20,7 +20,8 @@ void venv__loop_free(struct loop *loop); /* sources with it; descriptors are the
 struct loop_source *venv__loop_add(struct loop *loop, int fd, uint32_t events, loop_fn fn, void *user);
 int venv__loop_set_events(struct loop_source *source, uint32_t events); /* 0 or -errno */
 void venv__loop_remove(struct loop_source *source);                    /* NULL is fine */
-/* A timer: calls fn once after ms, then every period_ms if not 0. fd is -1 in the callback. */
+/* A timer: calls fn once after ms, then every period_ms if not 0. fd is -1 in the
+ * callback. One without a period removes itself before the callback: forget the pointer there. */
 struct loop_source *venv__loop_timer(struct loop *loop, uint64_t ms, uint64_t period_ms, loop_fn fn,
 				     void *user);
 /* Dispatch until venv__loop_quit(); returns its value, or -errno. */

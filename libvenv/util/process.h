@@ -31,6 +31,14 @@ struct spawn {
  */
 int venv__spawn(const struct spawn *spawn, pid_t *ret_pid, int *ret_pidfd, venv_error **err);
 
+/*
+ * A child of ours to wait for, which the program that embeds the library does not notice: it raises no
+ * SIGCHLD, and waitpid(-1) does not find it. pid or a negative code.
+ */
+pid_t venv__child_start(const struct spawn *spawn, venv_error **err);
+/* Its exit status, 128 + the signal that killed it, or -errno. */
+int venv__child_wait(pid_t pid);
+
 /* Run a well-known program of the host (newuidmap, mmdebstrap…) found in PATH to its end.
  * Output, if ret_output, is the joined stdout and stderr, cut at 64 KiB.
  * @return its exit status (>= 0), 128 + signal, or a negative code */
