@@ -107,6 +107,7 @@ struct verdict {
 
 struct exec_spec {
 	char *const *argv; /* NULL: login shell */
+	const char *mode;  /* NULL; or "scp": argv are the arguments of the machine's own scp server */
 	const char *user;  /* NULL: machine->login */
 	const char *directory; /* NULL: the user's home */
 	char *const *env;  /* added to the machine's */

@@ -62,6 +62,9 @@ static const char *advice_for_errno(int number)
 }
 
 static venv_error *make(int code, int number, const char *origin, const char *format, va_list args)
+	_printf_(4, 0);
+
+static venv_error *make(int code, int number, const char *origin, const char *format, va_list args)
 {
 	venv_error *error = calloc(1, sizeof(*error));
 	char *message = NULL;
