@@ -15,6 +15,7 @@ struct ssh_target {
 	const char *alias;    /* name under which the host key is pinned */
 	const char *key;      /* path of the private key */
 	const char *host_key; /* "ssh-ed25519 AAAA…": the only key that is accepted */
+	const char *host_key_path; /* the file that it came from, for messages; may be NULL */
 };
 
 struct ssh_run {
@@ -39,6 +40,7 @@ int venv__ssh_run(struct venv *ctx, const struct ssh_target *target, const struc
 
 /*
  * Make an ed25519 key pair, name and name.pub in OpenSSH's forms, 0600 and 0644, if it is not there.
+ * Written atomically but without fsync; what a power cut left empty is made again.
  */
 int venv__ssh_keygen(int dir_fd, const char *name, const char *comment, venv_error **err);
 

@@ -17,6 +17,8 @@
  *      machine's network namespace
  *   {"op":"listen","host":S,"port":N} -> {"port":N} + listening socket in the machine (ssh -R)
  *   {"op":"listen","agent":true,"user":S} -> {"path":S} + listening unix socket (agent forwarding)
+ *   {"op":"open"} -> {} + another connection of this kind: a venv-sess has one socket, and each exec
+ *      and each listener keeps one (closing it ends them)
  *   {"op":"ssh"} -> {} + stream socket whose other end is a new venv-sess
  *   {"op":"stop","timeout_ms":N,"signal":N?} -> {} when the machine is gone
  *   {"op":"kill"} -> {} when the machine is gone
@@ -25,6 +27,8 @@
  *   {"op":"stats"} -> as provider.h
  *   {"op":"lend"} -> {} + the project's user namespace and network namespace
  *   {"op":"plug"} + new connection to netd -> {}
+ *
+ * A listener goes with its connection, and the agent's path with it.
  *
  * A venv-sess is started with: 0-2 /dev/null, /dev/null, the keeper's log; 3 the client's socket;
  * 4 its socket to the keeper (same protocol); 5 a sealed memfd with JSON: {"host_key":PEM text,

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Key pairs in OpenSSH's own format (PROTOCOL.key in its sources): "openssh-key-v1", not encrypted.
+ *
+ * Theory of operation: the public file is written before the private one, so a private file that is
+ * there and whole means that both are. The key comes from libcrypto in a library context of its own:
+ * nothing of the embedding program's OpenSSL configuration is read or changed.
+ */
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "ssh.h"
+#include "util/buf.h"
+#include "util/file.h"
+
+enum { KEY_SIZE = 32, COLUMNS = 70, FILE_MAX = 16384 };
+
+#define KEY_TYPE "ssh-ed25519"
+#define BEGIN "-----BEGIN OPENSSH PRIVATE KEY-----\n"
+#define END "-----END OPENSSH PRIVATE KEY-----\n"
+#define MAGIC "openssh-key-v1" /* with its zero */
+
+struct pair {
+	unsigned char seed[KEY_SIZE], public[KEY_SIZE];
+};
+
+static int make_pair(struct pair *ret, venv_error **err)
+{
+	OSSL_LIB_CTX *context = OSSL_LIB_CTX_new();
+	size_t n = KEY_SIZE, m = KEY_SIZE;
+	EVP_PKEY *key = context ? EVP_PKEY_Q_keygen(context, NULL, "ED25519") : NULL;
+	bool ok = key && EVP_PKEY_get_raw_private_key(key, ret->seed, &n) == 1 &&
+		  EVP_PKEY_get_raw_public_key(key, ret->public, &m) == 1;
+
+	EVP_PKEY_free(key);
+	OSSL_LIB_CTX_free(context);
+	return ok ? 0 : venv__fail(err, VENV_ERR_SYSTEM, "libcrypto cannot make an ed25519 key");
+}
+
+static void put_u32(struct buf *buf, size_t value)
+{
+	const unsigned char bytes[4] = { (unsigned char)(value >> 24), (unsigned char)(value >> 16),
+					 (unsigned char)(value >> 8), (unsigned char)value };
+
+	venv__buf_add(buf, bytes, sizeof(bytes));
+}
+
+static void put_string(struct buf *buf, const void *data, size_t length)
+{
+	put_u32(buf, length);
+	venv__buf_add(buf, data, length);
+}
+
+static void put_public(struct buf *buf, const struct pair *pair)
+{
+	put_string(buf, KEY_TYPE, strlen(KEY_TYPE));
+	put_string(buf, pair->public, KEY_SIZE);
+}
+
+static int put_private(struct buf *buf, const struct pair *pair, const char *comment)
+{
+	unsigned char secret[2 * KEY_SIZE];
+	size_t check;
+
+	if (getrandom(&check, sizeof(check), 0) != (ssize_t)sizeof(check))
+		return -1;
+	put_u32(buf, check); /* twice: tells whether decryption worked */
+	put_u32(buf, check);
+	put_public(buf, pair);
+	memcpy(secret, pair->seed, KEY_SIZE);
+	memcpy(secret + KEY_SIZE, pair->public, KEY_SIZE);
+	put_string(buf, secret, sizeof(secret));
+	OPENSSL_cleanse(secret, sizeof(secret));
+	put_string(buf, comment, strlen(comment));
+	for (char pad = 1; buf->length % 8; pad++)
+		venv__buf_add(buf, &pad, 1);
+	return 0;
+}
+
+static char *base64(const struct buf *buf)
+{
+	char *text = malloc((buf->length + 2) / 3 * 4 + 1);
+
+	if (text)
+		(void)EVP_EncodeBlock((unsigned char *)text, (const unsigned char *)buf->data,
+				      (int)buf->length);
+	return text;
+}
+
+static void scrub(struct buf *buf)
+{
+	if (buf->data)
+		OPENSSL_cleanse(buf->data, buf->capacity);
+	venv__buf_done(buf);
+}
+
+static char *public_line(const struct buf *blob, const char *comment)
+{
+	_cleanup_free_ char *text = base64(blob);
+	char *line;
+
+	if (!text || asprintf(&line, KEY_TYPE " %s%s%s\n", text, *comment ? " " : "", comment) < 0)
+		return NULL;
+	return line;
+}
+
+static char *private_text(const struct pair *pair, const char *comment)
+{
+	struct buf blob = { 0 }, body = { 0 }, text = { 0 };
+	_cleanup_free_ char *encoded = NULL;
+	char *ret = NULL;
+
+	venv__buf_add(&blob, MAGIC, sizeof(MAGIC));
+	put_string(&blob, "none", 4); /* cipher */
+	put_string(&blob, "none", 4); /* key derivation */
+	put_string(&blob, "", 0);
+	put_u32(&blob, 1);
+	put_public(&body, pair);
+	put_string(&blob, body.data, body.length);
+	body.length = 0;
+	if (put_private(&body, pair, comment) == 0) {
+		put_string(&blob, body.data, body.length);
+		encoded = body.failed || blob.failed ? NULL : base64(&blob);
+	}
+	venv__buf_puts(&text, BEGIN);
+	for (size_t i = 0, n = encoded ? strlen(encoded) : 0; i < n; i += COLUMNS)
+		venv__buf_printf(&text, "%.*s\n", COLUMNS, encoded + i);
+	venv__buf_puts(&text, END);
+	if (encoded) {
+		ret = venv__buf_steal(&text);
+		OPENSSL_cleanse(encoded, strlen(encoded));
+	}
+	scrub(&blob);
+	scrub(&body);
+	scrub(&text);
+	return ret;
+}
+
+static int write_pair(int dir_fd, const char *name, const char *public_name, const char *comment,
+		      venv_error **err)
+{
+	_cleanup_free_ char *line = NULL, *text = NULL;
+	_cleanup_buf_ struct buf blob = { 0 };
+	struct pair pair;
+	int r = make_pair(&pair, err);
+
+	if (r < 0)
+		return r;
+	put_public(&blob, &pair);
+	line = blob.failed ? NULL : public_line(&blob, comment);
+	text = private_text(&pair, comment);
+	OPENSSL_cleanse(&pair, sizeof(pair));
+	if (!line || !text)
+		return venv__fail_nomem(err);
+	r = venv__file_write(dir_fd, public_name, line, strlen(line), 0644, WRITE_VOLATILE, err);
+	if (r >= 0)
+		r = venv__file_write(dir_fd, name, text, strlen(text), 0600, WRITE_VOLATILE, err);
+	OPENSSL_cleanse(text, strlen(text));
+	return r;
+}
+
+/* Whole, as far as can be seen without parsing it. */
+static bool is_private(int dir_fd, const char *name)
+{
+	_cleanup_free_ char *text = NULL;
+	bool whole;
+	size_t n;
+
+	if (venv__file_read(dir_fd, name, FILE_MAX, &text, &n, NULL) < 0)
+		return false;
+	whole = n > strlen(BEGIN END) && strncmp(text, BEGIN, strlen(BEGIN)) == 0 &&
+		strcmp(text + n - strlen(END), END) == 0;
+	OPENSSL_cleanse(text, n);
+	return whole;
+}
+
+int venv__ssh_keygen(int dir_fd, const char *name, const char *comment, venv_error **err)
+{
+	_cleanup_free_ char *public_name = NULL;
+
+	if (strpbrk(comment, "\r\n"))
+		return venv__fail(err, VENV_ERR_INVALID, "a key's comment is one line");
+	if (asprintf(&public_name, "%s.pub", name) < 0) {
+		public_name = NULL;
+		return venv__fail_nomem(err);
+	}
+	if (faccessat(dir_fd, public_name, R_OK, 0) == 0 && is_private(dir_fd, name))
+		return 0;
+	return venv__wrap(write_pair(dir_fd, name, public_name, comment, err), err, "key '%s'", name);
+}
