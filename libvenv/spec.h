@@ -13,7 +13,11 @@
 #include "util/buf.h"
 #include "util/json.h"
 
-struct place { /* in the user's file; line 0: from nowhere (default, --set) */
+/*
+ * In the user's file. Line 0: in no file; then file is NULL (a default) or says where the value came
+ * from ("--set memory=1G"). Report errors with venv__fail_spec(), which knows the difference.
+ */
+struct place {
 	const char *file; /* owned by the project spec */
 	unsigned line, column;
 };
@@ -34,8 +38,9 @@ struct folder_spec {
 	char *host;  /* absolute, clean */
 	char *guest; /* absolute, clean */
 	enum folder_mode mode;
-	char *owner; /* user name in the machine; NULL: the login user */
-	bool outside; /* not below the project's directory: needs approval */
+	char *owner;  /* user name in the machine; NULL: the login user */
+	bool outside; /* by its text not below the project's directory: needs approval. Core must
+		       * look again at what symbolic links make of it. */
 	struct place place;
 };
 
@@ -83,21 +88,43 @@ struct step_spec {
 	char **args;
 	char *copy_from; /* absolute host path */
 	char *copy_to;
+	char *ansible; /* absolute host path of a playbook; refused for now */
+	bool reboot;
 	char *mode; /* of a copied file, octal text, or NULL */
 	char *owner;
-	char *as; /* user; NULL: root */
+	char *as;     /* user; NULL: root */
+	bool outside; /* script or copy_from is not below the project's directory */
 	enum step_when when;
-	struct place place;
-};
-
-struct trigger_spec {
 	struct place place;
 };
 
 struct ssh_spec {
 	bool forward_agent;
 	uint16_t port; /* 0: auto */
-	char **extra_keys;
+	char **extra_keys; /* absolute host paths */
+	struct place place;
+};
+
+/* Parsed and checked, then refused as not supported yet. */
+enum trigger_where { TRIGGER_MACHINE, TRIGGER_HOST };
+enum trigger_if_fails { TRIGGER_STOP, TRIGGER_GO_ON };
+
+struct trigger_spec { /* one of before and after */
+	char *before, *after; /* name of a command */
+	char *run;
+	enum trigger_where where;
+	enum trigger_if_fails if_fails;
+	struct place place;
+};
+
+struct kvm_spec {
+	char *kernel, *cmdline, *firmware;
+	uint32_t sockets;
+};
+
+struct libvirt_spec {
+	char *uri, *type, *machine;
+	char *xml; /* absolute host path */
 };
 
 struct machine_spec {
@@ -111,6 +138,7 @@ struct machine_spec {
 	struct place provider_place;
 	enum command_kind command;
 	bool primary;
+	struct place primary_place;
 	bool autostart;
 	char *hostname; /* default: the machine's name */
 	double cpus;    /* 0: no limit */
@@ -139,18 +167,25 @@ struct machine_spec {
 	struct need_spec *needs;
 	size_t n_needs;
 	struct ready_spec ready;
+	char *env_file; /* absolute host path or NULL; its content is in env already */
+	bool env_file_outside;
 	char **env; /* "NAME=value", env_file's first */
 	struct step_spec *steps;
 	size_t n_steps;
+	struct trigger_spec *triggers;
+	size_t n_triggers;
 	struct ssh_spec ssh;
 	uint32_t boot_timeout_ms; /* 5 min */
 	uint32_t stop_timeout_ms; /* 60 s */
+	struct kvm_spec kvm;
+	struct libvirt_spec libvirt;
 };
 
 struct network_spec {
 	char *name;
 	char *subnet; /* "192.168.56.0/24", NULL: chosen */
 	enum network_mode mode;
+	char *bridge; /* of the host, for bridged */
 	struct place place;
 };
 
@@ -184,16 +219,32 @@ const struct network_spec *venv__spec_network(const struct project_spec *spec, c
 /* NULL when several machines and none is primary. */
 const struct machine_spec *venv__spec_primary(const struct project_spec *spec);
 
-/* One machine as JSON, every key with its resolved value: kept in spec.json, compared by `plan`. */
+/*
+ * One machine as JSON: every key with its resolved value, in the form of venv.yml ("memory": "2G"); what
+ * is not set is left out. Kept in spec.json, compared by `plan`. NULL: out of memory.
+ */
 json_t *venv__spec_machine_to_json(const struct machine_spec *spec);
 /*
+ * The way back, for a machine whose venv.yml is gone or says something else now. What is missing gets
+ * its default. Free with venv__spec_machine_free().
+ */
+int venv__spec_machine_from_json(const json_t *recorded, struct machine_spec **ret, venv_error **err);
+void venv__spec_machine_free(struct machine_spec *spec);
+/*
  * Compare a running machine's recorded spec with the present one: list of {key, from, to, live},
- * live true when the change can be made to a running machine.
+ * live true when the change can be made to a running machine. NULL: out of memory.
  */
 json_t *venv__spec_diff(const json_t *recorded, const json_t *present);
 
-json_t *venv__config_keys(void);   /* for venv_config_keys() */
+/* List of {section, key, type, default?, since, doc, live, approve, supported}. NULL: out of memory. */
+json_t *venv__config_keys(void);
 json_t *venv__config_schema(void); /* JSON Schema (2020-12) */
+
+/* Fail at a place of the spec. Returns the code. */
+#define venv__fail_spec(err, code, place, ...)                                                     \
+	venv__place_fail(err, VENV__ORIGIN, code, place, __VA_ARGS__)
+int venv__place_fail(venv_error **err, const char *origin, int code, const struct place *place,
+		     const char *format, ...) _printf_(5, 6);
 
 DEFINE_CLEANUP(struct project_spec *, venv__cleanup_spec, venv__spec_free)
 #define _cleanup_spec_ _cleanup_(venv__cleanup_spec)

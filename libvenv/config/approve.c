@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What in a file reaches the host: it counts only when the user has approved it (architecture.md). */
+#include "keys.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+struct collection {
+	json_t *list;
+	const char *machine;
+	bool failed;
+};
+
+static void collect(struct collection *c, const char *key, const char *format, ...) _printf_(3, 4);
+
+static void collect(struct collection *c, const char *key, const char *format, ...)
+{
+	va_list args;
+	json_t *value;
+
+	va_start(args, format);
+	value = json_vsprintf(format, args);
+	va_end(args);
+	if (!value || json_array_append_new(c->list, json_pack("{s:s,s:s,s:o}", "machine", c->machine,
+							       "key", key, "value", value)) < 0)
+		c->failed = true;
+}
+
+static bool is_loopback(const char *address)
+{
+	struct in6_addr six;
+	uint32_t four;
+
+	if (venv__parse_ipv4(address, &four))
+		return four >> 24 == 127;
+	return inet_pton(AF_INET6, address, &six) == 1 && IN6_IS_ADDR_LOOPBACK(&six);
+}
+
+static void collect_machine(struct collection *c, const struct machine_spec *machine)
+{
+	for (size_t i = 0; i < machine->n_folders; i++) {
+		const struct folder_spec *folder = &machine->folders[i];
+
+		if (folder->outside)
+			collect(c, "folders", "%s:%s:%s", folder->host, folder->guest,
+				folder->mode == FOLDER_RO ? "ro" : "rw");
+	}
+	for (size_t i = 0; i < machine->n_ports; i++) {
+		const struct port_spec *port = &machine->ports[i];
+		bool six = strchr(port->address, ':');
+
+		if (!is_loopback(port->address))
+			collect(c, "ports", "%s%s%s:%u:%u/%s", six ? "[" : "", port->address,
+				six ? "]" : "", port->host, port->guest,
+				port->protocol == PROTOCOL_UDP ? "udp" : "tcp");
+	}
+	if (machine->host_access)
+		collect(c, "host_access", "true");
+	for (char **device = machine->devices; device && *device; device++)
+		collect(c, "devices", "%s", *device);
+	if (machine->env_file_outside)
+		collect(c, "env_file", "%s", machine->env_file);
+	for (size_t i = 0; i < machine->n_steps; i++)
+		if (machine->steps[i].outside)
+			collect(c, "provision", "%s",
+				machine->steps[i].script ? machine->steps[i].script
+							 : machine->steps[i].copy_from);
+	for (size_t i = 0; i < machine->n_triggers; i++)
+		if (machine->triggers[i].where == TRIGGER_HOST)
+			collect(c, "triggers", "%s", machine->triggers[i].run);
+	if (machine->libvirt.xml)
+		collect(c, "libvirt", "%s", machine->libvirt.xml);
+}
+
+int venv__spec_collect_approvals(struct project_spec *spec, venv_error **err)
+{
+	struct collection c = { .list = json_array() };
+
+	spec->approve = c.list;
+	if (!c.list)
+		return venv__fail_nomem(err);
+	for (size_t i = 0; i < spec->n_machines && !c.failed; i++) {
+		c.machine = spec->machines[i].name;
+		collect_machine(&c, &spec->machines[i]);
+	}
+	return c.failed ? venv__fail_nomem(err) : 0;
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node.h"
+
+#include <string.h>
+
+static bool is_name_character(char c, bool first)
+{
+	return c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+	       (!first && c >= '0' && c <= '9');
+}
+
+static size_t name_length(const char *text)
+{
+	size_t n = 0;
+
+	while (is_name_character(text[n], n == 0))
+		n++;
+	return n;
+}
+
+static int fail_form(const struct node *node, const char *at, venv_error **err)
+{
+	struct place place = venv__node_at(node, at);
+	const char *end = strchr(at, '}');
+	int length = end && end - at < 60 ? (int)(end - at) + 1 : 2;
+	int r;
+
+	if (!end)
+		r = venv__fail_spec(err, VENV_ERR_CONFIG, &place, "'${' without a '}'");
+	else
+		r = venv__fail_spec(err, VENV_ERR_CONFIG, &place, "unknown substitution '%.*s'", length,
+				    at);
+	return venv__hint(r, err,
+			  "write ${NAME}, ${NAME:-default} or ${NAME:?message}; for the guest's shell "
+			  "write $${ for a ${");
+}
+
+static int fail_unset(const struct node *node, const char *at, const char *name, const char *message,
+		      venv_error **err)
+{
+	struct place place = venv__node_at(node, at);
+	int r;
+
+	if (message && *message)
+		r = venv__fail_spec(err, VENV_ERR_CONFIG, &place,
+				    "environment variable '%s' is not set: %s", name, message);
+	else
+		r = venv__fail_spec(err, VENV_ERR_CONFIG, &place,
+				    "environment variable '%s' is not set", name);
+	return venv__hint(r, err,
+			  "run 'export %s=…', or write ${%s:-default}; for the guest's shell write "
+			  "$${%s}",
+			  name, name, name);
+}
+
+/* One ${…}; at points to the dollar. Moves *end behind the brace. */
+static int substitute(const struct node *node, const char *at, struct buf *out, const char **end,
+		      venv_error **err)
+{
+	const char *p = at + 2, *close = strchr(p, '}');
+	size_t n = name_length(p);
+	_cleanup_free_ char *name = NULL;
+	_cleanup_free_ char *rest = NULL;
+	const char *value;
+
+	if (!close || !n || (p[n] != '}' && !(p[n] == ':' && (p[n + 1] == '-' || p[n + 1] == '?'))))
+		return fail_form(node, at, err);
+	*end = close + 1;
+	name = strndup(p, n);
+	rest = strndup(p + n, (size_t)(close - (p + n)));
+	if (!name || !rest)
+		return venv__fail_nomem(err);
+	value = getenv(name);
+	/* as in the shell: with the colon, empty is as good as unset */
+	if (value && (*value || !*rest))
+		venv__buf_puts(out, value);
+	else if (rest[0] && rest[1] == '-')
+		venv__buf_puts(out, rest + 2);
+	else
+		return fail_unset(node, at, name, *rest ? rest + 2 : NULL, err);
+	return 0;
+}
+
+static int interpolate_scalar(struct pool *pool, struct node *node, venv_error **err)
+{
+	_cleanup_buf_ struct buf out = { 0 };
+	const char *p = node->text, *dollar;
+	int r;
+
+	for (; (dollar = strchr(p, '$')); p = dollar) {
+		venv__buf_add(&out, p, (size_t)(dollar - p));
+		if (dollar[1] == '{') {
+			r = substitute(node, dollar, &out, &dollar, err);
+			if (r < 0)
+				return r;
+			continue;
+		}
+		venv__buf_puts(&out, "$");
+		dollar += dollar[1] == '$' ? 2 : 1;
+	}
+	if (p == node->text)
+		return 0;
+	venv__buf_puts(&out, p);
+	node->text = out.failed ? NULL : venv__pool_text(pool, out.data, out.length);
+	if (!node->text)
+		return venv__fail_nomem(err);
+	node->exact = false;
+	/* a variable may hold anything; a value may not */
+	if (!venv__text_is_clean(node->text))
+		return venv__fail_spec(err, VENV_ERR_CONFIG, &node->place,
+				       "an environment variable puts bytes here that are not text");
+	return 0;
+}
+
+/* Recursion is bounded by YAML_MAX_DEPTH. */
+int venv__node_interpolate(struct pool *pool, struct node *node, venv_error **err)
+{
+	int r = 0;
+
+	if (node->interpolated)
+		return 0;
+	node->interpolated = true;
+	if (node->kind == NODE_SCALAR)
+		return interpolate_scalar(pool, node, err);
+	for (size_t i = 0; i < node->n && r == 0; i++)
+		r = venv__node_interpolate(pool, node->kind == NODE_LIST ? node->items[i] :
+								    node->entries[i].value,
+					   err);
+	return r;
+}
