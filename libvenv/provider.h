@@ -18,6 +18,7 @@
  *   apply              running: limits and what else can change live
  *   stats, info        running
  *   lend_network, plug running: for a netd that is started again
+ *   dial               running
  */
 #ifndef VENV_PROVIDER_H
 #define VENV_PROVIDER_H
@@ -153,6 +154,10 @@ struct provider {
 	int (*lend_network)(struct machine *machine, int *ret_userns_fd, int *ret_netns_fd,
 			    venv_error **err);
 	int (*plug)(struct machine *machine, venv_error **err); /* with a new machine->net */
+	/* a socket connected to a TCP port inside the machine, its own loopback included; a port that
+	 * nobody listens on is VENV_ERR_NETWORK */
+	int (*dial)(struct machine *machine, const char *host, uint16_t port, int *ret_fd,
+		    venv_error **err);
 	/* What this host lacks for this provider: list of {check, ok, message, fix}. */
 	int (*doctor)(struct venv *ctx, json_t **ret, venv_error **err);
 };

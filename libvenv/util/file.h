@@ -46,6 +46,8 @@ bool venv__lock_is_held(int fd); /* exclusively by somebody else */
 int venv__open_in_root(int root_fd, const char *path, int flags, mode_t mode);
 /* The same, refusing every symbolic link and ".." (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS). */
 int venv__open_beneath(int root_fd, const char *path, int flags, mode_t mode);
+/* The same, following links as long as they stay below: -EXDEV when one leads out (RESOLVE_BENEATH). */
+int venv__open_under(int root_fd, const char *path, int flags);
 /* mkdir -p inside a root that may be hostile; fd of the last directory or -errno. */
 int venv__mkdir_in_root(int root_fd, const char *path, mode_t mode);
 

@@ -39,6 +39,11 @@ int venv__open_beneath(int root_fd, const char *path, int flags, mode_t mode)
 			RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
 }
 
+int venv__open_under(int root_fd, const char *path, int flags)
+{
+	return open_how(root_fd, *path ? path : ".", flags, 0, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
+}
+
 /* Open one directory component below dir_fd, which lies in root_fd; make it when it is missing. */
 static int step_into(int root_fd, const char *path, size_t length, mode_t mode)
 {

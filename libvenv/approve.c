@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The project file is not trusted blindly: keys that reach the host take effect only when the user
+ * approved them as they are written now. What was approved is kept outside the project, as one digest
+ * for each key and value, so that taking a key away needs no new approval and changing it does.
+ */
+#include <string.h>
+
+#include "lifecycle.h"
+#include "util/digest.h"
+#include "value.h"
+
+static int digest_entry(const json_t *entry, char ret[DIGEST_HEX_SIZE])
+{
+	_cleanup_json_ json_t *bare = json_deep_copy(entry);
+	_cleanup_free_ char *text = NULL;
+
+	/* where it stands in the file does not matter */
+	(void)json_object_del(bare, "line");
+	(void)json_object_del(bare, "column");
+	(void)json_object_del(bare, "file");
+	text = bare ? json_dumps(bare, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+	return text ? venv__digest_of(text, strlen(text), ret) : -ENOMEM;
+}
+
+static json_t *read_approved(const struct venv_project *project)
+{
+	json_t *approved = NULL;
+
+	if (!project->uuid || venv__json_read(project->dir_fd, "approved.json", &approved, NULL) < 0)
+		return NULL;
+	return approved;
+}
+
+static int unapproved(struct venv_project *project, json_t **ret, venv_error **err)
+{
+	_cleanup_json_ json_t *approved = read_approved(project);
+	const json_t *digests = json_object_get(approved, "digests");
+	json_t *list = json_array(), *entry;
+	size_t i;
+
+	if (!list)
+		return venv__fail_nomem(err);
+	json_array_foreach(project->spec->approve, i, entry) {
+		char digest[DIGEST_HEX_SIZE];
+
+		if (digest_entry(entry, digest) < 0) {
+			json_decref(list);
+			return venv__fail_nomem(err);
+		}
+		if (!json_object_get(digests, digest))
+			(void)json_array_append(list, entry);
+	}
+	*ret = list;
+	return 0;
+}
+
+int venv__approval_check(struct venv_project *project, venv_error **err)
+{
+	_cleanup_json_ json_t *open = NULL;
+	_cleanup_free_ char *value = NULL;
+	const json_t *first;
+	const char *machine, *key;
+	int r = unapproved(project, &open, err);
+
+	if (r < 0 || !json_array_size(open))
+		return r;
+	first = json_array_get(open, 0);
+	machine = venv__json_str(first, "machine");
+	key = venv__json_str(first, "key");
+	value = json_dumps(json_object_get(first, "value"), JSON_COMPACT | JSON_ENCODE_ANY);
+	r = venv__fail_at(err, VENV_ERR_DENIED, venv__json_str(first, "file") ?: project->spec->file,
+			  (unsigned)venv__json_int(first, "line", 0),
+			  (unsigned)venv__json_int(first, "column", 0),
+			  "'%s' of machine '%s' reaches the host and was not approved: %s",
+			  key ? key : "?", machine ? machine : "?", value ? value : "");
+	return venv__hint(r, err, "look at it and allow it with 'venv approve'");
+}
+
+int venv_approvals(venv_project *project, venv_value **ret, venv_error **err)
+{
+	json_t *open = NULL;
+	int r = unapproved(project, &open, err);
+
+	return r < 0 ? r : venv__answer(open, ret, err);
+}
+
+int venv_approve(venv_project *project, venv_error **err)
+{
+	_cleanup_json_ json_t *record = NULL;
+	json_t *digests = json_object(), *entry;
+	size_t i;
+	int r = venv__project_ensure(project, err);
+
+	record = json_pack("{s:i, s:o}", "version", 1, "digests", digests);
+	if (r < 0 || !record)
+		return r < 0 ? r : venv__fail_nomem(err);
+	json_array_foreach(project->spec->approve, i, entry) {
+		char digest[DIGEST_HEX_SIZE];
+
+		if (digest_entry(entry, digest) < 0)
+			return venv__fail_nomem(err);
+		(void)json_object_set(digests, digest, entry);
+	}
+	return venv__json_write(project->dir_fd, "approved.json", record, WRITE_DURABLE, err);
+}

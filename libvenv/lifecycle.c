@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What starting and stopping one machine means. The operation lock is held throughout. */
+#include "lifecycle.h"
+
+#include <string.h>
+
+#include "util/sys.h"
+
+static int set_state(struct work *work, const char *state, enum write_mode how, venv_error **err)
+{
+	char boot[37] = "";
+
+	(void)venv__boot_id(boot);
+	(void)json_object_set_new(work->record.state, "state", json_string(state));
+	(void)json_object_set_new(work->record.state, "boot_id", json_string(boot));
+	return venv__record_save(&work->record, how, err);
+}
+
+/* The error of a start gets the console's last lines: they tell what the machine said. */
+static int with_console(int r, const struct work *work, venv_error **err)
+{
+	_cleanup_free_ char *tail = venv__console_tail(&work->record, 10);
+
+	return venv__error_set_details(r, err, tail);
+}
+
+int venv__work_start(struct work *work, venv_error **err)
+{
+	const char *name = work->spec->name;
+	int r;
+
+	venv__op_begin(work->op, name, "boot", "starting");
+	/* what dies with the boot needs no fsync; it only says "if nobody runs it, it crashed" */
+	(void)json_object_set_new(work->record.state, "started", json_integer(venv__wall_seconds()));
+	r = set_state(work, "running", WRITE_VOLATILE, err);
+	if (r == 0)
+		r = work->provider->start(&work->machine, work->op, err);
+	if (r < 0) {
+		(void)set_state(work, "stopped", WRITE_VOLATILE, NULL);
+		return with_console(r, work, err);
+	}
+	venv__net_attachment_done(&work->net); /* the keeper has its own copies now */
+	work->machine.net = NULL;
+	venv__op_end(work->op, name, "boot");
+	venv__op_state(work->op, name, venv__machine_state_name(MACHINE_RUNNING));
+	return 0;
+}
+
+int venv__work_stop(struct work *work, enum stop_how how, venv_error **err)
+{
+	const char *name = work->spec->name;
+	int r;
+
+	venv__op_begin(work->op, name, "stop", "stopping");
+	r = set_state(work, "stopping", WRITE_VOLATILE, err);
+	if (r == 0)
+		r = work->provider->stop(&work->machine, how, work->op, err);
+	if (r == 0)
+		r = set_state(work, "stopped", WRITE_VOLATILE, err);
+	if (r < 0)
+		return r;
+	venv__op_end(work->op, name, "stop");
+	venv__op_state(work->op, name, venv__machine_state_name(MACHINE_STOPPED));
+	return 0;
+}

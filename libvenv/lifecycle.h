@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is done to one machine, and how several machines are done together. */
+#ifndef VENV_LIFECYCLE_H
+#define VENV_LIFECYCLE_H
+
+#include "box/box.h"
+#include "project.h"
+
+/*
+ * One machine opened for work: its record, what core prepares for the provider, and what must be let
+ * go afterwards. A machine that does not exist has record.id NULL.
+ */
+struct work {
+	struct venv_project *project;
+	struct venv_op *op;
+	const struct machine_spec *spec;
+	const struct provider *provider;
+	struct record record;
+	struct box box;
+	struct net_attachment net;
+	struct machine machine;
+	char *login;
+	int lock_fd;
+};
+void venv__work_init(struct work *work, struct venv_project *project,
+		     const struct machine_spec *spec, struct venv_op *op);
+void venv__work_done(struct work *work);
+#define _cleanup_work_ _cleanup_(venv__work_done)
+
+/* Open the record and prepare what observing and talking to a machine needs. Absent is fine. */
+int venv__work_open(struct work *work, venv_error **err);
+/* The same for a machine that must be running; says what to do when it is not. */
+int venv__work_open_running(struct venv_project *project, const char *name, struct venv_op *op,
+			    struct work *work, venv_error **err);
+/* The state as it is now. */
+int venv__work_observe(struct work *work, enum machine_state *ret, venv_error **err);
+/* Prepare image, folders, volumes and login for a start. */
+int venv__work_prepare(struct work *work, venv_error **err);
+/* Attach to the project's network (nothing for networks: []). */
+int venv__work_attach(struct work *work, const char *id, venv_error **err);
+/* Who ssh logs in as. Owned by the caller. */
+char *venv__login_name(const struct machine_spec *spec, const char *image_user);
+
+/* The steps that the verbs are made of; the lock is held, the record open. */
+int venv__work_start(struct work *work, venv_error **err);
+int venv__work_stop(struct work *work, enum stop_how how, venv_error **err);
+int venv__work_provision(struct work *work, uint32_t flags, venv_error **err);
+int venv__work_wait_ready(struct work *work, venv_error **err);
+/* Digest of a step with the files that it names; VENV_ERR_NOT_FOUND when one is missing. */
+int venv__step_digest(const struct step_spec *step, char ret[65], venv_error **err);
+/* Steps that `up` would run: list of names. */
+json_t *venv__steps_pending(const struct machine_spec *spec, const json_t *state);
+
+/* The last lines of a machine's console, owned by the caller; NULL when there are none. */
+char *venv__console_tail(const struct record *record, unsigned lines);
+
+/* ---- Several machines ---------------------------------------------------------------------- */
+
+struct graph;
+struct node;
+
+/* The work on one machine. May tell milestones by venv__graph_reached() before it ends. */
+typedef int (*node_fn)(struct node *node, struct venv_project *project,
+		       const struct machine_spec *spec, struct venv_op *op, void *user,
+		       venv_error **err);
+
+enum graph_order { GRAPH_NEEDS_FIRST, GRAPH_NEEDS_LAST, GRAPH_ANY };
+
+/* Tell that a machine is so far that those who wait for this may go on. */
+void venv__graph_reached(struct node *node, enum need_kind kind);
+/* Run fn for the machines, in parallel where `needs` allow; the first error is returned, all of them
+ * are reported as events. */
+int venv__graph_run(struct venv_project *project, const struct machine_spec *const *machines,
+		    size_t n, enum graph_order order, node_fn fn, void *user, struct venv_op *op,
+		    venv_error **err);
+
+/* approve.c: 0, or VENV_ERR_DENIED naming what was not approved. */
+int venv__approval_check(struct venv_project *project, venv_error **err);
+
+#endif

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * venv.lock lies in the project's directory, which a guest may write: what it says only ever chooses
+ * between boxes that the user's own store holds.
+ */
+#include "locks.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <string.h>
+
+/* Machines of one project are brought up by several threads. */
+static pthread_mutex_t file_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static json_t *read_file(struct venv_project *project)
+{
+	_cleanup_close_ int fd = open(project->spec->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	json_t *file = NULL;
+
+	if (fd < 0 || venv__json_read(fd, "venv.lock", &file, NULL) < 0)
+		return NULL;
+	return file;
+}
+
+static const json_t *entry_of(const json_t *file, const char *reference)
+{
+	return json_object_get(json_object_get(file, "boxes"), reference);
+}
+
+static bool is_digest(const char *text)
+{
+	return text && strncmp(text, "sha256:", 7) == 0 && strlen(text) == 71 &&
+	       strspn(text + 7, "0123456789abcdef") == 64;
+}
+
+int venv__lock_file_box(struct venv_project *project, const char *reference, const char *constraint,
+			const char *architecture, struct box *ret)
+{
+	_cleanup_json_ json_t *file = NULL;
+	const char *digest;
+
+	(void)pthread_mutex_lock(&file_lock);
+	file = read_file(project);
+	(void)pthread_mutex_unlock(&file_lock);
+	digest = venv__json_str(entry_of(file, reference), "digest");
+	if (!is_digest(digest))
+		return VENV_ERR_NOT_FOUND;
+	return venv__box_open(project->ctx, digest, constraint, architecture, ret, NULL);
+}
+
+static int write_entry(struct venv_project *project, json_t *file, const char *reference,
+		       const struct box *box, venv_error **err)
+{
+	_cleanup_close_ int fd = open(project->spec->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_free_ char *text = NULL;
+	json_t *boxes = json_object_get(file, "boxes");
+
+	if (fd < 0)
+		return venv__fail_errno(err, errno, "cannot open '%s'", project->spec->dir);
+	if (!json_is_object(boxes)) {
+		boxes = json_object();
+		(void)json_object_set_new(file, "boxes", boxes);
+	}
+	(void)json_object_set_new(file, "version", json_integer(1));
+	(void)json_object_set_new(boxes, reference,
+				  json_pack("{s:s, s:s*, s:s*}", "digest", box->digest, "version",
+					    box->version, "source", box->source));
+	text = json_dumps(file, JSON_INDENT(2) | JSON_SORT_KEYS);
+	if (!text)
+		return venv__fail_nomem(err);
+	return venv__file_write(fd, "venv.lock", text, strlen(text), 0644, WRITE_VOLATILE, err);
+}
+
+int venv__lock_file_save(struct venv_project *project, const char *reference, const struct box *box,
+			 struct venv_op *op, venv_error **err)
+{
+	_cleanup_json_ json_t *file = NULL;
+	const json_t *entry;
+	const char *digest, *version;
+	int r = 0;
+
+	(void)pthread_mutex_lock(&file_lock);
+	file = read_file(project);
+	if (!json_is_object(file)) {
+		json_decref(file);
+		file = json_object();
+	}
+	entry = entry_of(file, reference);
+	digest = venv__json_str(entry, "digest");
+	version = venv__json_str(entry, "version");
+	if (digest && strcmp(digest, box->digest) != 0 && version && box->version &&
+	    strcmp(version, box->version) != 0)
+		venv__op_warning(op, NULL, "venv.lock pins version %s of box '%s', which is not in the "
+					   "store: version %s is used and pinned now", version, reference,
+				 box->version);
+	/* the same version built elsewhere has another digest: the pin of the team stays */
+	if (!digest || !version || !box->version || strcmp(version, box->version) != 0)
+		r = write_entry(project, file, reference, box, err);
+	(void)pthread_mutex_unlock(&file_lock);
+	return r;
+}

@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* exec, ssh, cp and logs. */
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+
+#include "guest.h"
+#include "lifecycle.h"
+#include "op_private.h"
+#include "options.h"
+#include "ssh/ssh.h"
+#include "util/msg.h"
+
+/* A run's options, copied: they must outlive the call. */
+struct run {
+	struct venv_project *project;
+	char *machine;
+	bool over_ssh;
+	venv_run_options o;
+	char **argv, **env;
+	char *user, *directory, *term;
+};
+
+static void run_free(void *user)
+{
+	struct run *run = user;
+
+	free(run->machine);
+	venv__strv_free(run->argv);
+	venv__strv_free(run->env);
+	free(run->user);
+	free(run->directory);
+	free(run->term);
+	free(run);
+}
+
+static int run_exec(struct run *run, struct work *work, struct venv_op *op, venv_error **err)
+{
+	struct exec_spec spec = {
+		.argv = run->argv,
+		.user = run->user,
+		.directory = run->directory,
+		.env = run->env,
+		.tty = run->o.tty,
+		.rows = run->o.rows ? run->o.rows : 24,
+		.columns = run->o.columns ? run->o.columns : 80,
+		.term = run->term ? run->term : "xterm-256color",
+	};
+	struct guest_io io = GUEST_IO_INIT;
+
+	io.in = run->o.stdin_fd;
+	io.out = run->o.stdout_fd;
+	io.err = run->o.stderr_fd;
+	io.tty = run->o.tty;
+	return venv__guest_run(work->provider, &work->machine, &spec, &io, op, err);
+}
+
+/* ssh joins the words by spaces, as every ssh client does. */
+static char *join(char *const *argv)
+{
+	_cleanup_buf_ struct buf text = { 0 };
+
+	for (char *const *word = argv; *word; word++)
+		venv__buf_printf(&text, "%s%s", word == argv ? "" : " ", *word);
+	return venv__buf_steal(&text);
+}
+
+static json_t *request_message(const struct op_request *request, int number)
+{
+	if (number)
+		return json_pack("{s:s, s:i}", "op", "signal", "signal", number);
+	return json_pack("{s:s, s:i, s:i}", "op", "resize", "rows", (int)request->rows, "columns",
+			 (int)request->columns);
+}
+
+/* Pass requests of the operation on to the ssh client until it ends: a thread of its own, because the
+ * call that runs the client waits for it. */
+struct forward {
+	struct venv_op *op;
+	int control, stop_fd;
+};
+
+static void forward_requests(const struct forward *forward)
+{
+	struct op_request request = venv__op_take_request(forward->op);
+
+	for (int number = 0; number < 64; number++) {
+		_cleanup_json_ json_t *message = NULL;
+
+		if (number ? !(request.signals & (1ULL << number)) : !request.rows)
+			continue;
+		message = request_message(&request, number);
+		if (message)
+			(void)venv__msg_send(forward->control, message, NULL, 0, NULL);
+	}
+}
+
+static void *forward_main(void *arg)
+{
+	const struct forward *forward = arg;
+
+	for (;;) {
+		struct pollfd fds[] = { { .fd = venv__op_request_fd(forward->op), .events = POLLIN },
+					{ .fd = forward->stop_fd, .events = POLLIN } };
+
+		if (poll(fds, ARRAY_SIZE(fds), -1) < 0 && errno != EINTR)
+			return NULL;
+		if (fds[1].revents)
+			return NULL;
+		if (fds[0].revents)
+			forward_requests(forward);
+	}
+}
+
+static int call_client(struct venv *ctx, const struct ssh_target *target, struct ssh_run *ssh,
+		       struct venv_op *op, venv_error **err)
+{
+	struct forward forward = { .op = op, .control = -1, .stop_fd = -1 };
+	int requests[2], stop[2], r;
+	pthread_t thread;
+
+	if (!ssh->tty)
+		return venv__ssh_run(ctx, target, ssh, op, err);
+	r = venv__msg_pair(requests);
+	if (r < 0)
+		return venv__fail_errno(err, -r, "cannot make a socket");
+	if (pipe2(stop, O_CLOEXEC) < 0) {
+		(void)close(requests[0]);
+		(void)close(requests[1]);
+		return venv__fail_errno(err, errno, "cannot make a pipe");
+	}
+	forward.control = requests[0];
+	forward.stop_fd = stop[0];
+	ssh->control = requests[1];
+	r = pthread_create(&thread, NULL, forward_main, &forward);
+	if (r == 0) {
+		r = venv__ssh_run(ctx, target, ssh, op, err);
+		(void)close(stop[1]);
+		(void)pthread_join(thread, NULL);
+	} else {
+		(void)close(stop[1]);
+		r = venv__fail_errno(err, r, "cannot start a thread");
+	}
+	(void)close(stop[0]);
+	(void)close(requests[0]);
+	(void)close(requests[1]);
+	return r;
+}
+
+static int read_key(const struct record *record, const char *name, char **ret, venv_error **err)
+{
+	_cleanup_close_ int keys = openat(record->dir_fd, "keys",
+					  O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int r;
+
+	if (keys < 0)
+		return venv__fail_errno(err, errno, "cannot open the keys of the machine");
+	r = venv__file_read(keys, name, 65536, ret, NULL, err);
+	if (r == 0)
+		(*ret)[strcspn(*ret, "\n")] = '\0';
+	return r;
+}
+
+static int run_ssh(struct run *run, struct work *work, struct venv_op *op, venv_error **err)
+{
+	_cleanup_free_ char *command = run->argv ? join(run->argv) : NULL;
+	_cleanup_free_ char *host_key = NULL, *key = NULL, *alias = NULL;
+	_cleanup_close_ int fd = -1;
+	struct ssh_target target;
+	struct ssh_run ssh = {
+		.command = command,
+		.env = run->env,
+		.fds = { run->o.stdin_fd, run->o.stdout_fd, run->o.stderr_fd },
+		.tty = run->o.tty,
+		.rows = run->o.rows ? run->o.rows : 24,
+		.columns = run->o.columns ? run->o.columns : 80,
+		.term = run->term ? run->term : "xterm-256color",
+		.agent = run->o.forward_agent || work->spec->ssh.forward_agent ? getenv("SSH_AUTH_SOCK") :
+										 NULL,
+		.control = -1,
+	};
+	int r = read_key(&work->record, "host.pub", &host_key, err);
+
+	if (r < 0)
+		return r;
+	if ((run->argv && !command) || asprintf(&key, "%s/keys/user", work->record.dir) < 0 ||
+	    asprintf(&alias, "venv-%s", work->record.id) < 0)
+		return venv__fail_nomem(err);
+	r = work->provider->connect(&work->machine, &fd, err);
+	if (r < 0)
+		return r;
+	target = (struct ssh_target){ .fd = fd, .user = run->user ? run->user : work->login,
+				      .alias = alias, .key = key, .host_key = host_key };
+	return call_client(run->project->ctx, &target, &ssh, op, err);
+}
+
+static int run_work(struct venv_op *op, void *user, venv_error **err)
+{
+	struct run *run = user;
+	_cleanup_work_ struct work work;
+	int r = venv__work_open_running(run->project, run->machine, op, &work, err);
+
+	if (r == 0)
+		r = run->over_ssh ? run_ssh(run, &work, op, err) : run_exec(run, &work, op, err);
+	if (r < 0)
+		return venv__error_set_machine(r, err, work.spec->name);
+	venv__op_set_exit_status(op, r);
+	return 0;
+}
+
+static int copy_text(char **ret, const char *text)
+{
+	*ret = text ? strdup(text) : NULL;
+	return text && !*ret ? -ENOMEM : 0;
+}
+
+static int copy_list(char ***ret, const char *const *list)
+{
+	for (; list && *list; list++)
+		if (venv__strv_add(ret, *list) < 0)
+			return -ENOMEM;
+	return 0;
+}
+
+static int start_run(struct venv_project *project, const char *machine,
+		     const venv_run_options *options, bool over_ssh, struct venv_op **op,
+		     venv_error **err)
+{
+	struct run *run = calloc(1, sizeof(*run));
+	int r;
+
+	if (!run)
+		return venv__fail_nomem(err);
+	*run = (struct run){ .project = project, .over_ssh = over_ssh, .o = VENV_RUN_OPTIONS_INIT };
+	r = venv__options(&run->o, options, sizeof(run->o), err);
+	if (r == 0 && (copy_text(&run->machine, machine) < 0 || copy_text(&run->user, run->o.user) < 0 ||
+		       copy_text(&run->directory, run->o.directory) < 0 ||
+		       copy_text(&run->term, run->o.term) < 0 || copy_list(&run->argv, run->o.argv) < 0 ||
+		       copy_list(&run->env, run->o.env) < 0))
+		r = venv__fail_nomem(err);
+	if (r < 0) {
+		run_free(run);
+		return r;
+	}
+	return venv__op_start(project->ctx, run_work, run, run_free, op, err);
+}
+
+int venv_exec(venv_project *project, const char *machine, const venv_run_options *options,
+	      venv_op **op, venv_error **err)
+{
+	return start_run(project, machine, options, false, op, err);
+}
+
+int venv_ssh(venv_project *project, const char *machine, const venv_run_options *options, venv_op **op,
+	     venv_error **err)
+{
+	return start_run(project, machine, options, true, op, err);
+}
+
+/* ---- cp ------------------------------------------------------------------------------------ */
+
+struct copy {
+	struct venv_project *project;
+	char *machine; /* NULL: the primary one */
+	char *host, *guest;
+	bool into;
+};
+
+static void copy_free(void *user)
+{
+	struct copy *copy = user;
+
+	free(copy->machine);
+	free(copy->host);
+	free(copy->guest);
+	free(copy);
+}
+
+static int copy_work(struct venv_op *op, void *user, venv_error **err)
+{
+	struct copy *copy = user;
+	_cleanup_work_ struct work work;
+	int r = venv__work_open_running(copy->project, copy->machine, op, &work, err);
+
+	if (r < 0)
+		return r;
+	venv__op_begin(op, work.spec->name, "copy", "copying %s", copy->into ? copy->host : copy->guest);
+	if (copy->into)
+		r = venv__guest_put(work.provider, &work.machine, NULL, copy->host, copy->guest, op, err);
+	else
+		r = venv__guest_get(work.provider, &work.machine, NULL, copy->guest, copy->host, op, err);
+	if (r < 0)
+		return venv__error_set_machine(r, err, work.spec->name);
+	venv__op_end(op, work.spec->name, "copy");
+	return 0;
+}
+
+/* "web:/etc/x" and ":/etc/x" are in a machine; "./a:b" and "/a:b" are not. */
+static bool in_machine(const char *path)
+{
+	size_t colon = strcspn(path, ":/");
+
+	return path[colon] == ':';
+}
+
+int venv_copy(venv_project *project, const char *from, const char *to, venv_op **op, venv_error **err)
+{
+	const char *guest = in_machine(from) ? from : to;
+	struct copy *copy;
+
+	if (in_machine(from) == in_machine(to)) {
+		int r = venv__fail(err, VENV_ERR_INVALID, "exactly one of the two paths must be in a "
+							  "machine");
+
+		return venv__hint(r, err, "write it as MACHINE:PATH, or :PATH for the primary machine");
+	}
+	copy = calloc(1, sizeof(*copy));
+	if (!copy)
+		return venv__fail_nomem(err);
+	copy->project = project;
+	copy->into = guest == to;
+	copy->host = strdup(copy->into ? from : to);
+	copy->machine = *guest == ':' ? NULL : strndup(guest, strcspn(guest, ":"));
+	guest = strchr(guest, ':') + 1;
+	copy->guest = strdup(*guest ? guest : ".");
+	if (!copy->host || !copy->guest) {
+		copy_free(copy);
+		return venv__fail_nomem(err);
+	}
+	return venv__op_start(project->ctx, copy_work, copy, copy_free, op, err);
+}
+
+/* ---- logs ---------------------------------------------------------------------------------- */
+
+struct logs {
+	struct venv_project *project;
+	char *machine;
+	int fd;
+	bool follow;
+};
+
+static void logs_free(void *user)
+{
+	struct logs *logs = user;
+
+	free(logs->machine);
+	free(logs);
+}
+
+static int pass_on(int from, int to, venv_error **err)
+{
+	char chunk[16384];
+	ssize_t n;
+
+	while ((n = read(from, chunk, sizeof(chunk))) > 0) {
+		int r = venv__write_all(to, chunk, (size_t)n);
+
+		if (r < 0)
+			return venv__fail_errno(err, -r, "cannot write");
+	}
+	return 0;
+}
+
+static int open_console(const struct work *work)
+{
+	return openat(work->record.dir_fd, "console.log", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+/* The keeper begins a new file when the old one is large: follow by name. */
+static int follow(const struct logs *logs, const struct work *work, int *log, struct venv_op *op,
+		  venv_error **err)
+{
+	_cleanup_close_ int watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	char events[4096];
+
+	if (watch < 0 || inotify_add_watch(watch, work->record.dir,
+					   IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF) < 0)
+		return venv__fail_errno(err, errno, "cannot follow the log");
+	for (;;) {
+		struct pollfd fds[] = { { .fd = watch, .events = POLLIN },
+					{ .fd = venv__op_cancel_fd(op), .events = POLLIN } };
+		struct stat now, then;
+		int r, fd;
+
+		r = *log >= 0 ? pass_on(*log, logs->fd, err) : 0;
+		if (r < 0)
+			return r;
+		fd = open_console(work);
+		if (fd >= 0 && (*log < 0 || (fstat(fd, &now) == 0 && fstat(*log, &then) == 0 &&
+					     now.st_ino != then.st_ino))) {
+			if (*log >= 0)
+				(void)close(*log);
+			*log = fd;
+			continue;
+		}
+		if (fd >= 0)
+			(void)close(fd);
+		if (poll(fds, ARRAY_SIZE(fds), 1000) < 0 && errno != EINTR)
+			return venv__fail_errno(err, errno, "cannot follow the log");
+		if (fds[1].revents)
+			return venv__op_cancelled(op, err);
+		while (read(watch, events, sizeof(events)) > 0)
+			;
+	}
+}
+
+static int logs_work(struct venv_op *op, void *user, venv_error **err)
+{
+	struct logs *logs = user;
+	const struct machine_spec *spec = logs->machine ?
+						  venv__spec_machine(logs->project->spec, logs->machine) :
+						  venv__spec_primary(logs->project->spec);
+	_cleanup_work_ struct work work;
+	_cleanup_close_ int log = -1;
+	int r;
+
+	if (!spec)
+		return venv__fail(err, VENV_ERR_NOT_FOUND, "name one of the machines in venv.yml");
+	venv__work_init(&work, logs->project, spec, op);
+	r = venv__work_open(&work, err);
+	if (r < 0)
+		return r;
+	if (!work.record.id)
+		return venv__hint(venv__fail(err, VENV_ERR_STATE, "machine '%s' does not exist yet",
+					     spec->name),
+				  err, "make it with 'venv up %s'", spec->name);
+	log = open_console(&work);
+	if (logs->follow)
+		return follow(logs, &work, &log, op, err);
+	return log >= 0 ? pass_on(log, logs->fd, err) : 0;
+}
+
+int venv_logs(venv_project *project, const char *machine, int fd, int follow_it, venv_op **op,
+	      venv_error **err)
+{
+	struct logs *logs = calloc(1, sizeof(*logs));
+
+	if (!logs)
+		return venv__fail_nomem(err);
+	*logs = (struct logs){ .project = project, .fd = fd, .follow = follow_it };
+	if (copy_text(&logs->machine, machine) < 0) {
+		logs_free(logs);
+		return venv__fail_nomem(err);
+	}
+	return venv__op_start(project->ctx, logs_work, logs, logs_free, op, err);
+}

@@ -1,0 +1,553 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * venv up: whatever state a machine is in, make it run as venv.yml says.
+ *
+ * A new machine: everything that can be refused (box, provider, folders, ports) is looked at before
+ * anything is created, and a machine that did not come to its first start is removed again. Once it
+ * has started, nothing here ever deletes it.
+ */
+#include <fcntl.h>
+#include <string.h>
+
+#include "lifecycle.h"
+#include "locks.h"
+#include "net/net.h"
+#include "op_private.h"
+#include "options.h"
+#include "ssh/ssh.h"
+#include "util/sys.h"
+
+struct up {
+	venv_up_options options;
+	char *provider;
+	bool restart; /* reload */
+	const struct machine_spec **machines;
+	size_t n;
+	struct venv_project *project;
+};
+
+/* ---- Box and provider ---------------------------------------------------------------------- */
+
+static int no_box(struct work *work, venv_error *cause, venv_error **err)
+{
+	const struct machine_spec *spec = work->spec;
+	const struct place *at = &spec->box_place;
+	_cleanup_error_ venv_error *error = cause;
+	_cleanup_free_ char *like = venv__box_suggest(work->project->ctx, spec->box);
+	int code = venv_error_code(error), r;
+
+	if (code != VENV_ERR_NOT_FOUND)
+		return venv__error_take(take_ptr(error), err);
+	r = venv__fail_at(err, VENV_ERR_NOT_FOUND, at->file, at->line, at->column, "there is no box '%s'",
+			  spec->box);
+	if (like)
+		return venv__hint(r, err, "did you mean '%s'?", like);
+	if (venv_error_hint(error))
+		return venv__hint(r, err, "%s", venv_error_hint(error));
+	return venv__hint(r, err, "add it with 'venv box add --name %s FILE', or see 'venv box list'",
+			  spec->box);
+}
+
+static int find_box(struct work *work, venv_error **err)
+{
+	struct venv *ctx = work->project->ctx;
+	const struct machine_spec *spec = work->spec;
+	venv_error *error = NULL;
+	int r;
+
+	r = venv__lock_file_box(work->project, spec->box, spec->version, spec->architecture, &work->box);
+	if (r == 0)
+		return 0;
+	r = venv__box_open(ctx, spec->box, spec->version, spec->architecture, &work->box, &error);
+	if (r == 0)
+		return 0;
+	if (r != VENV_ERR_NOT_FOUND || !venv__box_has_recipe(ctx, spec->box))
+		return no_box(work, error, err);
+	venv_error_free(error);
+	venv__op_notice(work->op, spec->name, "box '%s' is not in the store yet: building it from its "
+					      "recipe", spec->box);
+	r = venv__box_build(ctx, spec->box, work->op, &work->box, err);
+	return r < 0 ? venv__wrap(r, err, "box '%s'", spec->box) : 0;
+}
+
+static int resolve_box(struct work *work, venv_error **err)
+{
+	int r;
+
+	venv__op_begin(work->op, work->spec->name, "resolve", "finding box %s", work->spec->box);
+	r = find_box(work, err);
+	if (r == 0)
+		r = venv__lock_file_save(work->project, work->spec->box, &work->box, work->op, err);
+	if (r == 0)
+		venv__op_end(work->op, work->spec->name, "resolve");
+	return r;
+}
+
+static void verdict_done(struct verdict *verdict)
+{
+	free(verdict->reason);
+	free(verdict->hint);
+	venv__strv_free(verdict->warnings);
+}
+
+static int unknown_provider(const struct machine_spec *spec, const char *name, venv_error **err)
+{
+	const struct place *at = &spec->provider_place;
+	int r = venv__fail_at(err, VENV_ERR_UNSUPPORTED, at->file, at->line, at->column,
+			      "provider '%s' is not supported yet", name);
+
+	return venv__hint(r, err, "use 'provider: container', or leave the key away");
+}
+
+/* Ask one provider; 1 accepted, 0 declined (reasons collected), or negative. */
+static int ask_provider(struct work *work, const struct provider *provider, struct buf *reasons,
+			venv_error **err)
+{
+	struct verdict verdict = { 0 };
+	int r = provider->probe(work->project->ctx, work->spec, &verdict, err);
+
+	if (r == 0 && verdict.accept) {
+		for (char **warning = verdict.warnings; warning && *warning; warning++)
+			venv__op_warning(work->op, work->spec->name, "%s", *warning);
+		work->provider = provider;
+		r = 1;
+	} else if (r == 0) {
+		venv__buf_printf(reasons, "%s%s: %s", reasons->length ? "; " : "", provider->name,
+				 verdict.reason ? verdict.reason : "declined");
+		if (verdict.hint)
+			venv__buf_printf(reasons, " (%s)", verdict.hint);
+	}
+	verdict_done(&verdict);
+	return r;
+}
+
+static int choose_provider(struct work *work, const char *wanted, venv_error **err)
+{
+	_cleanup_buf_ struct buf reasons = { 0 };
+	const char *name = wanted ? wanted : work->spec->provider;
+	int r = 0;
+
+	if (strcmp(name, "auto") != 0 && !venv__provider_find(name))
+		return unknown_provider(work->spec, name, err);
+	for (const struct provider *const *p = venv__providers; *p && r == 0; p++)
+		if (strcmp(name, "auto") == 0 || strcmp(name, (*p)->name) == 0)
+			r = ask_provider(work, *p, &reasons, err);
+	if (r)
+		return r < 0 ? r : 0;
+	r = venv__fail(err, VENV_ERR_HOST, "no provider can run this machine here: %s",
+		       reasons.data ? reasons.data : "none is built in");
+	return venv__hint(r, err, "'venv doctor' tells what this host lacks and the fix");
+}
+
+/* ---- Creating ------------------------------------------------------------------------------ */
+
+static json_t *box_record(const struct box *box, const char *reference)
+{
+	json_t *json = venv__box_to_json(box);
+
+	if (json)
+		(void)json_object_set_new(json, "reference", json_string(reference));
+	return json;
+}
+
+static json_t *machine_record(const struct work *work, const char *id)
+{
+	const struct project_spec *project = work->project->spec;
+
+	return json_pack("{s:i, s:s, s:s, s:s, s:{s:s, s:s, s:s}, s:o, s:o, s:I}", "version", 1, "id", id,
+			 "name", work->spec->name, "provider", work->provider->name, "project", "uuid",
+			 work->project->uuid, "path", project->dir, "name", project->name, "box",
+			 box_record(&work->box, work->spec->box), "spec",
+			 venv__spec_machine_to_json(work->spec), "created",
+			 (json_int_t)venv__wall_seconds());
+}
+
+static int add_key_file(struct buf *keys, const char *path, venv_error **err)
+{
+	_cleanup_free_ char *text = NULL;
+	int r = venv__file_read(AT_FDCWD, path, 65536, &text, NULL, err);
+
+	if (r < 0)
+		return venv__wrap(r, err, "ssh.extra_keys");
+	venv__buf_puts(keys, text);
+	if (keys->length && keys->data[keys->length - 1] != '\n')
+		venv__buf_puts(keys, "\n");
+	return 0;
+}
+
+static int write_authorized(struct work *work, int keys_fd, venv_error **err)
+{
+	_cleanup_buf_ struct buf keys = { 0 };
+	_cleanup_free_ char *own = NULL;
+	int r = venv__file_read(keys_fd, "user.pub", 65536, &own, NULL, err);
+
+	if (r < 0)
+		return r;
+	venv__buf_puts(&keys, own);
+	for (char **key = work->spec->ssh.extra_keys; r == 0 && key && *key; key++)
+		r = add_key_file(&keys, *key, err);
+	if (r < 0)
+		return r;
+	if (keys.failed)
+		return venv__fail_nomem(err);
+	return venv__file_write(keys_fd, "authorized", keys.data, keys.length, 0600, WRITE_VOLATILE, err);
+}
+
+static int write_known_hosts(struct work *work, int keys_fd, venv_error **err)
+{
+	_cleanup_free_ char *key = NULL, *line = NULL;
+	int n, r = venv__file_read(keys_fd, "host.pub", 65536, &key, NULL, err);
+
+	if (r < 0)
+		return r;
+	n = asprintf(&line, "venv-%s %s", work->record.id, key);
+	if (n < 0) {
+		line = NULL;
+		return venv__fail_nomem(err);
+	}
+	return venv__file_write(keys_fd, "known_hosts", line, (size_t)n, 0600, WRITE_VOLATILE, err);
+}
+
+static int make_keys(struct work *work, venv_error **err)
+{
+	_cleanup_close_ int keys_fd = -1;
+	int r = venv__dir_make_at(work->record.dir_fd, "keys", 0700, &keys_fd, err);
+
+	if (r == 0)
+		r = venv__ssh_keygen(keys_fd, "host", work->spec->name, err);
+	if (r == 0)
+		r = venv__ssh_keygen(keys_fd, "user", work->spec->name, err);
+	if (r == 0)
+		r = write_authorized(work, keys_fd, err);
+	if (r == 0)
+		r = write_known_hosts(work, keys_fd, err);
+	return r;
+}
+
+static int create(struct work *work, const char *id, venv_error **err)
+{
+	_cleanup_json_ json_t *spec = machine_record(work, id);
+	int r;
+
+	if (!spec)
+		return venv__fail_nomem(err);
+	venv__op_begin(work->op, work->spec->name, "create", "creating from %s", work->box.name);
+	r = venv__record_create(work->project, work->spec->name, spec, &work->record, err);
+	if (r == 0)
+		r = venv__work_prepare(work, err);
+	if (r == 0)
+		r = make_keys(work, err);
+	if (r == 0)
+		r = work->provider->create(&work->machine, work->op, err);
+	if (r == 0)
+		venv__op_end(work->op, work->spec->name, "create");
+	return r;
+}
+
+/* Undo what a machine that never started left. The cause in *err stays. */
+static void remove_again(struct work *work)
+{
+	if (!work->record.id)
+		return;
+	(void)work->provider->destroy(&work->machine, work->op, NULL);
+	if (venv__record_remove(work->project, work->spec->name, &work->record, NULL) == 0)
+		(void)venv__trash_empty(work->project->ctx, NULL);
+}
+
+static int up_new(struct work *work, const struct up *up, venv_error **err)
+{
+	_cleanup_close_ int store = -1;
+	char id[33];
+	int r;
+
+	r = resolve_box(work, err);
+	if (r == 0)
+		r = choose_provider(work, up->provider, err);
+	if (r == 0)
+		r = venv__work_prepare(work, err);
+	if (r < 0)
+		return r;
+	r = venv__random_id(id);
+	if (r < 0)
+		return venv__fail_errno(err, -r, "cannot get random bytes");
+	store = venv__store_lock(work->project->ctx, false, work->op, err);
+	if (store < 0)
+		return store;
+	r = venv__work_attach(work, id, err);
+	if (r == 0)
+		r = venv__op_cancelled(work->op, err);
+	if (r == 0)
+		r = create(work, id, err);
+	if (r == 0)
+		r = venv__op_cancelled(work->op, err);
+	if (r == 0)
+		r = venv__work_start(work, err);
+	if (r < 0)
+		remove_again(work);
+	return r;
+}
+
+/* ---- A machine that exists ----------------------------------------------------------------- */
+
+/* Remember what it is started with; what cannot change any more is told. */
+static int update_record(struct work *work, venv_error **err)
+{
+	json_t *box = json_object_get(work->record.spec, "box");
+	const char *reference = venv__json_str(box, "reference");
+	json_t *now = venv__spec_machine_to_json(work->spec);
+
+	if (!now)
+		return venv__fail_nomem(err);
+	if (reference && strcmp(reference, work->spec->box) != 0)
+		venv__op_notice(work->op, work->spec->name,
+				"it was made from box '%s'; for '%s' run 'venv destroy' and 'venv up'",
+				reference, work->spec->box);
+	if (json_equal(json_object_get(work->record.spec, "spec"), now)) {
+		json_decref(now);
+		return 0;
+	}
+	(void)json_object_set_new(work->record.spec, "spec", now);
+	return venv__json_write(work->record.dir_fd, "spec.json", work->record.spec, WRITE_DURABLE, err);
+}
+
+static int start_existing(struct work *work, venv_error **err)
+{
+	_cleanup_close_ int store = venv__store_lock(work->project->ctx, false, work->op, err);
+	int r;
+
+	if (store < 0)
+		return store;
+	r = venv__work_prepare(work, err);
+	if (r == 0)
+		r = venv__work_attach(work, work->record.id, err);
+	if (r == 0)
+		r = make_keys(work, err);
+	if (r == 0)
+		r = update_record(work, err);
+	/* create is idempotent: it mends what a crash in the first `up` left out */
+	if (r == 0)
+		r = work->provider->create(&work->machine, work->op, err);
+	if (r == 0)
+		r = venv__work_start(work, err);
+	return r;
+}
+
+static int apply_live(struct work *work, const json_t *changes, venv_error **err)
+{
+	_cleanup_json_ json_t *live = json_array();
+	_cleanup_buf_ struct buf later = { 0 };
+	json_t *recorded = json_object_get(work->record.spec, "spec");
+	json_t *change;
+	size_t i;
+	int r = 0;
+
+	json_array_foreach(changes, i, change) {
+		const char *key = venv__json_str(change, "key");
+
+		if (venv__json_bool(change, "live", false))
+			(void)json_array_append(live, change);
+		else if (key)
+			venv__buf_printf(&later, "%s%s", later.length ? ", " : "", key);
+	}
+	if (json_array_size(live) && work->provider->apply)
+		r = work->provider->apply(&work->machine, live, work->op, err);
+	if (r < 0)
+		return r;
+	json_array_foreach(live, i, change) {
+		const char *key = venv__json_str(change, "key");
+
+		(void)json_object_set(recorded, key, json_object_get(change, "to"));
+		venv__op_notice(work->op, work->spec->name, "'%s' changed live", key);
+	}
+	if (later.length)
+		venv__op_notice(work->op, work->spec->name,
+				"changed in venv.yml, takes effect with 'venv reload': %s", later.data);
+	if (!json_array_size(live))
+		return 0;
+	return venv__json_write(work->record.dir_fd, "spec.json", work->record.spec, WRITE_DURABLE, err);
+}
+
+static int up_running(struct work *work, venv_error **err)
+{
+	_cleanup_json_ json_t *now = venv__spec_machine_to_json(work->spec);
+	_cleanup_json_ json_t *changes = NULL;
+
+	if (now)
+		changes = venv__spec_diff(json_object_get(work->record.spec, "spec"), now);
+	if (!changes)
+		return venv__fail_nomem(err);
+	return json_array_size(changes) ? apply_live(work, changes, err) : 0;
+}
+
+static int up_existing(struct work *work, const struct up *up, enum machine_state state,
+		       venv_error **err)
+{
+	int r = 0;
+
+	if (up->provider && strcmp(up->provider, work->provider->name) != 0)
+		return venv__hint(venv__fail(err, VENV_ERR_STATE,
+					     "it exists already under provider '%s'",
+					     work->provider->name),
+				  err, "run 'venv destroy' first to make it anew");
+	if (up->restart && state != MACHINE_STOPPED && state != MACHINE_CRASHED) {
+		r = venv__work_stop(work, STOP_GRACEFUL, err);
+		state = MACHINE_STOPPED;
+	}
+	if (r < 0)
+		return r;
+	switch (state) {
+	case MACHINE_STOPPED:
+	case MACHINE_CRASHED:
+		return start_existing(work, err);
+	case MACHINE_PAUSED:
+	case MACHINE_FROZEN:
+		r = up_running(work, err);
+		if (r == 0 && work->provider->resume)
+			r = work->provider->resume(&work->machine, work->op, err);
+		return r;
+	case MACHINE_RUNNING:
+		return up_running(work, err);
+	case MACHINE_ABSENT:
+	case MACHINE_STARTING:
+	case MACHINE_STOPPING:
+		break;
+	}
+	r = venv__fail(err, VENV_ERR_STATE, "it is %s", venv__machine_state_name(state));
+	return venv__hint(r, err, "wait a moment and run the command again, or run 'venv halt -f'");
+}
+
+/* ---- The verb ------------------------------------------------------------------------------ */
+
+static int after_start(struct node *node, struct work *work, uint32_t flags, venv_error **err)
+{
+	int r = 0;
+
+	venv__graph_reached(node, NEED_STARTED);
+	if (!(flags & VENV_UP_NO_PROVISION))
+		r = venv__work_provision(work, flags, err);
+	if (r < 0)
+		return r;
+	venv__graph_reached(node, NEED_PROVISIONED);
+	r = venv__work_wait_ready(work, err);
+	if (r == 0)
+		venv__graph_reached(node, NEED_READY);
+	return r;
+}
+
+static int up_one(struct node *node, struct venv_project *project, const struct machine_spec *spec,
+		  struct venv_op *op, void *user, venv_error **err)
+{
+	const struct up *up = user;
+	_cleanup_work_ struct work work;
+	enum machine_state state;
+	int r;
+
+	venv__work_init(&work, project, spec, op);
+	work.lock_fd = venv__operation_lock(project, spec->name, up->restart ? "reload" : "up",
+					    up->options.flags & VENV_NO_WAIT ? LOCK_FAIL : LOCK_WAIT, op,
+					    err);
+	if (work.lock_fd < 0)
+		return work.lock_fd;
+	r = venv__work_open(&work, err);
+	if (r == 0)
+		r = venv__work_observe(&work, &state, err);
+	if (r < 0)
+		return r;
+	r = state == MACHINE_ABSENT ? up_new(&work, up, err) : up_existing(&work, up, state, err);
+	return r < 0 ? r : after_start(node, &work, up->options.flags, err);
+}
+
+static int up_work(struct venv_op *op, void *user, venv_error **err)
+{
+	struct up *up = user;
+	int r = venv__project_ensure(up->project, err);
+
+	if (r == 0)
+		r = venv__approval_check(up->project, err);
+	if (r < 0)
+		return r;
+	(void)venv__trash_empty(up->project->ctx, NULL);
+	return venv__graph_run(up->project, up->machines, up->n, GRAPH_NEEDS_FIRST, up_one, up, op, err);
+}
+
+static void up_free(void *user)
+{
+	struct up *up = user;
+
+	free(up->machines);
+	free(up->provider);
+	free(up);
+}
+
+/* The machines asked for and, of each, what it needs. */
+static void add_with_needs(struct up *up, const struct machine_spec *machine)
+{
+	for (size_t i = 0; i < up->n; i++)
+		if (up->machines[i] == machine)
+			return;
+	up->machines[up->n++] = machine;
+	for (size_t i = 0; i < machine->n_needs; i++) {
+		const struct machine_spec *need =
+			venv__spec_machine(up->project->spec, machine->needs[i].machine);
+
+		if (need)
+			add_with_needs(up, need);
+	}
+}
+
+static int select_machines(struct up *up, const char *const *names, venv_error **err)
+{
+	const struct project_spec *spec = up->project->spec;
+
+	up->machines = calloc(spec->n_machines + 1, sizeof(struct machine_spec *));
+	if (!up->machines)
+		return venv__fail_nomem(err);
+	for (size_t i = 0; (!names || !*names) && i < spec->n_machines; i++)
+		if (spec->machines[i].autostart)
+			add_with_needs(up, &spec->machines[i]);
+	for (; names && *names; names++) {
+		const struct machine_spec *machine = venv__spec_machine(spec, *names);
+
+		if (!machine)
+			return venv__unknown_machine(up->project, *names, err);
+		add_with_needs(up, machine);
+	}
+	return 0;
+}
+
+static int start_up(struct venv_project *project, const char *const *names,
+		    const venv_up_options *options, bool restart, struct venv_op **op, venv_error **err)
+{
+	struct up *up = calloc(1, sizeof(*up));
+	int r;
+
+	if (!up)
+		return venv__fail_nomem(err);
+	*up = (struct up){ .options = VENV_UP_OPTIONS_INIT, .restart = restart, .project = project };
+	r = venv__options(&up->options, options, sizeof(up->options), err);
+	if (r == 0)
+		r = select_machines(up, names, err);
+	if (r == 0 && up->options.provider) {
+		up->provider = strdup(up->options.provider);
+		if (!up->provider)
+			r = venv__fail_nomem(err);
+	}
+	if (r < 0) {
+		up_free(up);
+		return r;
+	}
+	up->options.provider = NULL;
+	return venv__op_start(project->ctx, up_work, up, up_free, op, err);
+}
+
+int venv_up(venv_project *project, const char *const *names, const venv_up_options *options,
+	    venv_op **op, venv_error **err)
+{
+	return start_up(project, names, options, false, op, err);
+}
+
+int venv_reload(venv_project *project, const char *const *names, const venv_up_options *options,
+		venv_op **op, venv_error **err)
+{
+	return start_up(project, names, options, true, op, err);
+}

@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Preparing one machine for its provider: record, image, folders, volumes, network, login. */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "lifecycle.h"
+#include "net/net.h"
+#include "util/sys.h"
+
+void venv__work_init(struct work *work, struct venv_project *project,
+		     const struct machine_spec *spec, struct venv_op *op)
+{
+	*work = (struct work){
+		.project = project,
+		.op = op,
+		.spec = spec,
+		.record = RECORD_INIT,
+		.net = { .socket = -1, .userns_fd = -1, .netns_fd = -1 },
+		.machine = { .ctx = project->ctx, .dir_fd = -1, .spec = spec },
+		.lock_fd = -1,
+	};
+}
+
+static void folders_done(struct machine *machine)
+{
+	for (size_t i = 0; i < machine->n_folders; i++) {
+		struct machine_folder *folder = &machine->folders[i];
+
+		free(folder->host);
+		free(folder->guest);
+		free(folder->hide);
+		free(folder->owner);
+		if (folder->host_fd >= 0)
+			(void)close(folder->host_fd);
+	}
+	free(machine->folders);
+	machine->folders = NULL;
+	machine->n_folders = 0;
+}
+
+void venv__work_done(struct work *work)
+{
+	folders_done(&work->machine);
+	venv__strv_free(work->machine.hosts);
+	venv__net_attachment_done(&work->net);
+	venv__box_done(&work->box);
+	venv__record_done(&work->record);
+	free(work->login);
+	if (work->lock_fd >= 0)
+		(void)close(work->lock_fd);
+	work->lock_fd = -1;
+}
+
+char *venv__login_name(const struct machine_spec *spec, const char *image_user)
+{
+	size_t n;
+
+	if (spec->user)
+		return strdup(spec->user);
+	n = image_user ? strcspn(image_user, ":") : 0;
+	return n ? strndup(image_user, n) : strdup("root");
+}
+
+static int fill_machine(struct work *work, venv_error **err)
+{
+	struct machine *machine = &work->machine;
+	const json_t *box = json_object_get(work->record.spec, "box");
+
+	machine->id = work->record.id;
+	machine->name = work->spec->name;
+	machine->project = work->project->spec->name;
+	machine->dir_fd = work->record.dir_fd;
+	machine->dir = work->record.dir;
+	if (!work->login)
+		work->login = venv__login_name(work->spec, venv__json_str(box, "user"));
+	if (!work->login)
+		return venv__fail_nomem(err);
+	machine->login = work->login;
+	return venv__context_map(work->project->ctx, &machine->map, err);
+}
+
+int venv__work_open(struct work *work, venv_error **err)
+{
+	const char *name;
+	int r = venv__record_find(work->project, work->spec->name, &work->record, err);
+
+	if (r < 0 || !work->record.id)
+		return r;
+	name = venv__json_str(work->record.spec, "provider");
+	work->provider = name ? venv__provider_find(name) : NULL;
+	if (!work->provider)
+		return venv__fail(err, VENV_ERR_UNSUPPORTED,
+				  "machine '%s' was made by provider '%s', which this venv lacks",
+				  work->spec->name, name ? name : "?");
+	return fill_machine(work, err);
+}
+
+static int absent(const struct work *work, venv_error **err)
+{
+	const char *name = work->spec->name;
+	int r = venv__fail(err, VENV_ERR_STATE, "machine '%s' does not exist yet", name);
+
+	(void)venv__error_set_machine(r, err, name);
+	return venv__hint(r, err, "make it with 'venv up %s'", name);
+}
+
+static int not_running(const struct work *work, enum machine_state state, venv_error **err)
+{
+	const char *name = work->spec->name;
+	int r = venv__fail(err, VENV_ERR_STATE, "machine '%s' is %s", name,
+			   venv__machine_state_name(state));
+
+	(void)venv__error_set_machine(r, err, name);
+	if (state == MACHINE_PAUSED)
+		return venv__hint(r, err, "let it go on with 'venv resume %s'", name);
+	if (state == MACHINE_FROZEN)
+		return venv__hint(r, err, "it ran out of memory: raise 'memory' in venv.yml and run "
+					  "'venv up %s'", name);
+	return venv__hint(r, err, "start it with 'venv up %s'", name);
+}
+
+int venv__work_open_running(struct venv_project *project, const char *name, struct venv_op *op,
+			    struct work *work, venv_error **err)
+{
+	const struct machine_spec *spec;
+	enum machine_state state;
+	int r;
+
+	spec = name ? venv__spec_machine(project->spec, name) : venv__spec_primary(project->spec);
+	venv__work_init(work, project, spec ? spec : &project->spec->machines[0], op);
+	if (!spec && !name) {
+		r = venv__fail(err, VENV_ERR_INVALID, "this project has several machines: name one");
+		return venv__hint(r, err, "or mark one with 'primary: true' in venv.yml");
+	}
+	if (!spec) {
+		r = venv__fail(err, VENV_ERR_NOT_FOUND, "venv.yml names no machine '%s'", name);
+		return venv__hint(r, err, "see the machines with 'venv status'");
+	}
+	r = venv__work_open(work, err);
+	if (r < 0)
+		return r;
+	if (!work->record.id)
+		return absent(work, err);
+	r = venv__work_observe(work, &state, err);
+	if (r < 0)
+		return r;
+	return state == MACHINE_RUNNING ? 0 : not_running(work, state, err);
+}
+
+int venv__work_observe(struct work *work, enum machine_state *ret, venv_error **err)
+{
+	const char *boot, *state;
+	char now[37];
+	int r;
+
+	*ret = MACHINE_ABSENT;
+	if (!work->record.id)
+		return 0;
+	r = work->provider->observe(&work->machine, ret, err);
+	if (r < 0 || *ret != MACHINE_STOPPED)
+		return r;
+	/* nobody runs it: did it end by itself? After a boot of the host it simply stopped */
+	state = venv__json_str(work->record.state, "state");
+	boot = venv__json_str(work->record.state, "boot_id");
+	if (state && strcmp(state, "running") == 0 && boot && venv__boot_id(now) == 0 &&
+	    strcmp(boot, now) == 0)
+		*ret = MACHINE_CRASHED;
+	return 0;
+}
+
+/* ---- Folders ------------------------------------------------------------------------------- */
+
+static int missing_folder(const struct folder_spec *folder, int number, venv_error **err)
+{
+	const struct place *at = &folder->place;
+	int r;
+
+	if (number == EXDEV) {
+		r = venv__fail_at(err, VENV_ERR_DENIED, at->file, at->line, at->column,
+				  "folder '%s' leads out of the project by a symbolic link", folder->host);
+		return venv__hint(r, err, "name the directory itself, then run 'venv approve'");
+	}
+	if (number == ENOTDIR) {
+		r = venv__fail_at(err, VENV_ERR_CONFIG, at->file, at->line, at->column,
+				  "folder '%s' is not a directory", folder->host);
+		return venv__hint(r, err, "share the directory that holds it");
+	}
+	if (number != ENOENT)
+		return venv__fail_at(err, venv__code_of_errno(number), at->file, at->line, at->column,
+				     "cannot open the folder '%s': %s", folder->host, strerror(number));
+	r = venv__fail_at(err, VENV_ERR_CONFIG, at->file, at->line, at->column,
+			  "folder '%s' does not exist", folder->host);
+	return venv__hint(r, err, "make it with 'mkdir -p %s'", folder->host);
+}
+
+/* Folders inside the project may not leave it by a link that a guest could have planted. */
+static int open_folder(const struct venv_project *project, const struct folder_spec *folder)
+{
+	_cleanup_close_ int dir = -1;
+	const char *rest;
+	int fd;
+
+	if (folder->outside || !venv__path_below(folder->host, project->spec->dir, &rest)) {
+		fd = open(folder->host, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		return fd < 0 ? -errno : fd;
+	}
+	dir = open(project->spec->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return -errno;
+	return venv__open_under(dir, rest, O_PATH | O_DIRECTORY);
+}
+
+static int add_folder(struct work *work, const struct folder_spec *spec, venv_error **err)
+{
+	struct machine_folder *folder = &work->machine.folders[work->machine.n_folders];
+	const char *rest = NULL;
+	int fd = open_folder(work->project, spec);
+
+	if (fd < 0)
+		return missing_folder(spec, -fd, err);
+	*folder = (struct machine_folder){ .host_fd = fd, .read_only = spec->mode == FOLDER_RO };
+	work->machine.n_folders++;
+	folder->host = strdup(spec->host);
+	folder->guest = strdup(spec->guest);
+	folder->owner = spec->owner ? strdup(spec->owner) : NULL;
+	if (venv__path_below(work->project->spec->dir, spec->host, &rest)) {
+		folder->hide = *rest ? venv__path_join(rest, ".machines") : strdup(".machines");
+		folder->hide_machines = true;
+	}
+	if (!folder->host || !folder->guest || (folder->hide_machines && !folder->hide))
+		return venv__fail_nomem(err);
+	return 0;
+}
+
+static int open_volume(struct work *work, const char *name, int *ret, venv_error **err)
+{
+	_cleanup_close_ int volumes = -1;
+	int r = venv__dir_make_at(work->project->dir_fd, "volumes", 0700, &volumes, err);
+
+	if (r < 0)
+		return r;
+	if (faccessat(volumes, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0) {
+		r = venv__store_make_dir(work->project->ctx, volumes, name, 0, 0, 0755, err);
+		if (r < 0)
+			return r;
+	}
+	*ret = openat(volumes, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return *ret < 0 ? venv__fail_errno(err, errno, "cannot open the volume '%s'", name) : 0;
+}
+
+static int add_volume(struct work *work, const struct volume_spec *spec, venv_error **err)
+{
+	struct machine_folder *folder = &work->machine.folders[work->machine.n_folders];
+	int fd = -1, r = open_volume(work, spec->name, &fd, err);
+
+	if (r < 0)
+		return r;
+	*folder = (struct machine_folder){ .host_fd = fd, .volume = true };
+	work->machine.n_folders++;
+	folder->guest = strdup(spec->guest);
+	if (asprintf(&folder->host, "%s/projects/%s/volumes/%s", work->project->ctx->data_dir,
+		     work->project->uuid, spec->name) < 0)
+		folder->host = NULL;
+	return folder->guest && folder->host ? 0 : venv__fail_nomem(err);
+}
+
+static int prepare_folders(struct work *work, venv_error **err)
+{
+	const struct machine_spec *spec = work->spec;
+	int r = 0;
+
+	folders_done(&work->machine);
+	work->machine.folders =
+		calloc(spec->n_folders + spec->n_volumes + 1, sizeof(*work->machine.folders));
+	if (!work->machine.folders)
+		return venv__fail_nomem(err);
+	for (size_t i = 0; r == 0 && i < spec->n_folders; i++)
+		r = add_folder(work, &spec->folders[i], err);
+	for (size_t i = 0; r == 0 && i < spec->n_volumes; i++)
+		r = add_volume(work, &spec->volumes[i], err);
+	return r;
+}
+
+/* ---- Image --------------------------------------------------------------------------------- */
+
+static void use_box(struct work *work)
+{
+	work->machine.image = (struct machine_image){
+		.layers = work->box.layers,
+		.env = work->box.env,
+		.entrypoint = work->box.entrypoint,
+		.cmd = work->box.cmd,
+		.user = work->box.user,
+		.workdir = work->box.workdir,
+		.stop_signal = work->box.stop_signal,
+	};
+}
+
+static int prepare_image(struct work *work, venv_error **err)
+{
+	const json_t *box = json_object_get(work->record.spec, "box");
+	const char *digest = venv__json_str(box, "digest");
+	int r;
+
+	if (!work->box.digest) {
+		r = venv__box_open(work->project->ctx, digest ? digest : "", NULL, "auto", &work->box,
+				   err);
+		if (r < 0)
+			return venv__wrap(r, err, "the box '%s' of this machine",
+					  venv__json_str(box, "name"));
+	}
+	use_box(work);
+	return 0;
+}
+
+int venv__work_prepare(struct work *work, venv_error **err)
+{
+	int r = prepare_folders(work, err);
+
+	if (r == 0 && work->record.id)
+		r = fill_machine(work, err);
+	if (r == 0 && work->record.id)
+		r = prepare_image(work, err);
+	return r;
+}
+
+/* ---- Network ------------------------------------------------------------------------------- */
+
+static int lend(void *user, int *ret_userns_fd, int *ret_netns_fd)
+{
+	struct venv_project *project = user;
+
+	for (size_t i = 0; i < project->spec->n_machines; i++) {
+		_cleanup_work_ struct work other;
+
+		venv__work_init(&other, project, &project->spec->machines[i], NULL);
+		if (venv__work_open(&other, NULL) < 0 || !other.record.id ||
+		    !other.provider->lend_network)
+			continue;
+		if (other.provider->lend_network(&other.machine, ret_userns_fd, ret_netns_fd, NULL) == 0)
+			return 0;
+	}
+	return VENV_ERR_NOT_FOUND;
+}
+
+static struct net_project net_project(const struct venv_project *project)
+{
+	return (struct net_project){ .uuid = project->uuid, .name = project->spec->name,
+				     .dir_fd = project->dir_fd, .spec = project->spec };
+}
+
+/* A new netd took over the namespaces: let every other running machine plug in again. */
+static void plug_others(struct work *work)
+{
+	struct venv_project *project = work->project;
+	struct net_project net = net_project(project);
+
+	for (size_t i = 0; i < project->spec->n_machines; i++) {
+		const struct machine_spec *spec = &project->spec->machines[i];
+		_cleanup_work_ struct work other;
+		enum machine_state state;
+		int socket = -1, adopted = 0;
+
+		venv__work_init(&other, project, spec, work->op);
+		if (spec == work->spec || !spec->n_networks || venv__work_open(&other, NULL) < 0 ||
+		    !other.record.id || venv__work_observe(&other, &state, NULL) < 0 ||
+		    state < MACHINE_RUNNING || state > MACHINE_FROZEN || !other.provider->plug)
+			continue;
+		if (venv__net_connect(project->ctx, &net, NULL, NULL, &socket, &adopted, NULL) < 0)
+			continue;
+		if (venv__net_attach(&socket, &net, other.record.id, spec, &other.net, NULL) < 0) {
+			(void)close(socket);
+			continue;
+		}
+		other.machine.net = &other.net;
+		if (other.provider->plug(&other.machine, NULL) < 0)
+			venv__op_warning(work->op, spec->name,
+					 "its network could not be repaired: run 'venv reload %s'",
+					 spec->name);
+	}
+}
+
+int venv__work_attach(struct work *work, const char *id, venv_error **err)
+{
+	struct net_project net = net_project(work->project);
+	int socket = -1, adopted = 0, r;
+
+	if (!work->spec->n_networks)
+		return 0;
+	venv__op_begin(work->op, work->spec->name, "network", "joining the project's network");
+	r = venv__net_connect(work->project->ctx, &net, lend, work->project, &socket, &adopted, err);
+	if (r < 0)
+		return r;
+	r = venv__net_attach(&socket, &net, id, work->spec, &work->net, err);
+	if (r < 0) {
+		(void)close(socket);
+		return r;
+	}
+	work->machine.net = &work->net;
+	if (adopted)
+		plug_others(work);
+	venv__op_end(work->op, work->spec->name, "network");
+	return 0;
+}
+
+/* ---- Console ------------------------------------------------------------------------------- */
+
+char *venv__console_tail(const struct record *record, unsigned lines)
+{
+	_cleanup_close_ int fd = openat(record->dir_fd, "console.log",
+					O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	char text[8192];
+	struct stat st;
+	off_t from;
+	ssize_t n;
+	char *start;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || st.st_size == 0)
+		return NULL;
+	from = st.st_size > (off_t)sizeof(text) - 1 ? st.st_size - (off_t)sizeof(text) + 1 : 0;
+	n = pread(fd, text, sizeof(text) - 1, from);
+	if (n <= 0)
+		return NULL;
+	text[n] = '\0';
+	for (start = text + n - 1; start > text; start--)
+		if (start[-1] == '\n' && start < text + n - 1 && --lines == 0)
+			break;
+	return strdup(start);
+}
