@@ -137,42 +137,45 @@ static void fail_for_need(struct graph *graph, struct node *node, const char *wh
 	fail(graph, node, r, error);
 }
 
+/* Under the lock: fail what waits for one that failed, and what waits for that. */
+static void fail_dependents(struct graph *graph)
+{
+	bool changed = true;
+
+	while (changed) {
+		changed = false;
+		for (size_t i = 0; i < graph->n; i++) {
+			struct node *node = &graph->nodes[i];
+			const char *who = "";
+
+			if (node->state != NODE_WAITING || readiness(graph, node, &who) != READY_NEVER)
+				continue;
+			fail_for_need(graph, node, who);
+			changed = true;
+		}
+	}
+}
+
 /* Under the lock: the next node to run; NULL when all are taken. Waits for one to become ready. */
 static struct node *next_node(struct graph *graph)
 {
 	for (;;) {
 		bool waiting = false;
 
+		fail_dependents(graph);
 		for (size_t i = 0; i < graph->n; i++) {
 			struct node *node = &graph->nodes[i];
-			const char *who = "";
+			const char *who;
 
 			if (node->state != NODE_WAITING)
 				continue;
-			switch (readiness(graph, node, &who)) {
-			case READY_NOW:
+			if (readiness(graph, node, &who) == READY_NOW)
 				return node;
-			case READY_NEVER:
-				fail_for_need(graph, node, who);
-				waiting = true; /* look again: others may need this one */
-				i = graph->n;
-				continue;
-			case READY_LATER:
-				waiting = true;
-			}
+			waiting = true;
 		}
 		if (!waiting)
 			return NULL;
-		bool any_running = false, any_ready = false;
-		for (size_t i = 0; i < graph->n; i++) {
-			const char *who;
-
-			any_running |= graph->nodes[i].state == NODE_RUNNING;
-			any_ready |= graph->nodes[i].state == NODE_WAITING &&
-				     readiness(graph, &graph->nodes[i], &who) != READY_LATER;
-		}
-		if (any_running && !any_ready)
-			(void)pthread_cond_wait(&graph->changed, &graph->lock);
+		(void)pthread_cond_wait(&graph->changed, &graph->lock);
 	}
 }
 
@@ -199,7 +202,6 @@ static void *worker(void *arg)
 		node->state = NODE_DONE;
 		(void)pthread_cond_broadcast(&graph->changed);
 	}
-	(void)pthread_cond_broadcast(&graph->changed);
 	(void)pthread_mutex_unlock(&graph->lock);
 	return NULL;
 }
