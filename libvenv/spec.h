@@ -60,7 +60,7 @@ struct port_spec {
 	struct place place;
 };
 
-struct net_use { /* an entry of a machine's networks */
+struct net_use {       /* an entry of a machine's networks */
 	char *name;    /* "project" or a key of the top-level networks */
 	char *address; /* IPv4 without prefix length, or NULL: given */
 	struct place place;
@@ -82,8 +82,8 @@ struct ready_spec { /* at most one of run and tcp */
 
 struct step_spec {
 	enum step_kind kind;
-	char *name;  /* or NULL */
-	char *run;   /* shell text */
+	char *name;   /* or NULL */
+	char *run;    /* shell text */
 	char *script; /* absolute host path */
 	char **args;
 	char *copy_from; /* absolute host path */
@@ -100,7 +100,7 @@ struct step_spec {
 
 struct ssh_spec {
 	bool forward_agent;
-	uint16_t port; /* 0: auto */
+	uint16_t port;     /* 0: auto */
 	char **extra_keys; /* absolute host paths */
 	struct place place;
 };
@@ -109,7 +109,7 @@ struct ssh_spec {
 enum trigger_where { TRIGGER_MACHINE, TRIGGER_HOST };
 enum trigger_if_fails { TRIGGER_STOP, TRIGGER_GO_ON };
 
-struct trigger_spec { /* one of before and after */
+struct trigger_spec {         /* one of before and after */
 	char *before, *after; /* name of a command */
 	char *run;
 	enum trigger_where where;
@@ -140,8 +140,8 @@ struct machine_spec {
 	bool primary;
 	struct place primary_place;
 	bool autostart;
-	char *hostname; /* default: the machine's name */
-	double cpus;    /* 0: no limit */
+	char *hostname;  /* default: the machine's name */
+	double cpus;     /* 0: no limit */
 	uint64_t memory; /* bytes, 0: no limit */
 	uint64_t memory_low;
 	uint32_t cpu_weight; /* 1…10000; 0: default */
@@ -191,8 +191,8 @@ struct network_spec {
 
 struct project_spec {
 	char *name;
-	char *dir;  /* absolute directory of the file */
-	char *file; /* absolute path of venv.yml */
+	char *dir;    /* absolute directory of the file */
+	char *file;   /* absolute path of venv.yml */
 	char **files; /* all files that were read: own the names in struct place */
 	struct machine_spec *machines;
 	size_t n_machines;
@@ -228,7 +228,8 @@ json_t *venv__spec_machine_to_json(const struct machine_spec *spec);
  * The way back, for a machine whose venv.yml is gone or says something else now. What is missing gets
  * its default. Free with venv__spec_machine_free().
  */
-int venv__spec_machine_from_json(const json_t *recorded, struct machine_spec **ret, venv_error **err);
+int venv__spec_machine_from_json(const json_t *recorded, struct machine_spec **ret,
+				 venv_error **err);
 void venv__spec_machine_free(struct machine_spec *spec);
 /*
  * Compare a running machine's recorded spec with the present one: list of {key, from, to, live},

@@ -21,8 +21,9 @@ static void collect(struct collection *c, const char *key, const char *format, .
 	va_start(args, format);
 	value = json_vsprintf(format, args);
 	va_end(args);
-	if (!value || json_array_append_new(c->list, json_pack("{s:s,s:s,s:o}", "machine", c->machine,
-							       "key", key, "value", value)) < 0)
+	if (!value ||
+	    json_array_append_new(c->list, json_pack("{s:s,s:s,s:o}", "machine", c->machine, "key",
+						     key, "value", value)) < 0)
 		c->failed = true;
 }
 

@@ -6,7 +6,8 @@
 #include <string.h>
 
 /* "line 5", or what else tells where */
-static const char *where(const struct place *place, const struct place *from, char *ret, size_t size)
+static const char *where(const struct place *place, const struct place *from, char *ret,
+			 size_t size)
 {
 	if (!place->line)
 		return place->file ? place->file : "a default";
@@ -150,12 +151,14 @@ static size_t list_listeners(const struct project_spec *spec, struct listener *l
 			const struct port_spec *port = &machine->ports[j];
 
 			if (port->host && port->if_taken == TAKEN_FAIL)
-				list[n++] = (struct listener){ machine->name, port->address, port->host,
-							       port->protocol, &port->place };
+				list[n++] =
+					(struct listener){ machine->name, port->address, port->host,
+							   port->protocol, &port->place };
 		}
 		if (machine->ssh.port)
-			list[n++] = (struct listener){ machine->name, "127.0.0.1", machine->ssh.port,
-						       PROTOCOL_TCP, &machine->ssh.place };
+			list[n++] =
+				(struct listener){ machine->name, "127.0.0.1", machine->ssh.port,
+						   PROTOCOL_TCP, &machine->ssh.place };
 	}
 	return n;
 }
@@ -164,11 +167,13 @@ static int fail_port(const struct listener *port, const struct listener *first, 
 {
 	char text[WHERE_SIZE];
 	int r = venv__fail_spec(err, VENV_ERR_CONFIG, port->place,
-				"port %u of the host is given to '%s' and, in %s, to '%s'", port->port,
-				port->machine, where(first->place, port->place, text, sizeof(text)),
+				"port %u of the host is given to '%s' and, in %s, to '%s'",
+				port->port, port->machine,
+				where(first->place, port->place, text, sizeof(text)),
 				first->machine);
 
-	return venv__hint(r, err, "take another port, 'host: auto' or 'if_taken: next' for one of them");
+	return venv__hint(r, err,
+			  "take another port, 'host: auto' or 'if_taken: next' for one of them");
 }
 
 static int check_ports(const struct project_spec *spec, venv_error **err)
@@ -204,8 +209,8 @@ static int check_subnets(const struct project_spec *spec, venv_error **err)
 				continue;
 			if ((one ^ two) >> (32 - MIN(m, n)) == 0)
 				return venv__hint(venv__fail_spec(err, VENV_ERR_CONFIG, &a->place,
-								  "network '%s' overlaps '%s'", a->name,
-								  b->name),
+								  "network '%s' overlaps '%s'",
+								  a->name, b->name),
 						  err, "give it another subnet");
 		}
 	return 0;
@@ -215,37 +220,43 @@ static int fail_unknown_network(const struct project_spec *spec, const struct ne
 				venv_error **err)
 {
 	struct suggestion suggestion = { .wanted = use->name };
-	int r = venv__fail_spec(err, VENV_ERR_CONFIG, &use->place, "there is no network '%s'", use->name);
+	int r = venv__fail_spec(err, VENV_ERR_CONFIG, &use->place, "there is no network '%s'",
+				use->name);
 
 	venv__suggest(&suggestion, "project");
 	for (size_t i = 0; i < spec->n_networks; i++)
 		venv__suggest(&suggestion, spec->networks[i].name);
 	if (suggestion.best)
 		return venv__hint(r, err, "did you mean '%s'?", suggestion.best);
-	return venv__hint(r, err, "add 'networks: { %s: {} }' at the top of the file, beside 'machines'",
+	return venv__hint(r, err,
+			  "add 'networks: { %s: {} }' at the top of the file, beside 'machines'",
 			  use->name);
 }
 
-static int check_address(const struct network_spec *network, const struct net_use *use, venv_error **err)
+static int check_address(const struct network_spec *network, const struct net_use *use,
+			 venv_error **err)
 {
 	uint32_t subnet = 0, address = 0, host, mask;
 	unsigned prefix = 0;
 	int r;
 
 	if (!network || !network->subnet)
-		return venv__hint(venv__fail_spec(err, VENV_ERR_CONFIG, &use->place,
-						  "network '%s' has no subnet to take %s from", use->name,
-						  use->address),
-				  err, "add 'networks: { %s: { subnet: 192.168.56.0/24 } }' at the top of "
-				       "the file",
-				  use->name);
+		return venv__hint(
+			venv__fail_spec(err, VENV_ERR_CONFIG, &use->place,
+					"network '%s' has no subnet to take %s from", use->name,
+					use->address),
+			err,
+			"add 'networks: { %s: { subnet: 192.168.56.0/24 } }' at the top of "
+			"the file",
+			use->name);
 	(void)venv__parse_subnet(network->subnet, &subnet, &prefix);
 	(void)venv__parse_ipv4(use->address, &address);
 	mask = UINT32_MAX << (32 - prefix);
 	host = address & ~mask;
 	if ((address & mask) != subnet)
-		r = venv__fail_spec(err, VENV_ERR_CONFIG, &use->place, "%s is not in %s, network '%s'",
-				    use->address, network->subnet, use->name);
+		r = venv__fail_spec(err, VENV_ERR_CONFIG, &use->place,
+				    "%s is not in %s, network '%s'", use->address, network->subnet,
+				    use->name);
 	else if (host == 0 || host == ~mask)
 		r = venv__fail_spec(err, VENV_ERR_CONFIG, &use->place,
 				    "%s is the %s address of network '%s'", use->address,
@@ -347,9 +358,10 @@ static int check_primary(const struct project_spec *spec, venv_error **err)
 		if (!machine->primary)
 			continue;
 		if (first)
-			return venv__hint(venv__fail_spec(err, VENV_ERR_CONFIG, &machine->primary_place,
-							  "both '%s' and '%s' are primary", first->name,
-							  machine->name),
+			return venv__hint(venv__fail_spec(err, VENV_ERR_CONFIG,
+							  &machine->primary_place,
+							  "both '%s' and '%s' are primary",
+							  first->name, machine->name),
 					  err, "leave 'primary: true' with one of them");
 		first = machine;
 	}

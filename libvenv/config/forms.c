@@ -59,9 +59,9 @@ int venv__folder_expand(struct reader *reader, const struct node *node, struct n
 	if (!colon)
 		colon = strchr(text, ':');
 	if (!colon)
-		return venv__hint(venv__bad(err, node, "folder '%s' does not say where in the machine",
-					    text),
-				  err, "write it as '%s:/srv/data'", text);
+		return venv__hint(
+			venv__bad(err, node, "folder '%s' does not say where in the machine", text),
+			err, "write it as '%s:/srv/data'", text);
 	mode = strrchr(colon + 1, ':');
 	if (mode && strchr(mode, '/'))
 		mode = NULL;
@@ -80,9 +80,9 @@ int venv__volume_expand(struct reader *reader, const struct node *node, struct n
 	struct expansion x;
 
 	if (!colon)
-		return venv__hint(venv__bad(err, node, "volume '%s' does not say where in the machine",
-					    text),
-				  err, "write it as '%s:/var/lib/data'", text);
+		return venv__hint(
+			venv__bad(err, node, "volume '%s' does not say where in the machine", text),
+			err, "write it as '%s:/var/lib/data'", text);
 	if (memchr(text, '/', (size_t)(colon - text)))
 		return venv__hint(venv__bad(err, node, "'%.*s' is not the name of a volume",
 					    (int)(colon - text), text),
@@ -98,8 +98,8 @@ static int fail_port(const struct node *node, venv_error **err)
 	int r = venv__bad(err, node, "'%s' is not a forwarded port", node->text);
 
 	if (strspn(node->text, "0123456789") == strlen(node->text))
-		return venv__hint(r, err, "write 8080:%s (host, then machine), or auto:%s", node->text,
-				  node->text);
+		return venv__hint(r, err, "write 8080:%s (host, then machine), or auto:%s",
+				  node->text, node->text);
 	return venv__hint(r, err, "write it as 8080:80 or 127.0.0.1:8080:80 (host, then machine)");
 }
 
@@ -138,7 +138,7 @@ int venv__port_expand(struct reader *reader, const struct node *node, struct nod
 }
 
 int venv__nic_expand(struct reader *reader, const struct node *node, struct node **ret,
-			 venv_error **err)
+		     venv_error **err)
 {
 	struct expansion x;
 
@@ -160,7 +160,8 @@ static int clean_path(char **path, venv_error **err)
 	return 0;
 }
 
-int venv__folder_finish(struct reader *reader, const struct node *node, void *base, venv_error **err)
+int venv__folder_finish(struct reader *reader, const struct node *node, void *base,
+			venv_error **err)
 {
 	struct folder_spec *folder = base;
 
@@ -169,7 +170,8 @@ int venv__folder_finish(struct reader *reader, const struct node *node, void *ba
 	return clean_path(&folder->guest, err);
 }
 
-int venv__volume_finish(struct reader *reader, const struct node *node, void *base, venv_error **err)
+int venv__volume_finish(struct reader *reader, const struct node *node, void *base,
+			venv_error **err)
 {
 	struct volume_spec *volume = base;
 
@@ -184,8 +186,9 @@ int venv__ready_finish(struct reader *reader, const struct node *node, void *bas
 
 	(void)reader;
 	if (!ready->run == !ready->tcp)
-		return venv__hint(venv__bad(err, node, ready->run ? "'ready' has both 'run' and 'tcp'"
-								  : "'ready' has neither 'run' nor 'tcp'"),
+		return venv__hint(venv__bad(err, node,
+					    ready->run ? "'ready' has both 'run' and 'tcp'"
+						       : "'ready' has neither 'run' nor 'tcp'"),
 				  err, "write one, as in ready: { tcp: 5432 }");
 	if (ready->every_ms > ready->within_ms)
 		return venv__hint(venv__bad(err, node, "'every' is longer than 'within'"), err,
@@ -193,20 +196,23 @@ int venv__ready_finish(struct reader *reader, const struct node *node, void *bas
 	return 0;
 }
 
-int venv__trigger_finish(struct reader *reader, const struct node *node, void *base, venv_error **err)
+int venv__trigger_finish(struct reader *reader, const struct node *node, void *base,
+			 venv_error **err)
 {
 	const struct trigger_spec *trigger = base;
 
 	(void)reader;
 	if (!trigger->before == !trigger->after)
-		return venv__hint(venv__bad(err, node, trigger->before
-							       ? "a trigger has both 'before' and 'after'"
-							       : "a trigger has neither 'before' nor 'after'"),
+		return venv__hint(venv__bad(err, node,
+					    trigger->before
+						    ? "a trigger has both 'before' and 'after'"
+						    : "a trigger has neither 'before' nor 'after'"),
 				  err, "write one, as in { before: halt, run: ./dump.sh }");
 	return 0;
 }
 
-int venv__network_finish(struct reader *reader, const struct node *node, void *base, venv_error **err)
+int venv__network_finish(struct reader *reader, const struct node *node, void *base,
+			 venv_error **err)
 {
 	const struct network_spec *network = base;
 
@@ -277,14 +283,16 @@ int venv__step_finish(struct reader *reader, const struct node *node, void *base
 		return r;
 	for (size_t i = 0; i < node->n; i++)
 		if (!goes_with(action, node->entries[i].key))
-			return venv__hint(venv__fail_spec(err, VENV_ERR_CONFIG, &node->entries[i].place,
-							  "'%s' does not go with '%s'",
-							  node->entries[i].key, actions[action].name),
-					  err, "remove it");
+			return venv__hint(
+				venv__fail_spec(err, VENV_ERR_CONFIG, &node->entries[i].place,
+						"'%s' does not go with '%s'", node->entries[i].key,
+						actions[action].name),
+				err, "remove it");
 	step->kind = actions[action].kind;
 	if (step->kind == STEP_COPY && !step->copy_to)
-		return venv__hint(venv__bad(err, node, "'copy' does not say where to"), err,
-				  "add 'to', as in { copy: site.conf, to: /etc/nginx/conf.d/site.conf }");
+		return venv__hint(
+			venv__bad(err, node, "'copy' does not say where to"), err,
+			"add 'to', as in { copy: site.conf, to: /etc/nginx/conf.d/site.conf }");
 	if (step->kind == STEP_REBOOT && !step->reboot)
 		return venv__hint(venv__bad(err, venv__node_get(node, "reboot"),
 					    "'reboot: false' does nothing"),

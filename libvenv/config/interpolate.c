@@ -28,15 +28,16 @@ static int fail_form(const struct node *node, const char *at, venv_error **err)
 	if (!end)
 		r = venv__fail_spec(err, VENV_ERR_CONFIG, &place, "'${' without a '}'");
 	else
-		r = venv__fail_spec(err, VENV_ERR_CONFIG, &place, "unknown substitution '%.*s'", length,
-				    at);
-	return venv__hint(r, err,
-			  "write ${NAME}, ${NAME:-default} or ${NAME:?message}; for the guest's shell "
-			  "write $${ for a ${");
+		r = venv__fail_spec(err, VENV_ERR_CONFIG, &place, "unknown substitution '%.*s'",
+				    length, at);
+	return venv__hint(
+		r, err,
+		"write ${NAME}, ${NAME:-default} or ${NAME:?message}; for the guest's shell "
+		"write $${ for a ${");
 }
 
-static int fail_unset(const struct node *node, const char *at, const char *name, const char *message,
-		      venv_error **err)
+static int fail_unset(const struct node *node, const char *at, const char *name,
+		      const char *message, venv_error **err)
 {
 	struct place place = venv__node_at(node, at);
 	int r;
@@ -123,8 +124,8 @@ int venv__node_interpolate(struct pool *pool, struct node *node, venv_error **er
 	if (node->kind == NODE_SCALAR)
 		return interpolate_scalar(pool, node, err);
 	for (size_t i = 0; i < node->n && r == 0; i++)
-		r = venv__node_interpolate(pool, node->kind == NODE_LIST ? node->items[i] :
-								    node->entries[i].value,
-					   err);
+		r = venv__node_interpolate(
+			pool, node->kind == NODE_LIST ? node->items[i] : node->entries[i].value,
+			err);
 	return r;
 }

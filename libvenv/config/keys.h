@@ -16,15 +16,16 @@ struct section;
 
 struct reader { /* one load */
 	struct pool pool;
-	const char *dir; /* what relative host paths are relative to: the project's, absolute, clean */
-	bool recorded;   /* reads what was checked before and has been recorded: spec.json */
+	const char
+		*dir; /* what relative host paths are relative to: the project's, absolute, clean */
+	bool recorded; /* reads what was checked before and has been recorded: spec.json */
 };
 
 struct type {
 	const char *name; /* "size" */
 	/* base is the struct of the section, zeroed, with defaults not applied yet. */
-	int (*parse)(struct reader *reader, const struct key *key, const struct node *node, void *base,
-		     venv_error **err);
+	int (*parse)(struct reader *reader, const struct key *key, const struct node *node,
+		     void *base, venv_error **err);
 	/* 0 with *ret NULL when the value is not set, or -ENOMEM. NULL slot: never recorded. */
 	int (*format)(const struct key *key, const void *base, json_t **ret);
 	json_t *(*schema)(const struct key *key);
@@ -37,8 +38,8 @@ struct choice {
 };
 
 enum key_flag {
-	KEY_LIVE = 1,        /* a change reaches a running machine, or concerns only later commands */
-	KEY_HOST = 2,        /* reaches the host: wants approval (approve.c says when) */
+	KEY_LIVE = 1, /* a change reaches a running machine, or concerns only later commands */
+	KEY_HOST = 2, /* reaches the host: wants approval (approve.c says when) */
 	KEY_UNSUPPORTED = 4, /* known, checked, refused */
 	KEY_REQUIRED = 8
 };
@@ -80,8 +81,8 @@ extern const struct section venv__section_project, venv__section_machine, venv__
 extern const struct section *const venv__sections[]; /* all, ends with NULL */
 
 /* Fill a struct (zeroed) from a map or the short form: keys, defaults, checks. */
-int venv__section_parse(struct reader *reader, const struct section *section, const struct node *node,
-			void *base, venv_error **err);
+int venv__section_parse(struct reader *reader, const struct section *section,
+			const struct node *node, void *base, venv_error **err);
 /* Refuse keys that neither section knows (other may be NULL). */
 int venv__section_check_keys(const struct section *section, const struct section *other,
 			     const struct node *map, venv_error **err);
@@ -94,7 +95,8 @@ extern const struct type venv__type_text, venv__type_choice, venv__type_choice_t
 extern const struct type venv__type_boolean, venv__type_size, venv__type_time, venv__type_count;
 extern const struct type venv__type_decimal, venv__type_port, venv__type_host_path;
 /* Of several (parts.c). */
-extern const struct type venv__type_texts, venv__type_host_paths, venv__type_env, venv__type_env_file;
+extern const struct type venv__type_texts, venv__type_host_paths, venv__type_env,
+	venv__type_env_file;
 extern const struct type venv__type_object, venv__type_list, venv__type_needs;
 /* Only documented here: load.c reads them itself. */
 extern const struct type venv__type_machines, venv__type_networks, venv__type_volume_names;
@@ -143,8 +145,8 @@ bool venv__parse_subnet(const char *text, uint32_t *ret_address, unsigned *ret_p
 bool venv__parse_ipv4(const char *text, uint32_t *ret_address);
 
 /* An absolute clean host path, owned by the caller: ~ expanded, relative to the project. */
-int venv__host_path(const struct reader *reader, const struct node *node, const char *text, char **ret,
-		    venv_error **err);
+int venv__host_path(const struct reader *reader, const struct node *node, const char *text,
+		    char **ret, venv_error **err);
 bool venv__is_outside(const struct reader *reader, const char *path);
 
 /* ---- Suggestions (suggest.c) ---------------------------------------------------------------- */

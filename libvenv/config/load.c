@@ -30,7 +30,8 @@ static bool is_machine_key(const struct entry *entry)
 {
 	if (!venv__section_key(&venv__section_project, entry->key))
 		return true;
-	return venv__section_key(&venv__section_machine, entry->key) && entry->value->kind == NODE_LIST;
+	return venv__section_key(&venv__section_machine, entry->key) &&
+	       entry->value->kind == NODE_LIST;
 }
 
 /* A key of the project by all layers, or NULL. */
@@ -46,7 +47,8 @@ static int project_value(struct load *load, const char *key, struct node **ret, 
 		high = NULL;
 	if (!low && !high)
 		return 0;
-	*ret = venv__node_merge(&load->reader.pool, low ? low->value : NULL, high ? high->value : NULL);
+	*ret = venv__node_merge(&load->reader.pool, low ? low->value : NULL,
+				high ? high->value : NULL);
 	if (!*ret)
 		return venv__fail_nomem(err);
 	return venv__node_interpolate(&load->reader.pool, *ret, err);
@@ -74,8 +76,8 @@ static int as_map(struct load *load, const struct entry *entry, const char *what
 	if (entry->value->kind == NODE_MAP)
 		return 0;
 	if (!venv__node_is_empty(entry->value))
-		return venv__hint(venv__bad(err, entry->value, "%s '%s' is a map, not %s", what, entry->key,
-					    venv__node_kind_name(entry->value)),
+		return venv__hint(venv__bad(err, entry->value, "%s '%s' is a map, not %s", what,
+					    entry->key, venv__node_kind_name(entry->value)),
 				  err, "write '%s: {}' or keys below it", entry->key);
 	*ret = venv__node_new(&load->reader.pool, NODE_MAP, &entry->place);
 	return *ret ? 0 : venv__fail_nomem(err);
@@ -91,7 +93,8 @@ static int fail_set(const char *set, const char *problem, venv_error **err)
 }
 
 /* Wrap a value in maps: a.b.c=value is { a: { b: { c: value } } }. */
-static int wrap_value(struct load *load, const char *set, char *path, struct node **node, venv_error **err)
+static int wrap_value(struct load *load, const char *set, char *path, struct node **node,
+		      venv_error **err)
 {
 	struct pool *pool = &load->reader.pool;
 	const struct place place = (*node)->place;
@@ -149,7 +152,8 @@ static int check_name(const char *what, const struct entry *entry, venv_error **
 
 	if (venv__name_is_valid(entry->key))
 		return 0;
-	r = venv__fail_spec(err, VENV_ERR_CONFIG, &entry->place, "invalid %s name '%s'", what, entry->key);
+	r = venv__fail_spec(err, VENV_ERR_CONFIG, &entry->place, "invalid %s name '%s'", what,
+			    entry->key);
 	return venv__hint(r, err, "use small letters, digits and '-' within, at most 63");
 }
 
@@ -197,7 +201,7 @@ static int project_map(struct load *load, const char *key, struct node **ret, ve
 	r = venv__bad(err, *ret, "'%s' wants a map, not %s", key,
 		      venv__node_is_empty(*ret) ? "nothing" : venv__node_kind_name(*ret));
 	return venv__hint(r, err, "write a name and ':' for each, as in %s",
-			  strcmp(key, "volumes") == 0	 ? "volumes: { data: {} }"
+			  strcmp(key, "volumes") == 0    ? "volumes: { data: {} }"
 			  : strcmp(key, "networks") == 0 ? "networks: { backend: {} }"
 							 : "machines: { web: { box: debian/12 } }");
 }
@@ -221,8 +225,8 @@ static int read_networks(struct load *load, venv_error **err)
 		if (r == 0)
 			r = as_map(load, &map->entries[i], "network", &value, err);
 		if (r == 0)
-			r = venv__section_parse(&load->reader, &venv__section_network, value, network,
-						err);
+			r = venv__section_parse(&load->reader, &venv__section_network, value,
+						network, err);
 		if (r < 0)
 			return r;
 		network->place = map->entries[i].place;
@@ -248,10 +252,10 @@ static int read_volumes(struct load *load, venv_error **err)
 		if (r == 0)
 			r = as_map(load, &map->entries[i], "volume", &value, err);
 		if (r == 0 && value->n)
-			r = venv__hint(venv__fail_spec(err, VENV_ERR_CONFIG, &value->entries[0].place,
-						       "unknown key '%s'", value->entries[0].key),
-				       err, "a volume has no keys: write '%s: {}'",
-				       map->entries[i].key);
+			r = venv__hint(
+				venv__fail_spec(err, VENV_ERR_CONFIG, &value->entries[0].place,
+						"unknown key '%s'", value->entries[0].key),
+				err, "a volume has no keys: write '%s: {}'", map->entries[i].key);
 		if (r == 0 && venv__strv_add(&load->spec->volumes, map->entries[i].key) < 0)
 			r = venv__fail_nomem(err);
 	}
@@ -286,8 +290,8 @@ static int read_machine(struct load *load, const struct entry *entry, struct mac
 	struct pool *pool = &load->reader.pool;
 	const char *name = entry ? entry->key : single_name;
 	const struct entry *set = venv__node_find(venv__node_get(load->set, "machines"), name);
-	struct node *layers[4] = { machine_keys(load, load->root), NULL, machine_keys(load, load->set),
-				   NULL };
+	struct node *layers[4] = { machine_keys(load, load->root), NULL,
+				   machine_keys(load, load->set), NULL };
 	struct node *node = layers[0];
 	int r = entry ? as_map(load, entry, "machine", &layers[1], err) : 0;
 
@@ -308,14 +312,16 @@ static int read_machine(struct load *load, const struct entry *entry, struct mac
 	if (r < 0 || machine->box)
 		return r;
 	if (entry)
-		r = venv__fail_spec(err, VENV_ERR_CONFIG, &machine->place, "machine '%s' has no box", name);
+		r = venv__fail_spec(err, VENV_ERR_CONFIG, &machine->place,
+				    "machine '%s' has no box", name);
 	else
 		r = venv__fail_spec(err, VENV_ERR_CONFIG, &machine->place, "there is no 'box'");
 	return venv__hint(r, err, "add 'box: debian/12'%s",
 			  entry ? " to it, or at the top of the file for all machines" : "");
 }
 
-static int check_set_machines(const struct load *load, const struct node *machines, venv_error **err)
+static int check_set_machines(const struct load *load, const struct node *machines,
+			      venv_error **err)
 {
 	const struct node *set = venv__node_get(load->set, "machines");
 
@@ -339,7 +345,8 @@ static int check_set_machines(const struct load *load, const struct node *machin
 }
 
 /* Defaults are read for themselves as well, so that nothing wrong hides behind what overrides it. */
-static int check_defaults(struct load *load, const struct node *top, size_t n_machines, venv_error **err)
+static int check_defaults(struct load *load, const struct node *top, size_t n_machines,
+			  venv_error **err)
 {
 	struct machine_spec scratch = { 0 };
 	const struct entry *ports;
@@ -350,11 +357,12 @@ static int check_defaults(struct load *load, const struct node *top, size_t n_ma
 		return venv__fail_nomem(err);
 	ports = venv__node_find(map, "ports");
 	if (n_machines > 1 && ports && ports->value->n)
-		return venv__hint(venv__fail_spec(err, VENV_ERR_CONFIG, &ports->place,
-						  "'ports' cannot be a default for %zu machines: a port of "
-						  "the host leads to one of them",
-						  n_machines),
-				  err, "move it into the machine that it is for");
+		return venv__hint(
+			venv__fail_spec(err, VENV_ERR_CONFIG, &ports->place,
+					"'ports' cannot be a default for %zu machines: a port of "
+					"the host leads to one of them",
+					n_machines),
+			err, "move it into the machine that it is for");
 	r = venv__node_interpolate(&load->reader.pool, map, err);
 	if (r == 0)
 		r = venv__section_parse(&load->reader, &venv__section_machine, map, &scratch, err);
@@ -371,10 +379,12 @@ static int read_machines(struct load *load, venv_error **err)
 	int r = 0;
 
 	if (machines && (machines->kind != NODE_MAP || !n))
-		return venv__hint(venv__bad(err, machines, machines->kind == NODE_MAP
-								   ? "'machines' is empty"
-								   : "'machines' wants a map by names"),
-				  err, "write a name and its keys, as in machines: { web: { box: debian/12 } }");
+		return venv__hint(
+			venv__bad(err, machines,
+				  machines->kind == NODE_MAP ? "'machines' is empty"
+							     : "'machines' wants a map by names"),
+			err,
+			"write a name and its keys, as in machines: { web: { box: debian/12 } }");
 	r = check_set_machines(load, machines, err);
 	if (r == 0 && machines)
 		r = check_defaults(load, load->root, n, err);
@@ -427,7 +437,8 @@ static int read_tree(struct load *load, venv_error **err)
 }
 
 /* Lay one more file over those before. */
-static int add_file(struct load *load, const char *file, const char *text, size_t length, venv_error **err)
+static int add_file(struct load *load, const char *file, const char *text, size_t length,
+		    venv_error **err)
 {
 	struct pool *pool = &load->reader.pool;
 	struct node *tree = NULL;
@@ -451,12 +462,14 @@ static int finish(struct load *load, const char *const *set, venv_error **err)
 	int r = 0;
 
 	if (!load->root)
-		return venv__hint(venv__fail_spec(err, VENV_ERR_CONFIG, &place, "the file says nothing"),
-				  err, "write 'box: debian/12' into it");
+		return venv__hint(
+			venv__fail_spec(err, VENV_ERR_CONFIG, &place, "the file says nothing"), err,
+			"write 'box: debian/12' into it");
 	if (!venv__text_is_clean(load->spec->dir))
-		return venv__hint(venv__fail(err, VENV_ERR_CONFIG,
-					     "the project's directory has a name that is not UTF-8 text"),
-				  err, "rename the directory");
+		return venv__hint(
+			venv__fail(err, VENV_ERR_CONFIG,
+				   "the project's directory has a name that is not UTF-8 text"),
+			err, "rename the directory");
 	load->reader.dir = load->spec->dir;
 	for (; set && *set && r == 0; set++)
 		r = add_set(load, *set, err);
@@ -541,7 +554,8 @@ int venv__spec_load(const char *file, const char *const *set, struct project_spe
 		return venv__fail_nomem(err);
 	if (!dir)
 		return venv__fail_errno(err, errno, "cannot find '%s'", given);
-	local = strchr(file, '/') ? venv__path_join(given, "venv.local.yml") : strdup("venv.local.yml");
+	local = strchr(file, '/') ? venv__path_join(given, "venv.local.yml")
+				  : strdup("venv.local.yml");
 	if (!local)
 		return venv__fail_nomem(err);
 	r = load_begin(&load, file, dir, err);

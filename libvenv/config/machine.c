@@ -5,8 +5,8 @@
 #include <string.h>
 
 /* A box that is a path is relative to the file, not to where the command runs. */
-static int resolve_box(const struct reader *reader, const struct node *node, struct machine_spec *machine,
-		       venv_error **err)
+static int resolve_box(const struct reader *reader, const struct node *node,
+		       struct machine_spec *machine, venv_error **err)
 {
 	const char *box = machine->box;
 	const struct node *value = venv__node_get(node, "box");
@@ -14,8 +14,9 @@ static int resolve_box(const struct reader *reader, const struct node *node, str
 	int r;
 
 	if (!*box || strpbrk(box, " \t\r\n"))
-		return venv__hint(venv__bad(err, value, "'%s' is not a box", box), err,
-				  "write a name, as in debian/12, a path or docker://HOST/NAME:TAG");
+		return venv__hint(
+			venv__bad(err, value, "'%s' is not a box", box), err,
+			"write a name, as in debian/12, a path or docker://HOST/NAME:TAG");
 	if (*box != '/' && *box != '~' && strncmp(box, "./", 2) != 0 && strncmp(box, "../", 3) != 0)
 		return 0;
 	r = venv__host_path(reader, value, box, &path, err);
@@ -42,7 +43,8 @@ static struct guest_path guest_path(const struct machine_spec *machine, size_t i
 	return (struct guest_path){ volume->guest, &volume->place };
 }
 
-static int fail_guest_path(const struct guest_path *one, const struct guest_path *other, venv_error **err)
+static int fail_guest_path(const struct guest_path *one, const struct guest_path *other,
+			   venv_error **err)
 {
 	int r = venv__fail_spec(err, VENV_ERR_CONFIG, one->place, "%s in the machine is used twice",
 				one->path);
@@ -57,7 +59,8 @@ static int check_guest_paths(const struct machine_spec *machine, venv_error **er
 {
 	for (size_t i = 0; i < machine->n_folders + machine->n_volumes; i++)
 		for (size_t j = 0; j < i; j++) {
-			struct guest_path one = guest_path(machine, i), other = guest_path(machine, j);
+			struct guest_path one = guest_path(machine, i),
+					  other = guest_path(machine, j);
 
 			if (strcmp(one.path, other.path) == 0)
 				return fail_guest_path(&one, &other, err);
@@ -118,7 +121,8 @@ static int check_ports(const struct machine_spec *machine, venv_error **err)
 	return 0;
 }
 
-static int check_limits(const struct node *node, const struct machine_spec *machine, venv_error **err)
+static int check_limits(const struct node *node, const struct machine_spec *machine,
+			venv_error **err)
 {
 	if (!machine->memory || machine->memory_low <= machine->memory)
 		return 0;
@@ -127,7 +131,8 @@ static int check_limits(const struct node *node, const struct machine_spec *mach
 			  err, "protect at most what the machine may use");
 }
 
-int venv__machine_finish(struct reader *reader, const struct node *node, void *base, venv_error **err)
+int venv__machine_finish(struct reader *reader, const struct node *node, void *base,
+			 venv_error **err)
 {
 	struct machine_spec *machine = base;
 	int r = machine->box ? resolve_box(reader, node, machine, err) : 0;

@@ -252,7 +252,8 @@ void venv__decimal_format(double value, char *ret, size_t size)
 }
 
 /* As it is written in venv.yml: booleans and numbers are text there. */
-static struct node *scalar_from_json(struct pool *pool, const json_t *value, const struct place *place)
+static struct node *scalar_from_json(struct pool *pool, const json_t *value,
+				     const struct place *place)
 {
 	char number[32] = "";
 
@@ -261,7 +262,8 @@ static struct node *scalar_from_json(struct pool *pool, const json_t *value, con
 	if (json_is_boolean(value))
 		return venv__node_scalar(pool, place, json_is_true(value) ? "true" : "false");
 	if (json_is_integer(value))
-		(void)snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(value));
+		(void)snprintf(number, sizeof(number), "%lld",
+			       (long long)json_integer_value(value));
 	else if (json_is_real(value))
 		venv__decimal_format(json_real_value(value), number, sizeof(number));
 	return venv__node_scalar(pool, place, number);
@@ -280,13 +282,15 @@ struct node *venv__node_from_json(struct pool *pool, const json_t *value, const 
 	node = venv__node_new(pool, json_is_object(value) ? NODE_MAP : NODE_LIST, place);
 	if (!node)
 		return NULL;
-	json_array_foreach(value, i, child) {
+	json_array_foreach(value, i, child)
+	{
 		struct node *item = venv__node_from_json(pool, child, place);
 
 		if (!item || venv__node_append(pool, node, item) < 0)
 			return NULL;
 	}
-	json_object_foreach((json_t *)(uintptr_t)value, key, child) {
+	json_object_foreach((json_t *)(uintptr_t)value, key, child)
+	{
 		entry.key = venv__pool_text(pool, key, strlen(key));
 		entry.value = venv__node_from_json(pool, child, place);
 		if (!entry.key || !entry.value || venv__node_add(pool, node, &entry) < 0)

@@ -82,7 +82,8 @@ int venv__yaml_parse(struct pool *pool, const char *file, const char *text, size
 int venv__yaml_parse_value(struct pool *pool, const char *from, const char *text, struct node **ret,
 			   venv_error **err);
 /* A tree from JSON of ours. NULL: out of memory. */
-struct node *venv__node_from_json(struct pool *pool, const json_t *value, const struct place *place);
+struct node *venv__node_from_json(struct pool *pool, const json_t *value,
+				  const struct place *place);
 /* A number without a sign, to thousandths, with a decimal point in every locale. */
 void venv__decimal_format(double value, char *ret, size_t size);
 

@@ -8,7 +8,8 @@
 
 enum { ENV_FILE_MAX_SIZE = 1 << 20 };
 
-static int want(const struct key *key, const struct node *node, enum node_kind kind, venv_error **err)
+static int want(const struct key *key, const struct node *node, enum node_kind kind,
+		venv_error **err)
 {
 	const char *wanted = kind == NODE_LIST ? "a list" : "a map";
 	int r;
@@ -21,7 +22,9 @@ static int want(const struct key *key, const struct node *node, enum node_kind k
 		r = venv__bad(err, node, "'%s' wants %s, not %s", key->name, wanted,
 			      venv__node_kind_name(node));
 	return venv__hint(r, err, "write it as '%s: %s'", key->name,
-			  key->example ? key->example : kind == NODE_LIST ? "[]" : "{}");
+			  key->example        ? key->example
+			  : kind == NODE_LIST ? "[]"
+					      : "{}");
 }
 
 static int want_item(const struct key *key, const struct node *item, venv_error **err)
@@ -51,8 +54,8 @@ static int format_strv(const struct key *key, const void *base, json_t **ret)
 	return list && !*ret ? -ENOMEM : 0;
 }
 
-static int parse_strv(struct reader *reader, const struct key *key, const struct node *node, void *base,
-		      venv_error **err)
+static int parse_strv(struct reader *reader, const struct key *key, const struct node *node,
+		      void *base, venv_error **err)
 {
 	char ***member = venv__member(key, base);
 	int r = want(key, node, NODE_LIST, err);
@@ -97,7 +100,8 @@ const struct type venv__type_host_paths = {
 
 /* ---- environment ---------------------------------------------------------------------------- */
 
-static int env_set(char ***env, const char *name, size_t length, const char *value, venv_error **err)
+static int env_set(char ***env, const char *name, size_t length, const char *value,
+		   venv_error **err)
 {
 	_cleanup_free_ char *assignment = NULL;
 
@@ -108,8 +112,8 @@ static int env_set(char ***env, const char *name, size_t length, const char *val
 	return venv__env_set(env, assignment) < 0 ? venv__fail_nomem(err) : 0;
 }
 
-static int parse_env(struct reader *reader, const struct key *key, const struct node *node, void *base,
-		     venv_error **err)
+static int parse_env(struct reader *reader, const struct key *key, const struct node *node,
+		     void *base, venv_error **err)
 {
 	char ***env = venv__member(key, base);
 	int r = want(key, node, NODE_MAP, err);
@@ -123,8 +127,9 @@ static int parse_env(struct reader *reader, const struct key *key, const struct 
 						       "invalid variable name '%s'", entry->key),
 				       err, "use letters, digits and '_', no digit first");
 		else if (entry->value->kind != NODE_SCALAR)
-			r = venv__bad(err, entry->value, "variable '%s' is text, not %s", entry->key,
-				      venv__node_kind_name(entry->value));
+			r = venv__hint(venv__bad(err, entry->value, "variable '%s' is text, not %s",
+						 entry->key, venv__node_kind_name(entry->value)),
+				       err, "put it in quotes");
 		else
 			r = env_set(env, entry->key, strlen(entry->key), entry->value->text, err);
 	}
@@ -150,9 +155,9 @@ static int format_env(const struct key *key, const void *base, json_t **ret)
 static json_t *schema_env(const struct key *key)
 {
 	(void)key;
-	return json_pack("{s:s,s:{s:s},s:{s:[s,s,s,s]}}", "type", "object", "propertyNames", "pattern",
-			 "^[A-Za-z_][A-Za-z0-9_]*$", "additionalProperties", "type", "string",
-			 "number", "boolean", "null");
+	return json_pack("{s:s,s:{s:s},s:{s:[s,s,s,s]}}", "type", "object", "propertyNames",
+			 "pattern", "^[A-Za-z_][A-Za-z0-9_]*$", "additionalProperties", "type",
+			 "string", "number", "boolean", "null");
 }
 
 const struct type venv__type_env = {
@@ -182,7 +187,8 @@ static char *trim_value(char *text)
 	return text;
 }
 
-static int parse_env_line(const char *path, unsigned number, char *line, char ***env, venv_error **err)
+static int parse_env_line(const char *path, unsigned number, char *line, char ***env,
+			  venv_error **err)
 {
 	struct place place = { .file = path, .line = number, .column = 1 };
 	size_t n;
@@ -195,9 +201,9 @@ static int parse_env_line(const char *path, unsigned number, char *line, char **
 		return 0;
 	n = strcspn(p, "= \t\r");
 	if (p[n] != '=' || !venv__env_name_is_valid(p, n))
-		return venv__hint(venv__fail_spec(err, VENV_ERR_CONFIG, &place,
-						  "this is not NAME=value"),
-				  err, "write NAME=value, or begin the line with '#'");
+		return venv__hint(
+			venv__fail_spec(err, VENV_ERR_CONFIG, &place, "this is not NAME=value"),
+			err, "write NAME=value, or begin the line with '#'");
 	if (!venv__text_is_clean(p + n + 1))
 		return venv__fail_spec(err, VENV_ERR_CONFIG, &place,
 				       "the value of '%.*s' is not UTF-8 text", (int)n, p);
@@ -225,10 +231,12 @@ static int check_regular(const struct node *node, const char *path, venv_error *
 	struct stat st;
 
 	if (stat(path, &st) < 0)
-		return venv__hint(venv__bad(err, node, "cannot read '%s': %s", path, strerror(errno)),
-				  err, "make the file, or remove 'env_file'");
+		return venv__hint(
+			venv__bad(err, node, "cannot read '%s': %s", path, strerror(errno)), err,
+			"make the file, or remove 'env_file'");
 	if (!S_ISREG(st.st_mode))
-		return venv__bad(err, node, "'%s' is not a file", path);
+		return venv__hint(venv__bad(err, node, "'%s' is not a file", path), err,
+				  "name a file with lines NAME=value");
 	return 0;
 }
 
@@ -288,16 +296,16 @@ const struct type venv__type_env_file = {
 
 /* ---- object: one map ------------------------------------------------------------------------ */
 
-static int parse_object(struct reader *reader, const struct key *key, const struct node *node, void *base,
-			venv_error **err)
+static int parse_object(struct reader *reader, const struct key *key, const struct node *node,
+			void *base, venv_error **err)
 {
 	return venv__section_parse(reader, key->section, node, venv__member(key, base), err);
 }
 
 static int format_object(const struct key *key, const void *base, json_t **ret)
 {
-	_cleanup_json_ json_t *object = venv__section_format(key->section,
-							     venv__member_const(key, base));
+	_cleanup_json_ json_t *object =
+		venv__section_format(key->section, venv__member_const(key, base));
 
 	if (!object)
 		return -ENOMEM;
@@ -342,8 +350,8 @@ static void done_list(const struct key *key, void *base)
 	*count = 0;
 }
 
-static int parse_list(struct reader *reader, const struct key *key, const struct node *node, void *base,
-		      venv_error **err)
+static int parse_list(struct reader *reader, const struct key *key, const struct node *node,
+		      void *base, venv_error **err)
 {
 	char **member = venv__member(key, base);
 	size_t *count = count_of(key, base);
@@ -369,8 +377,9 @@ static int format_list(const struct key *key, const void *base, json_t **ret)
 	_cleanup_json_ json_t *list = json_array();
 
 	for (size_t i = 0; i < count; i++)
-		if (json_array_append_new(list, venv__section_format(
-							key->section, items + i * key->section->size)) < 0)
+		if (json_array_append_new(
+			    list,
+			    venv__section_format(key->section, items + i * key->section->size)) < 0)
 			return -ENOMEM;
 	*ret = take_ptr(list);
 	return *ret ? 0 : -ENOMEM;
@@ -409,8 +418,7 @@ static int parse_need(struct reader *reader, const struct key *key, const struct
 {
 	struct key kind = *key;
 
-	/* an entry is like a key of its own: errors name the machine */
-	kind.name = entry->key;
+	kind.name = "needs";
 	kind.type = &venv__type_choice;
 	kind.offset = offsetof(struct need_spec, kind);
 	kind.example = "ready";
@@ -421,8 +429,8 @@ static int parse_need(struct reader *reader, const struct key *key, const struct
 	return kind.type->parse(reader, &kind, entry->value, need, err);
 }
 
-static int parse_needs(struct reader *reader, const struct key *key, const struct node *node, void *base,
-		       venv_error **err)
+static int parse_needs(struct reader *reader, const struct key *key, const struct node *node,
+		       void *base, venv_error **err)
 {
 	struct machine_spec *machine = base;
 	int r = want(key, node, NODE_MAP, err);

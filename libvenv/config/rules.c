@@ -156,8 +156,8 @@ int venv__check_cpuset(const struct key *key, const struct node *node, venv_erro
 			return 0;
 	}
 	place = venv__node_at(node, p);
-	return venv__hint(venv__fail_spec(err, VENV_ERR_CONFIG, &place, "invalid set of processors '%s'",
-					  node->text),
+	return venv__hint(venv__fail_spec(err, VENV_ERR_CONFIG, &place,
+					  "invalid set of processors '%s'", node->text),
 			  err, "write numbers and ranges, as in 0-1,4");
 }
 
@@ -191,7 +191,8 @@ int venv__check_address(const struct key *key, const struct node *node, venv_err
 	unsigned char address[sizeof(struct in6_addr)];
 
 	(void)key;
-	if (inet_pton(AF_INET, node->text, address) == 1 || inet_pton(AF_INET6, node->text, address) == 1)
+	if (inet_pton(AF_INET, node->text, address) == 1 ||
+	    inet_pton(AF_INET6, node->text, address) == 1)
 		return 0;
 	return venv__hint(venv__bad(err, node, "'%s' is not an address", node->text), err,
 			  "write 127.0.0.1 for this host only, 0.0.0.0 for everybody");
@@ -262,16 +263,16 @@ int venv__check_subnet(const struct key *key, const struct node *node, venv_erro
 					    prefix < 8 ? "large" : "small"),
 				  err, "write a prefix from /8 to /29, as in 192.168.56.0/24");
 	if (reserved(address))
-		return venv__hint(venv__bad(err, node, "subnet '%s' is %s", node->text,
-					    reserved(address)),
-				  err, "take a private one, as in 192.168.56.0/24");
+		return venv__hint(
+			venv__bad(err, node, "subnet '%s' is %s", node->text, reserved(address)),
+			err, "take a private one, as in 192.168.56.0/24");
 	mask = UINT32_MAX << (32 - prefix);
 	if (!(address & ~mask))
 		return 0;
 	base.s_addr = htonl(address & mask);
 	(void)inet_ntop(AF_INET, &base, text, sizeof(text));
-	return venv__hint(venv__bad(err, node, "'%s' is an address within a subnet", node->text), err,
-			  "write %s/%u", text, prefix);
+	return venv__hint(venv__bad(err, node, "'%s' is an address within a subnet", node->text),
+			  err, "write %s/%u", text, prefix);
 }
 
 int venv__check_mode(const struct key *key, const struct node *node, venv_error **err)
@@ -285,8 +286,8 @@ int venv__check_mode(const struct key *key, const struct node *node, venv_error 
 			  "write three or four octal digits, as in \"0644\"");
 }
 
-int venv__host_path(const struct reader *reader, const struct node *node, const char *text, char **ret,
-		    venv_error **err)
+int venv__host_path(const struct reader *reader, const struct node *node, const char *text,
+		    char **ret, venv_error **err)
 {
 	_cleanup_free_ char *home = NULL;
 	_cleanup_free_ char *joined = NULL;

@@ -18,9 +18,9 @@ static json_t *schema_by_name(const struct key *key)
 static json_t *schema_names(const struct key *key)
 {
 	(void)key;
-	return json_pack("{s:s,s:{s:s},s:{s:[s,s],s:i}}", "type", "object", "propertyNames", "pattern",
-			 "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", "additionalProperties", "type",
-			 "object", "null", "maxProperties", 0);
+	return json_pack("{s:s,s:{s:s},s:{s:[s,s],s:i}}", "type", "object", "propertyNames",
+			 "pattern", "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", "additionalProperties",
+			 "type", "object", "null", "maxProperties", 0);
 }
 
 const struct type venv__type_machines = { .name = "map of maps", .schema = schema_by_name };
@@ -32,14 +32,13 @@ const struct type venv__type_volume_names = { .name = "map of names", .schema = 
 static json_t *describe_key(const struct section *section, const struct key *key)
 {
 	_cleanup_json_ json_t *choices = NULL;
-	json_t *ret = json_pack("{s:s,s:s,s:s,s:s*,s:s,s:s,s:s*,s:b,s:b,s:b,s:b,s:s*}", "section",
-				section->name, "key", key->name, "type", key->type->name, "default",
-				key->otherwise, "since", key->since, "doc", key->doc, "example",
-				key->example, "live", (key->flags & KEY_LIVE) != 0, "approve",
-				(key->flags & KEY_HOST) != 0, "supported",
-				!(key->flags & KEY_UNSUPPORTED), "required",
-				(key->flags & KEY_REQUIRED) != 0, "of",
-				key->section ? key->section->name : NULL);
+	json_t *ret = json_pack(
+		"{s:s,s:s,s:s,s:s*,s:s,s:s,s:s*,s:b,s:b,s:b,s:b,s:s*}", "section", section->name,
+		"key", key->name, "type", key->type->name, "default", key->otherwise, "since",
+		key->since, "doc", key->doc, "example", key->example, "live",
+		(key->flags & KEY_LIVE) != 0, "approve", (key->flags & KEY_HOST) != 0, "supported",
+		!(key->flags & KEY_UNSUPPORTED), "required", (key->flags & KEY_REQUIRED) != 0, "of",
+		key->section ? key->section->name : NULL);
 
 	if (!ret || !key->choices)
 		return ret;
@@ -74,10 +73,12 @@ static json_t *with_interpolation(json_t *schema)
 {
 	const char *type = venv__json_str(schema, "type");
 
-	if (!schema || json_object_get(schema, "$ref") || json_is_array(json_object_get(schema, "type")) ||
+	if (!schema || json_object_get(schema, "$ref") ||
+	    json_is_array(json_object_get(schema, "type")) ||
 	    (type && (strcmp(type, "object") == 0 || strcmp(type, "array") == 0)))
 		return schema;
-	return json_pack("{s:[o,{s:s,s:s}]}", "anyOf", schema, "type", "string", "pattern", interpolated);
+	return json_pack("{s:[o,{s:s,s:s}]}", "anyOf", schema, "type", "string", "pattern",
+			 interpolated);
 }
 
 static json_t *key_schema(const struct key *key)
@@ -132,11 +133,13 @@ static json_t *section_schema(const struct section *section, const struct sectio
 
 json_t *venv__config_schema(void)
 {
-	_cleanup_json_ json_t *root = section_schema(&venv__section_project, &venv__section_machine);
+	_cleanup_json_ json_t *root =
+		section_schema(&venv__section_project, &venv__section_machine);
 	_cleanup_json_ json_t *sections = json_object();
 
 	for (const struct section *const *section = venv__sections + 1; *section; section++)
-		if (json_object_set_new(sections, (*section)->name, section_schema(*section, NULL)) < 0)
+		if (json_object_set_new(sections, (*section)->name,
+					section_schema(*section, NULL)) < 0)
 			return NULL;
 	if (!root ||
 	    json_object_set_new(root, "$schema",

@@ -18,15 +18,24 @@ const struct key *venv__section_key(const struct section *section, const char *n
 static const char *other_name(const char *name)
 {
 	static const char *const names[][2] = {
-		{ "image", "box" },		 { "environment", "env" },
-		{ "depends_on", "needs" },	 { "services", "machines" },
-		{ "vms", "machines" },		 { "synced_folders", "folders" },
-		{ "synced_folder", "folders" },	 { "mounts", "folders" },
-		{ "forwarded_ports", "ports" },	 { "mem", "memory" },
-		{ "provisioners", "provision" }, { "healthcheck", "ready" },
-		{ "src", "host" },		 { "source", "host" },
-		{ "dst", "guest" },		 { "target", "guest" },
-		{ "inline", "run" },		 { "command", "run" },
+		{ "image", "box" },
+		{ "environment", "env" },
+		{ "depends_on", "needs" },
+		{ "services", "machines" },
+		{ "vms", "machines" },
+		{ "synced_folders", "folders" },
+		{ "synced_folder", "folders" },
+		{ "mounts", "folders" },
+		{ "forwarded_ports", "ports" },
+		{ "mem", "memory" },
+		{ "provisioners", "provision" },
+		{ "healthcheck", "ready" },
+		{ "src", "host" },
+		{ "source", "host" },
+		{ "dst", "guest" },
+		{ "target", "guest" },
+		{ "inline", "run" },
+		{ "command", "run" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
@@ -35,11 +44,11 @@ static const char *other_name(const char *name)
 	return NULL;
 }
 
-static const char *section_with_key(const char *name)
+static const struct section *section_with_key(const char *name)
 {
 	for (const struct section *const *section = venv__sections; *section; section++)
 		if (venv__section_key(*section, name))
-			return (*section)->name;
+			return *section;
 	return NULL;
 }
 
@@ -52,8 +61,10 @@ static int fail_unknown(const struct section *section, const struct section *oth
 			const struct entry *entry, venv_error **err)
 {
 	struct suggestion suggestion = { .wanted = entry->key };
-	const char *alias = other_name(entry->key), *elsewhere = section_with_key(entry->key);
-	int r = venv__fail_spec(err, VENV_ERR_CONFIG, &entry->place, "unknown key '%s'", entry->key);
+	const struct section *elsewhere = section_with_key(entry->key);
+	const char *alias = other_name(entry->key);
+	int r = venv__fail_spec(err, VENV_ERR_CONFIG, &entry->place, "unknown key '%s'",
+				entry->key);
 
 	for (const struct key *key = section->keys; key->name; key++)
 		venv__suggest(&suggestion, key->name);
@@ -64,8 +75,8 @@ static int fail_unknown(const struct section *section, const struct section *oth
 	if (suggestion.best)
 		return venv__hint(r, err, "did you mean '%s'?", suggestion.best);
 	if (elsewhere)
-		return venv__hint(r, err, "'%s' is a key of a %s, not of a %s", entry->key, elsewhere,
-				  section->name);
+		return venv__hint(r, err, "'%s' is for '%s', as in %s", entry->key, elsewhere->name,
+				  elsewhere->example);
 	if (strcmp(entry->key, "<<") == 0)
 		return venv__hint(r, err, "put what machines share at the top of the file");
 	return venv__hint(r, err, "see venv.yml(5) for the keys of a %s", section->name);
@@ -87,8 +98,8 @@ static bool is_something(const struct node *node)
 	return node->kind == NODE_SCALAR ? strcmp(node->text, "false") != 0 : node->n > 0;
 }
 
-static int parse_key(struct reader *reader, const struct key *key, const struct entry *entry, void *base,
-		     venv_error **err)
+static int parse_key(struct reader *reader, const struct key *key, const struct entry *entry,
+		     void *base, venv_error **err)
 {
 	int r = key->type->parse(reader, key, entry->value, base, err);
 
@@ -122,8 +133,8 @@ static int parse_default(struct reader *reader, const struct key *key, void *bas
 }
 
 /* What the map does not say. */
-static int parse_missing(struct reader *reader, const struct section *section, const struct node *map,
-			 void *base, venv_error **err)
+static int parse_missing(struct reader *reader, const struct section *section,
+			 const struct node *map, void *base, venv_error **err)
 {
 	int r = 0;
 
@@ -153,8 +164,8 @@ static int parse_map(struct reader *reader, const struct section *section, const
 	return r < 0 ? r : parse_missing(reader, section, map, base, err);
 }
 
-int venv__section_parse(struct reader *reader, const struct section *section, const struct node *node,
-			void *base, venv_error **err)
+int venv__section_parse(struct reader *reader, const struct section *section,
+			const struct node *node, void *base, venv_error **err)
 {
 	int r;
 

@@ -22,8 +22,8 @@ int venv__place_fail(venv_error **err, const char *origin, int code, const struc
 		return venv__fail_nomem(err);
 	}
 	if (place->line)
-		return venv__fail_place(err, origin, code, place->file, place->line, place->column, "%s",
-					message);
+		return venv__fail_place(err, origin, code, place->file, place->line, place->column,
+					"%s", message);
 	return venv__fail_from(err, origin, code, 0, "%s%s%s", place->file ? place->file : "",
 			       place->file ? ": " : "", message);
 }
@@ -95,15 +95,16 @@ void venv__spec_free(struct project_spec *spec)
 
 json_t *venv__spec_machine_to_json(const struct machine_spec *spec)
 {
-	_cleanup_json_ json_t *ret = venv__section_format(&venv__section_machine, spec);
+	_cleanup_json_ json_t *keys = venv__section_format(&venv__section_machine, spec);
+	_cleanup_json_ json_t *ret = json_pack("{s:s}", "name", spec->name);
 
-	if (!ret || json_object_set_new(ret, "name", json_string(spec->name)) < 0)
+	if (!keys || !ret || json_object_update(ret, keys) < 0)
 		return NULL;
 	return take_ptr(ret);
 }
 
-static int machine_from_json(struct reader *reader, const json_t *recorded, struct machine_spec *machine,
-			     venv_error **err)
+static int machine_from_json(struct reader *reader, const json_t *recorded,
+			     struct machine_spec *machine, venv_error **err)
 {
 	static const struct place nowhere = { .file = "recorded machine" };
 	_cleanup_json_ json_t *copy = json_copy((json_t *)(uintptr_t)recorded);
@@ -111,7 +112,8 @@ static int machine_from_json(struct reader *reader, const json_t *recorded, stru
 	struct node *node;
 
 	if (!name || !venv__json_str(recorded, "box"))
-		return venv__fail(err, VENV_ERR_CORRUPT, "a recorded machine has no name or no box");
+		return venv__fail(err, VENV_ERR_CORRUPT,
+				  "a recorded machine has no name or no box");
 	machine->name = strdup(name);
 	if (!machine->name || !copy)
 		return venv__fail_nomem(err);
@@ -122,7 +124,8 @@ static int machine_from_json(struct reader *reader, const json_t *recorded, stru
 	return venv__section_parse(reader, &venv__section_machine, node, machine, err);
 }
 
-int venv__spec_machine_from_json(const json_t *recorded, struct machine_spec **ret, venv_error **err)
+int venv__spec_machine_from_json(const json_t *recorded, struct machine_spec **ret,
+				 venv_error **err)
 {
 	struct reader reader = { .dir = "/", .recorded = true };
 	struct machine_spec *machine = calloc(1, sizeof(*machine));

@@ -15,7 +15,8 @@ static int want_text(const struct key *key, const struct node *node, venv_error 
 	else
 		r = venv__bad(err, node, "'%s' wants a %s, not %s", key->name, key->type->name,
 			      venv__node_kind_name(node));
-	return key->example ? venv__hint(r, err, "write it as '%s: %s'", key->name, key->example) : r;
+	return key->example ? venv__hint(r, err, "write it as '%s: %s'", key->name, key->example)
+			    : r;
 }
 
 static int owned(char **member, const char *text, venv_error **err)
@@ -61,8 +62,8 @@ static json_t *schema_pattern(const char *pattern)
 
 /* ---- text --------------------------------------------------------------------------------- */
 
-static int parse_text(struct reader *reader, const struct key *key, const struct node *node, void *base,
-		      venv_error **err)
+static int parse_text(struct reader *reader, const struct key *key, const struct node *node,
+		      void *base, venv_error **err)
 {
 	int r;
 
@@ -109,19 +110,32 @@ const struct type venv__type_host_path = {
 
 /* ---- choice: one of several words, as an enum or as text ------------------------------------- */
 
-static int fail_choice(const struct key *key, const struct node *node, venv_error **err)
+/* unsupported: the word is known, but only so. */
+static int fail_choice(const struct key *key, const struct node *node, bool unsupported,
+		       venv_error **err)
 {
 	_cleanup_buf_ struct buf words = { 0 };
 	struct suggestion suggestion = { .wanted = node->text };
-	int r = venv__bad(err, node, "'%s' cannot be '%s'", key->name, node->text);
+	int r;
 
+	if (unsupported)
+		r = venv__fail_spec(err, VENV_ERR_UNSUPPORTED, &node->place,
+				    "%s '%s' is not supported yet", key->name, node->text);
+	else
+		r = venv__bad(err, node, "'%s' cannot be '%s'", key->name, node->text);
 	for (const struct choice *choice = key->choices; choice->name; choice++) {
+		bool last = !choice[1].name || choice[1].unsupported;
+
+		if (choice->unsupported)
+			continue;
 		venv__suggest(&suggestion, choice->name);
 		venv__buf_printf(&words, "%s%s",
-				 choice == key->choices ? "" : choice[1].name ? ", " : " or ",
+				 choice == key->choices ? ""
+				 : last                 ? " or "
+							: ", ",
 				 choice->name);
 	}
-	if (suggestion.best)
+	if (suggestion.best && !unsupported)
 		return venv__hint(r, err, "did you mean '%s'?", suggestion.best);
 	return words.failed ? r : venv__hint(r, err, "write %s", words.data);
 }
@@ -136,11 +150,8 @@ static int find_choice(const struct reader *reader, const struct key *key, const
 		return r;
 	while (choice->name && strcmp(choice->name, node->text) != 0)
 		choice++;
-	if (!choice->name)
-		return fail_choice(key, node, err);
-	if (choice->unsupported && !reader->recorded)
-		return venv__fail_spec(err, VENV_ERR_UNSUPPORTED, &node->place,
-				       "%s '%s' is not supported yet", key->name, node->text);
+	if (!choice->name || (choice->unsupported && !reader->recorded))
+		return fail_choice(key, node, choice->name != NULL, err);
 	*ret = (int)(choice - key->choices);
 	return 0;
 }
@@ -223,7 +234,7 @@ static int format_boolean(const struct key *key, const void *base, json_t **ret)
 {
 	const bool *member = venv__member_const(key, base);
 
-	*ret = json_boolean(*member);
+	*ret = *member || key->otherwise ? json_boolean(*member) : NULL;
 	return 0;
 }
 
@@ -248,8 +259,8 @@ static bool is_none(const struct node *node)
 	return strcmp(node->text, "none") == 0;
 }
 
-static int parse_size(struct reader *reader, const struct key *key, const struct node *node, void *base,
-		      venv_error **err)
+static int parse_size(struct reader *reader, const struct key *key, const struct node *node,
+		      void *base, venv_error **err)
 {
 	uint64_t *member = venv__member(key, base);
 	int r = want_text(key, node, err);
@@ -286,8 +297,8 @@ const struct type venv__type_size = {
 	.schema = schema_size,
 };
 
-static int parse_time(struct reader *reader, const struct key *key, const struct node *node, void *base,
-		      venv_error **err)
+static int parse_time(struct reader *reader, const struct key *key, const struct node *node,
+		      void *base, venv_error **err)
 {
 	int r = want_text(key, node, err);
 
@@ -319,8 +330,8 @@ const struct type venv__type_time = {
 
 /* ---- count, decimal --------------------------------------------------------------------------- */
 
-static int parse_count(struct reader *reader, const struct key *key, const struct node *node, void *base,
-		       venv_error **err)
+static int parse_count(struct reader *reader, const struct key *key, const struct node *node,
+		       void *base, venv_error **err)
 {
 	uint32_t *member = venv__member(key, base);
 	int64_t value = 0;
@@ -403,8 +414,8 @@ const struct type venv__type_decimal = {
 
 /* ---- port ------------------------------------------------------------------------------------- */
 
-static int parse_port(struct reader *reader, const struct key *key, const struct node *node, void *base,
-		      venv_error **err)
+static int parse_port(struct reader *reader, const struct key *key, const struct node *node,
+		      void *base, venv_error **err)
 {
 	uint16_t *member = venv__member(key, base);
 	int r = want_text(key, node, err);
@@ -431,7 +442,8 @@ static int format_port(const struct key *key, const void *base, json_t **ret)
 
 static json_t *schema_port(const struct key *key)
 {
-	json_t *number = json_pack("{s:s,s:i,s:i}", "type", "integer", "minimum", 1, "maximum", 65535);
+	json_t *number =
+		json_pack("{s:s,s:i,s:i}", "type", "integer", "minimum", 1, "maximum", 65535);
 
 	if (key->min)
 		return number;

@@ -22,7 +22,7 @@ static bool is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
-/* Digits with at most three behind a point, in thousandths; NULL: none, or too many for 2^63. */
+/* Digits with at most three behind a point, in thousandths; NULL: none. */
 static const char *read_thousandths(const char *text, uint64_t *ret)
 {
 	uint64_t value = 0;
@@ -30,9 +30,8 @@ static const char *read_thousandths(const char *text, uint64_t *ret)
 	int behind = 0;
 
 	for (; is_digit(*p); p++) {
-		if (value > UINT64_MAX / 20000)
-			return NULL;
-		value = value * 10 + (uint64_t)(*p - '0');
+		if (value <= UINT64_MAX / 20000) /* stays too large for every caller */
+			value = value * 10 + (uint64_t)(*p - '0');
 	}
 	if (p == text)
 		return NULL;
@@ -163,7 +162,8 @@ int venv__parse_port(const struct node *node, const char *text, size_t length, u
 		*ret = (uint16_t)value;
 		return 0;
 	}
-	r = venv__fail_spec(err, VENV_ERR_CONFIG, &place, "'%.*s' is not a port", (int)length, text);
+	r = venv__fail_spec(err, VENV_ERR_CONFIG, &place, "'%.*s' is not a port", (int)length,
+			    text);
 	return venv__hint(r, err, "write a number from 1 to 65535");
 }
 

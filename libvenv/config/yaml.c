@@ -72,8 +72,8 @@ static int check_text(const struct builder *b, size_t length, venv_error **err)
 		}
 		if (!venv__is_printable(c)) {
 			r = fail_mark(b, err, &mark, "control character U+%04X", c);
-			return venv__hint(r, err, "remove it, or write \"\\x%02x\" in double quotes",
-					  c);
+			return venv__hint(r, err,
+					  "remove it, or write \"\\x%02x\" in double quotes", c);
 		}
 		mark.column++;
 		if (c == '\n') {
@@ -101,8 +101,10 @@ static const char *syntax_hint(const char *problem)
 		{ "mapping values are not allowed",
 		  "put text that contains ': ' in quotes, and check the indentation" },
 		{ "did not find expected key", "begin the keys of one map in one column" },
-		{ "did not find expected '-' indicator", "begin the items of one list in one column" },
-		{ "could not find expected ':'", "write 'key: value', with a space after the colon" },
+		{ "did not find expected '-' indicator",
+		  "begin the items of one list in one column" },
+		{ "could not find expected ':'",
+		  "write 'key: value', with a space after the colon" },
 		{ "cannot start any token", "put text that begins with this character in quotes" },
 		{ "end of stream", "close the quote or bracket that was opened" },
 		{ "did not find expected ',' or", "close the bracket that was opened" },
@@ -145,7 +147,8 @@ static int count(struct builder *b, size_t weight, venv_error **err)
 	if (b->weight <= YAML_MAX_NODES)
 		return 0;
 	r = fail_mark(b, err, &b->event.start_mark, "more than %d values", YAML_MAX_NODES);
-	return venv__hint(r, err, "make the file smaller: each use of an alias counts as what it stands for");
+	return venv__hint(
+		r, err, "make the file smaller: each use of an alias counts as what it stands for");
 }
 
 static int remember(struct builder *b, const char *name, struct node *node, venv_error **err)
@@ -295,7 +298,10 @@ static int on_alias(struct builder *b, venv_error **err)
 		anchor = anchor->next;
 	if (!anchor) {
 		r = fail_mark(b, err, &b->event.start_mark, "alias '*%s' has no anchor", name);
-		return venv__hint(r, err, "write &%s before the value that it stands for, above", name);
+		return venv__hint(
+			r, err,
+			"write &%s before the value that it stands for, above; or put '*%s' in quotes",
+			name, name);
 	}
 	r = count(b, anchor->node->weight, err);
 	return r < 0 ? r : add(b, anchor->node, err);
@@ -363,8 +369,8 @@ static int parse(struct builder *b, size_t length, struct node **ret, venv_error
 	int r;
 
 	if (length > YAML_MAX_SIZE)
-		return venv__fail_at(err, VENV_ERR_CONFIG, b->file, 0, 0,
-				     "larger than %d bytes", YAML_MAX_SIZE);
+		return venv__fail_at(err, VENV_ERR_CONFIG, b->file, 0, 0, "larger than %d bytes",
+				     YAML_MAX_SIZE);
 	r = check_text(b, length, err);
 	if (r == 0)
 		r = build(b, length, err);
