@@ -1,0 +1,601 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Boxes in the store: find, list, describe, remove. */
+#include "store.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+
+enum { PREFIX_MIN = 12 };
+
+void venv__box_done(struct box *box)
+{
+	free(box->name);
+	free(box->version);
+	free(box->digest);
+	free(box->architecture);
+	free(box->source);
+	venv__strv_free(box->layers);
+	venv__strv_free(box->env);
+	venv__strv_free(box->entrypoint);
+	venv__strv_free(box->cmd);
+	free(box->user);
+	free(box->workdir);
+	free(box->stop_signal);
+	venv__strv_free(box->volumes);
+	venv__strv_free(box->exposed);
+	*box = (struct box){ 0 };
+}
+
+json_t *venv__box_to_json(const struct box *box)
+{
+	json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o}", "name", box->name, "version",
+				 box->version, "digest", box->digest, "architecture", box->architecture,
+				 "source", box->source, "kind", box->kind == BOX_DISK ? "disk" : "rootfs",
+				 "size", (json_int_t)box->size, "layers",
+				 venv__json_from_strv(box->layers));
+
+	if (!json)
+		return NULL;
+	if (box->env)
+		(void)json_object_set_new(json, "env", venv__json_from_strv(box->env));
+	if (box->entrypoint)
+		(void)json_object_set_new(json, "entrypoint", venv__json_from_strv(box->entrypoint));
+	if (box->cmd)
+		(void)json_object_set_new(json, "cmd", venv__json_from_strv(box->cmd));
+	if (box->volumes)
+		(void)json_object_set_new(json, "volumes", venv__json_from_strv(box->volumes));
+	if (box->exposed)
+		(void)json_object_set_new(json, "exposed", venv__json_from_strv(box->exposed));
+	(void)venv__json_set_str(json, "user", box->user);
+	(void)venv__json_set_str(json, "workdir", box->workdir);
+	(void)venv__json_set_str(json, "stop_signal", box->stop_signal);
+	return json;
+}
+
+/* ---- Find --------------------------------------------------------------------------------- */
+
+static int check_architecture(const struct record *record, const char *wanted, const char *name,
+			      venv_error **err)
+{
+	const char *host = venv__architecture_host();
+	int r;
+
+	if (!wanted || !strcmp(wanted, "auto"))
+		wanted = host;
+	if (!strcmp(record->architecture, wanted))
+		return 0;
+	r = venv__fail(err, VENV_ERR_UNSUPPORTED, "box '%s' is for %s, and %s is wanted", name,
+		       record->architecture, wanted);
+	return venv__hint(r, err, "add a box for %s under this name, or set 'architecture: %s'", wanted,
+			  record->architecture);
+}
+
+static int open_record(const struct store *store, const char *hex, const char *name,
+		       const char *version, const char *architecture, struct box *ret, venv_error **err)
+{
+	_cleanup_record_ struct record record = { 0 };
+	int r = venv__record_read(store, hex, &record, err);
+
+	if (r == VENV_ERR_NOT_FOUND && err) {
+		venv__error_clear(err);
+		r = venv__fail(err, VENV_ERR_CORRUPT, "box '%s' has lost its record", name);
+		return venv__hint(r, err, "add or build it again");
+	}
+	if (r == 0)
+		r = check_architecture(&record, architecture, name, err);
+	if (r < 0)
+		return r;
+	r = venv__record_to_box(store, &record, name, version, ret, err);
+	return r < 0 ? venv__wrap(r, err, "box '%s'", name) : 0;
+}
+
+static int not_found(struct venv *ctx, const char *name, venv_error **err)
+{
+	_cleanup_free_ char *similar = NULL;
+	int r = venv__fail(err, VENV_ERR_NOT_FOUND, "box '%s' is not in the store", name);
+
+	if (venv__box_has_recipe(ctx, name))
+		return venv__hint(r, err, "build it: 'venv box build %s'", name);
+	similar = venv__box_suggest(ctx, name);
+	if (similar && strcmp(similar, name) != 0)
+		return venv__hint(r, err, "did you mean '%s'? 'venv box list' shows what there is", similar);
+	return venv__hint(r, err, "add it from a file ('venv box add --name %s FILE'), or take one of "
+				  "'venv box list'", name);
+}
+
+/* The best entry of a name's versions; NULL when none fits, *ret_failed < 0 for a bad constraint. */
+static const json_t *best_version(const json_t *names, const char *version, const char *constraint,
+				  int *ret_failed, venv_error **err)
+{
+	const json_t *versions = json_object_get(names, "versions"), *best = NULL;
+
+	for (size_t i = 0; i < json_array_size(versions); i++) {
+		const json_t *entry = json_array_get(versions, i);
+		const char *have = venv__json_str(entry, "version");
+		int fits = have != NULL;
+
+		if (have && version)
+			fits = venv__version_compare(have, version) == 0;
+		if (have && constraint && fits)
+			fits = venv__version_matches(have, constraint, err);
+		if (fits < 0) {
+			*ret_failed = fits;
+			return NULL;
+		}
+		if (fits && (!best || venv__version_compare(have, venv__json_str(best, "version")) > 0))
+			best = entry;
+	}
+	return best;
+}
+
+static int no_version(const json_t *names, const char *name, const char *version,
+		      const char *constraint, venv_error **err)
+{
+	const json_t *versions = json_object_get(names, "versions");
+	_cleanup_buf_ struct buf have = { 0 };
+	int r;
+
+	for (size_t i = 0; i < json_array_size(versions); i++)
+		venv__buf_printf(&have, "%s%s", i ? ", " : "",
+				 venv__json_str(json_array_get(versions, i), "version"));
+	r = venv__fail(err, VENV_ERR_NOT_FOUND, "box '%s' has no version '%s', only: %s", name,
+		       version ? version : constraint, have.data ? have.data : "none");
+	return venv__hint(r, err, "ask for one of these, or add the version that is missing");
+}
+
+static int open_name(const struct store *store, const char *reference, const char *constraint,
+		     const char *architecture, struct box *ret, venv_error **err)
+{
+	_cleanup_free_ char *name = NULL, *version = NULL;
+	_cleanup_json_ json_t *names = NULL;
+	const json_t *entry;
+	const char *digest, *canonical;
+	int r, failed = 0;
+
+	r = venv__name_split(reference, &name, &version, err);
+	if (r < 0)
+		return r;
+	r = venv__name_read(store, name, &names, NULL);
+	if (r == VENV_ERR_NOT_FOUND)
+		return not_found(store->ctx, name, err);
+	if (r < 0)
+		return venv__hint(venv__fail(err, VENV_ERR_CORRUPT, "the record of box '%s' is damaged", name),
+				  err, "add or build the box again");
+	entry = best_version(names, version, constraint, &failed, err);
+	if (failed < 0)
+		return failed;
+	if (!entry)
+		return no_version(names, name, version, constraint, err);
+	digest = venv__json_str(entry, "digest");
+	canonical = venv__json_str(names, "name");
+	return open_record(store, digest ? digest : "", canonical ? canonical : name,
+			   venv__json_str(entry, "version"), architecture, ret, err);
+}
+
+/* What a walk over all names looks for, and what it found. */
+struct search {
+	const char *digest; /* hex or its beginning */
+	const char *source;
+	char *name, *version, *hex;
+	int64_t added;
+};
+
+static void search_done(struct search *s)
+{
+	free(s->name);
+	free(s->version);
+	free(s->hex);
+}
+#define _cleanup_search_ _cleanup_(search_done)
+
+static void consider(struct search *s, const json_t *names, const json_t *entry)
+{
+	const char *digest = venv__json_str(entry, "digest"), *source = venv__json_str(entry, "source");
+	const char *name = venv__json_str(names, "name"), *version = venv__json_str(entry, "version");
+	int64_t added = venv__json_int(entry, "added", 0);
+
+	if (!digest || !name || !version || (s->hex && added < s->added) ||
+	    (s->digest && strncmp(digest, s->digest, strlen(s->digest)) != 0) ||
+	    (s->source && (!source || strcmp(source, s->source) != 0)))
+		return;
+	search_done(s);
+	s->name = strdup(name);
+	s->version = strdup(version);
+	s->hex = strdup(digest);
+	s->added = added;
+}
+
+static int search(const struct store *store, struct search *s, venv_error **err)
+{
+	_cleanup_strv_ char **list = NULL;
+	int r = venv__name_list(store, &list, err);
+
+	for (char **name = list; r == 0 && *name; name++) {
+		_cleanup_json_ json_t *names = NULL;
+		const json_t *versions;
+
+		if (venv__name_read(store, *name, &names, NULL) < 0)
+			continue;
+		versions = json_object_get(names, "versions");
+		for (size_t i = 0; i < json_array_size(versions); i++)
+			consider(s, names, json_array_get(versions, i));
+	}
+	return r;
+}
+
+static int open_path(const struct store *store, const char *path, const char *architecture,
+		     struct box *ret, venv_error **err)
+{
+	_cleanup_free_ char *home = venv__path_home(path), *absolute = NULL;
+	_cleanup_search_ struct search s = { 0 };
+	int r;
+
+	absolute = home ? realpath(home, NULL) : NULL;
+	s.source = absolute ? absolute : path;
+	r = search(store, &s, err);
+	if (r < 0)
+		return r;
+	if (s.hex)
+		return open_record(store, s.hex, s.name, s.version, architecture, ret, err);
+	r = venv__fail(err, VENV_ERR_NOT_FOUND, "no box was added from '%s'", path);
+	return venv__hint(r, err, "add it: 'venv box add %s'", path);
+}
+
+static int open_digest(const struct store *store, const char *hex, const char *architecture,
+		       struct box *ret, venv_error **err)
+{
+	_cleanup_search_ struct search s = { .digest = hex };
+	_cleanup_record_ struct record record = { 0 };
+	int r;
+
+	if (strlen(hex) < PREFIX_MIN || strspn(hex, "0123456789abcdef") != strlen(hex) || strlen(hex) > 64)
+		return venv__fail(err, VENV_ERR_INVALID, "'sha256:%s' is no digest of a box", hex);
+	r = search(store, &s, err);
+	if (r < 0)
+		return r;
+	if (s.hex)
+		return open_record(store, s.hex, s.name, s.version, architecture, ret, err);
+	/* a machine or a lock file may pin what has lost its name */
+	if (strlen(hex) == 64 && venv__record_read(store, hex, &record, NULL) == 0)
+		return open_record(store, hex, hex, "0", architecture, ret, err);
+	r = venv__fail(err, VENV_ERR_NOT_FOUND, "box 'sha256:%s' is not in the store", hex);
+	return venv__hint(r, err, "add or build that box again");
+}
+
+int venv__box_open(struct venv *ctx, const char *reference, const char *constraint,
+		   const char *architecture, struct box *ret, venv_error **err)
+{
+	_cleanup_store_ struct store store = STORE_INIT;
+	int r;
+
+	if (strstr(reference, "://")) {
+		struct box unused = { 0 };
+
+		return venv__box_add(ctx, NULL, reference, NULL, &unused, err);
+	}
+	r = venv__store_open(ctx, &store, err);
+	if (r < 0)
+		return r;
+	if (!strncmp(reference, "sha256:", 7))
+		return open_digest(&store, reference + 7, architecture, ret, err);
+	if (*reference == '/' || *reference == '.' || *reference == '~')
+		return open_path(&store, reference, architecture, ret, err);
+	return open_name(&store, reference, constraint, architecture, ret, err);
+}
+
+/* ---- List and describe -------------------------------------------------------------------- */
+
+static int append_versions(const struct store *store, const json_t *names, json_t *list, venv_error **err)
+{
+	const json_t *versions = json_object_get(names, "versions");
+	const char *name = venv__json_str(names, "name");
+
+	for (size_t i = 0; i < json_array_size(versions); i++) {
+		const json_t *entry = json_array_get(versions, i);
+		const char *hex = venv__json_str(entry, "digest");
+		const char *version = venv__json_str(entry, "version");
+		_cleanup_record_ struct record record = { 0 };
+		uint64_t size = 0;
+		json_t *item;
+
+		if (!hex || !version || venv__record_read(store, hex, &record, NULL) < 0) {
+			venv__warn(store->ctx, "a version of box '%s' has lost its record", name);
+			continue;
+		}
+		for (size_t j = 0; j < record.n_layers; j++)
+			size += record.layers[j].size;
+		item = json_pack("{s:s, s:s, s:o, s:s, s:s, s:I, s:I, s:I, s:s}", "name", name, "version",
+				 version, "digest", json_sprintf("sha256:%s", hex), "kind", "rootfs",
+				 "architecture", record.architecture, "size", (json_int_t)size, "layers",
+				 (json_int_t)record.n_layers, "added",
+				 (json_int_t)venv__json_int(entry, "added", 0), "source", record.source);
+		if (!item || json_array_append_new(list, item) < 0)
+			return venv__fail_nomem(err);
+	}
+	return 0;
+}
+
+int venv__box_list(struct venv *ctx, json_t **ret, venv_error **err)
+{
+	_cleanup_store_ struct store store = STORE_INIT;
+	_cleanup_strv_ char **names = NULL;
+	_cleanup_json_ json_t *list = json_array();
+	int r = venv__store_open(ctx, &store, err);
+
+	if (r == 0)
+		r = venv__name_list(&store, &names, err);
+	for (char **name = names; r == 0 && *name; name++) {
+		_cleanup_json_ json_t *json = NULL;
+		const char *canonical;
+
+		if (venv__name_read(&store, *name, &json, NULL) < 0)
+			continue;
+		canonical = venv__json_str(json, "name");
+		if (canonical && !strcmp(canonical, *name)) /* else an alias */
+			r = append_versions(&store, json, list, err);
+	}
+	if (r == 0)
+		*ret = take_ptr(list);
+	return r;
+}
+
+int venv__box_info(struct venv *ctx, const char *name, json_t **ret, venv_error **err)
+{
+	_cleanup_box_ struct box box = { 0 };
+	_cleanup_json_ json_t *json = NULL;
+	_cleanup_strv_ char **users = NULL;
+	int r = venv__box_open(ctx, name, NULL, NULL, &box, err);
+
+	if (r < 0)
+		return r;
+	json = venv__box_to_json(&box);
+	r = venv__machines_using(ctx, box.digest, &users, err);
+	if (r < 0)
+		return r;
+	if (!json || json_object_set_new(json, "machines", venv__json_from_strv(users)) < 0)
+		return venv__fail_nomem(err);
+	*ret = take_ptr(json);
+	return 0;
+}
+
+/* ---- Remove ------------------------------------------------------------------------------- */
+
+static int check_unused(struct venv *ctx, const char *name, const char *hex, venv_error **err)
+{
+	_cleanup_strv_ char **users = NULL;
+	_cleanup_free_ char *digest = NULL;
+	_cleanup_buf_ struct buf text = { 0 };
+	int r;
+
+	if (asprintf(&digest, "sha256:%s", hex) < 0)
+		return venv__fail_nomem(err);
+	r = venv__machines_using(ctx, digest, &users, err);
+	if (r < 0 || !users || !*users)
+		return r < 0 ? r : 0;
+	for (char **user = users; *user; user++)
+		venv__buf_printf(&text, "%s'%s'", user == users ? "" : ", ", *user);
+	r = venv__fail(err, VENV_ERR_BUSY, "box '%s' is in use by %s", name, text.data ? text.data : "");
+	return venv__hint(r, err, "destroy what stands on it first ('venv destroy' in that project)");
+}
+
+/* Move a layer out of the store, then delete it: a crash leaves garbage in the stage. */
+static int remove_layer(const struct store *store, const char *key, uint64_t *bytes, venv_error **err)
+{
+	_cleanup_stage_ struct stage stage = STAGE_INIT;
+	_cleanup_close_ int dir = openat(store->layers, key, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_json_ json_t *meta = NULL;
+	int r;
+
+	if (dir >= 0 && venv__json_read(dir, "meta.json", &meta, NULL) == 0)
+		*bytes += (uint64_t)venv__json_int(json_object_get(meta, "counts"), "bytes", 0);
+	r = venv__stage_new(store, &stage, err);
+	if (r < 0)
+		return r;
+	if (renameat(store->layers, key, stage.dir, "layer") < 0 && errno != ENOENT)
+		return venv__fail_errno(err, errno, "cannot remove a layer");
+	return 0;
+}
+
+/* Digests (hex) that some name has. */
+static int named_digests(const struct store *store, char ***ret, venv_error **err)
+{
+	_cleanup_strv_ char **list = NULL;
+	int r = venv__name_list(store, &list, err);
+
+	for (char **name = list; r == 0 && *name; name++) {
+		_cleanup_json_ json_t *names = NULL;
+		const json_t *versions;
+
+		r = venv__name_read(store, *name, &names, err);
+		if (r < 0)
+			return venv__hint(r, err, "run 'venv box remove %s'", *name);
+		versions = json_object_get(names, "versions");
+		for (size_t i = 0; i < json_array_size(versions); i++) {
+			const char *hex = venv__json_str(json_array_get(versions, i), "digest");
+
+			if (hex && venv__strv_add(ret, hex) < 0)
+				return venv__fail_nomem(err);
+		}
+	}
+	return r;
+}
+
+static int used_digests(const struct store *store, char ***ret, venv_error **err)
+{
+	_cleanup_strv_ char **machines = NULL;
+	int r = venv__machines_digests(store->ctx, &machines, err);
+
+	for (char **digest = machines; r == 0 && digest && *digest; digest++)
+		if (venv__strv_add(ret, !strncmp(*digest, "sha256:", 7) ? *digest + 7 : *digest) < 0)
+			r = venv__fail_nomem(err);
+	return r;
+}
+
+static int sweep_records(const struct store *store, char *const *kept, char ***layers, int64_t *removed,
+			 venv_error **err)
+{
+	_cleanup_strv_ char **files = NULL;
+	int r = venv__dir_list(store->records, &files, err);
+
+	for (char **file = files; r == 0 && *file; file++) {
+		_cleanup_record_ struct record record = { 0 };
+		_cleanup_free_ char *hex = strndup(*file, strcspn(*file, "."));
+
+		if (!hex)
+			return venv__fail_nomem(err);
+		if (!venv__strv_has(kept, hex)) {
+			if (unlinkat(store->records, *file, 0) == 0)
+				*removed += **file != '.';
+			continue;
+		}
+		r = venv__record_read(store, hex, &record, err);
+		for (size_t i = 0; r == 0 && i < record.n_layers; i++)
+			if (venv__strv_add(layers, record.layers[i].key) < 0)
+				r = venv__fail_nomem(err);
+	}
+	return r;
+}
+
+/* With the store locked for us alone: remove what no name and no machine needs. */
+static int sweep(const struct store *store, json_t **ret, venv_error **err)
+{
+	_cleanup_strv_ char **digests = NULL, **layers = NULL, **present = NULL;
+	int64_t n_records = 0, n_layers = 0;
+	uint64_t bytes = 0;
+	int r;
+
+	venv__stage_sweep(store);
+	r = named_digests(store, &digests, err);
+	if (r == 0)
+		r = used_digests(store, &digests, err);
+	if (r == 0)
+		r = sweep_records(store, digests, &layers, &n_records, err);
+	if (r == 0)
+		r = venv__dir_list(store->layers, &present, err);
+	for (char **key = present; r == 0 && *key; key++) {
+		if (venv__strv_has(layers, *key))
+			continue;
+		r = remove_layer(store, *key, &bytes, err);
+		n_layers++;
+	}
+	if (r < 0 || !ret)
+		return r;
+	*ret = json_pack("{s:I, s:I, s:I}", "boxes", (json_int_t)n_records, "layers",
+			 (json_int_t)n_layers, "bytes", (json_int_t)bytes);
+	return *ret ? 0 : venv__fail_nomem(err);
+}
+
+/* Take versions out of one name's file: all, or the one given. */
+static int remove_versions(const struct store *store, const char *name, const char *version,
+			   venv_error **err)
+{
+	_cleanup_free_ char *file = venv__name_file(name);
+	_cleanup_json_ json_t *names = NULL;
+	json_t *versions;
+	int r = file ? venv__json_read(store->names, file, &names, err) : venv__fail_nomem(err);
+
+	if (r < 0)
+		return r;
+	versions = json_object_get(names, "versions");
+	for (size_t i = json_array_size(versions); i-- > 0;) {
+		const char *have = venv__json_str(json_array_get(versions, i), "version");
+
+		if (!version || !have || venv__version_compare(have, version) == 0)
+			(void)json_array_remove(versions, i);
+	}
+	if (json_array_size(versions))
+		return venv__json_write(store->names, file, names, WRITE_DURABLE, err);
+	if (unlinkat(store->names, file, 0) < 0 && errno != ENOENT)
+		return venv__fail_errno(err, errno, "cannot remove box '%s'", name);
+	(void)fsync(store->names);
+	return 0;
+}
+
+/* The name and its aliases have the canonical name inside. */
+static int remove_name(const struct store *store, const char *canonical, const char *version,
+		       venv_error **err)
+{
+	_cleanup_strv_ char **list = NULL;
+	int r = venv__name_list(store, &list, err);
+
+	for (char **name = list; r == 0 && *name; name++) {
+		_cleanup_json_ json_t *names = NULL;
+		const char *has;
+
+		if (venv__name_read(store, *name, &names, NULL) < 0)
+			continue;
+		has = venv__json_str(names, "name");
+		if (has && !strcmp(has, canonical))
+			r = remove_versions(store, *name, version, err);
+	}
+	return r;
+}
+
+static int check_versions(const struct store *store, const json_t *names, const char *name,
+			  const char *version, venv_error **err)
+{
+	const json_t *versions = json_object_get(names, "versions");
+	bool any = false;
+
+	for (size_t i = 0; i < json_array_size(versions); i++) {
+		const json_t *entry = json_array_get(versions, i);
+		const char *have = venv__json_str(entry, "version"), *hex = venv__json_str(entry, "digest");
+		int r;
+
+		if (!have || !hex || (version && venv__version_compare(have, version) != 0))
+			continue;
+		any = true;
+		r = check_unused(store->ctx, name, hex, err);
+		if (r < 0)
+			return r;
+	}
+	return any || !version ? 0 : no_version(names, name, version, NULL, err);
+}
+
+int venv__box_remove(struct venv *ctx, const char *reference, venv_error **err)
+{
+	_cleanup_store_ struct store store = STORE_INIT;
+	_cleanup_free_ char *name = NULL, *version = NULL;
+	_cleanup_json_ json_t *names = NULL;
+	_cleanup_close_ int lock = -1;
+	const char *canonical;
+	int r;
+
+	r = venv__name_split(reference, &name, &version, err);
+	if (r == 0)
+		r = venv__store_open(ctx, &store, err);
+	if (r < 0)
+		return r;
+	lock = venv__store_lock(ctx, true, NULL, err);
+	if (lock < 0)
+		return lock;
+	r = venv__name_read(&store, name, &names, NULL);
+	if (r == VENV_ERR_NOT_FOUND)
+		return venv__hint(venv__fail(err, r, "box '%s' is not in the store", name), err,
+				  "'venv box list' shows what there is");
+	if (r == VENV_ERR_CORRUPT) {
+		_cleanup_free_ char *file = venv__name_file(name);
+
+		if (file && unlinkat(store.names, file, 0) == 0)
+			return sweep(&store, NULL, err);
+	}
+	canonical = r == 0 && venv__json_str(names, "name") ? venv__json_str(names, "name") : name;
+	if (r == 0)
+		r = check_versions(&store, names, name, version, err);
+	if (r == 0)
+		r = remove_name(&store, canonical, version, err);
+	return r < 0 ? r : sweep(&store, NULL, err);
+}
+
+int venv__box_prune(struct venv *ctx, json_t **ret, venv_error **err)
+{
+	_cleanup_store_ struct store store = STORE_INIT;
+	_cleanup_close_ int lock = -1;
+	int r = venv__store_open(ctx, &store, err);
+
+	if (r < 0)
+		return r;
+	lock = venv__store_lock(ctx, true, NULL, err);
+	return lock < 0 ? lock : sweep(&store, ret, err);
+}

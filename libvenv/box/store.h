@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside libvenv/box: the store's directories, staging, the unpacker, records. */
+#ifndef VENV_BOX_STORE_H
+#define VENV_BOX_STORE_H
+
+#include "../util/digest.h"
+#include "box.h"
+
+/* ---- Store (store.c) ---------------------------------------------------------------------- */
+
+struct store {
+	struct venv *ctx;
+	char *path; /* <data>/boxes */
+	int dir, layers, records, names, stage;
+};
+int venv__store_open(struct venv *ctx, struct store *ret, venv_error **err);
+void venv__store_done(struct store *store);
+#define _cleanup_store_ _cleanup_(venv__store_done)
+#define STORE_INIT { NULL, NULL, -1, -1, -1, -1, -1 }
+
+/* Take a lock, asking op for cancellation while somebody else has it, and saying so. 0 or a code. */
+int venv__store_wait(int fd, bool exclusive, const char *what, struct venv_op *op, venv_error **err);
+/* Hold the lock of one thing being made, as a box of this name: fd or a code. */
+int venv__store_lock_name(const struct store *store, const char *name, struct venv_op *op,
+			  venv_error **err);
+
+/*
+ * A staging directory: stage/<id>/ while stage/<id>.lock is held, by us or by an unpacker of ours that
+ * still runs. One whose lock nobody holds is garbage and goes with venv__stage_sweep().
+ */
+struct stage {
+	const struct store *store;
+	char *id;
+	int lock;
+	int dir;
+};
+#define STAGE_INIT { NULL, NULL, -1, -1 }
+int venv__stage_new(const struct store *store, struct stage *ret, venv_error **err);
+/* Removes what is still there. */
+void venv__stage_done(struct stage *stage);
+#define _cleanup_stage_ _cleanup_(venv__stage_done)
+/* Move it to layers/<key>: 0, 1 when there is such a layer already, or a code. */
+int venv__stage_publish(struct stage *stage, const char *key, venv_error **err);
+void venv__stage_sweep(const struct store *store);
+
+/* ---- The unpacker (worker.c) -------------------------------------------------------------- */
+
+struct worker_task {
+	const json_t *request;
+	const int *fds;
+	size_t n_fds;
+	const int *more; /* for the merge: sent after the request */
+	size_t n_more;
+	int lock;        /* stays held while the unpacker lives; -1: none */
+	const char *what; /* for messages: "layer 2 of 'x'" */
+	struct venv_op *op;
+	uint64_t base, total; /* of the progress of phase "unpack"; total 0: none is told */
+	int hash_fd;          /* hash this file meanwhile; -1: none */
+	char *ret_hash;       /* DIGEST_HEX_SIZE */
+};
+/* Run venv-unpack on it. ret may be NULL. */
+int venv__worker_run(struct venv *ctx, struct worker_task *task, json_t **ret, venv_error **err);
+
+/* ---- Images (image.c) --------------------------------------------------------------------- */
+
+struct image_layer {
+	char *path;    /* in the image's directory */
+	char *digest;  /* hex of the blob; NULL: not named by its content */
+	char *diff_id; /* hex */
+	int64_t size;  /* stated; -1: not */
+};
+
+struct image {
+	int dir;     /* of the layout or of the unpacked archive */
+	bool inside; /* of a stranger's archive: links are followed only inside of dir */
+	char *name;  /* from the image itself, or NULL */
+	char *version;
+	char *architecture;
+	json_t *config; /* the "config" object, reduced to what we take */
+	struct image_layer *layers; /* bottom first */
+	size_t n_layers;
+};
+/* Read the manifests of an OCI layout or `docker save` directory. dir is taken over. */
+int venv__image_read(int dir, bool inside, const char *tag, struct image *ret, venv_error **err);
+int venv__image_open(const struct image *image, const char *path, venv_error **err);
+void venv__image_done(struct image *image);
+#define _cleanup_image_ _cleanup_(venv__image_done)
+/* "amd64" of this host, of an ELF machine (NULL: unknown). */
+const char *venv__architecture_host(void);
+const char *venv__architecture_of_elf(unsigned machine);
+
+/* ---- Records (record.c) ------------------------------------------------------------------- */
+
+struct layer_ref {
+	char key[DIGEST_HEX_SIZE];     /* of its directory */
+	char diff_id[DIGEST_HEX_SIZE];
+	uint64_t size;
+};
+
+struct record {
+	char *architecture;
+	char *source;
+	json_t *config;
+	struct layer_ref *layers; /* bottom first */
+	size_t n_layers;
+	char digest[DIGEST_HEX_SIZE];
+	int64_t added;
+};
+void venv__record_done(struct record *record);
+#define _cleanup_record_ _cleanup_(venv__record_done)
+/* Fill in the digest of the content. */
+int venv__record_seal(struct record *record, venv_error **err);
+int venv__record_write(const struct store *store, const struct record *record, venv_error **err);
+/* hex without "sha256:" */
+int venv__record_read(const struct store *store, const char *hex, struct record *ret, venv_error **err);
+int venv__record_to_box(const struct store *store, const struct record *record, const char *name,
+			const char *version, struct box *ret, venv_error **err);
+/* Reduce an image's configuration to what a box says; new reference. */
+json_t *venv__record_config(const json_t *config);
+
+/* Names: "debian/12" with its versions. */
+bool venv__name_valid(const char *name);
+/* Split "name@version"; version may become NULL. */
+int venv__name_split(const char *reference, char **ret_name, char **ret_version, venv_error **err);
+int venv__name_read(const struct store *store, const char *name, json_t **ret, venv_error **err);
+/* Point name (and its aliases) with this version at a record. */
+int venv__name_set(const struct store *store, const char *name, char *const *aliases,
+		   const char *version, const struct record *record, venv_error **err);
+int venv__name_list(const struct store *store, char ***ret, venv_error **err);
+char *venv__name_file(const char *name); /* "debian%2F12.json" */
+
+/* ---- RubyGems versions (version.c) -------------------------------------------------------- */
+
+bool venv__version_valid(const char *version);
+int venv__version_compare(const char *a, const char *b);
+/* "~> 1.2, != 1.2.5": 1, 0, or a code when the constraint cannot be read. */
+int venv__version_matches(const char *version, const char *constraint, venv_error **err);
+
+/* ---- Adding (add.c) ----------------------------------------------------------------------- */
+
+struct addition {
+	const char *name;    /* NULL: from the source */
+	const char *version; /* NULL: from the source, else "0" */
+	char *const *aliases;
+	const char *source; /* recorded; NULL: the path */
+};
+int venv__add_path(struct store *store, const char *path, const struct addition *how,
+		   struct venv_op *op, struct box *ret, venv_error **err);
+
+/* ---- Recipes (recipe.c) ------------------------------------------------------------------- */
+
+/* Names of all recipes; owned by the caller. */
+char **venv__recipe_names(struct venv *ctx);
+
+#endif
