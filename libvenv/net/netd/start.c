@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Starting the two children, and giving up rights when they run. */
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/capability.h>
+#include <linux/landlock.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#include "../common/sandbox.h"
+#include "netd.h"
+#include "util/process.h"
+
+enum { ADOPT_USERNS_FD = 5, ADOPT_NETNS_FD = 6, PATIENCE_MS = 20000 };
+
+/* A program that lies beside ours. */
+static int sibling(const char *name, char ret[PATH_MAX])
+{
+	ssize_t n = readlink("/proc/self/exe", ret, PATH_MAX - 1);
+	char *slash;
+
+	if (n < 0)
+		return -errno;
+	ret[n] = '\0';
+	slash = strrchr(ret, '/');
+	if (!slash || (size_t)(slash - ret) + strlen(name) + 2 > PATH_MAX)
+		return -ENAMETOOLONG;
+	(void)snprintf(slash + 1, PATH_MAX - (size_t)(slash + 1 - ret), "%s", name);
+	return 0;
+}
+
+static int start(const char *name, char *const *argv, const int *extra, int *ret_socket,
+		 venv_error **err)
+{
+	struct spawn spawn = { .argv = argv, .fds = { -1, -1, STDERR_FILENO }, .n_fds = 4 };
+	_cleanup_close_ int ours = -1, theirs = -1;
+	char path[PATH_MAX];
+	int pair[2], r;
+
+	r = sibling(name, path);
+	if (r == 0)
+		r = venv__msg_pair(pair);
+	if (r < 0)
+		return venv__fail_errno(err, -r, "cannot start %s", name);
+	ours = pair[0];
+	theirs = pair[1];
+	spawn.path = path;
+	spawn.fds[3] = theirs;
+	for (; extra && *extra >= 0; extra++)
+		spawn.fds[spawn.n_fds++] = *extra;
+	r = venv__child_start(&spawn, err);
+	if (r < 0)
+		return r;
+	*ret_socket = take_fd(&ours);
+	return r;
+}
+
+static int start_uplink(struct netd *netd, venv_error **err)
+{
+	char name[] = "venv-uplink", uid[16], gid[16];
+	char *argv[] = { name, netd->map.root ? uid : NULL, gid, NULL };
+
+	(void)snprintf(uid, sizeof(uid), "%u", venv__idmap_uid(&netd->map, 65534));
+	(void)snprintf(gid, sizeof(gid), "%u", venv__idmap_gid(&netd->map, 65534));
+	return start(name, argv, NULL, &netd->uplink, err);
+}
+
+/* One of the questions that venv-netns has while it sets up. */
+static int answer(struct netd *netd, int socket, pid_t pid, const json_t *request, venv_error **err)
+{
+	const char *op = venv__json_str(request, "op");
+	_cleanup_json_ json_t *reply = NULL;
+	int r;
+
+	if (!op)
+		return venv__fail(err, VENV_ERR_INVALID, "venv-netns asks for nothing");
+	if (strcmp(op, "map") == 0) {
+		r = venv__idmap_write(&netd->map, pid, err);
+		if (r < 0)
+			return r;
+	}
+	reply = json_pack("{s:o}", "closed", venv__ranges_to_json(&netd->closed));
+	return reply ? venv__msg_send(socket, reply, NULL, 0, err) : venv__fail_nomem(err);
+}
+
+/* Serve venv-netns until it is ready and gives the namespaces and the TAP. */
+static int wait_ready(struct netd *netd, int socket, pid_t pid, struct msg_fds *ret_fds,
+		      venv_error **err)
+{
+	for (;;) {
+		_cleanup_json_ json_t *message = NULL;
+		int r = venv__msg_receive(socket, PATIENCE_MS, &message, ret_fds, err);
+
+		if (r == 0)
+			return venv__fail(err, VENV_ERR_SYSTEM, "venv-netns ended while it started");
+		if (r > 0)
+			r = venv__error_from_json(message, err);
+		if (r < 0)
+			return r;
+		if (json_object_get(message, "ready"))
+			return 0;
+		r = answer(netd, socket, pid, message, err);
+		if (r < 0)
+			return r;
+	}
+}
+
+static int give_tap(struct netd *netd, int tap, venv_error **err)
+{
+	_cleanup_json_ json_t *message = json_pack("{s:o}", "closed",
+						   venv__ranges_to_json(&netd->closed));
+
+	return message ? venv__msg_send(netd->uplink, message, &tap, 1, err) : venv__fail_nomem(err);
+}
+
+int venv__netd_start_children(struct netd *netd, bool adopt, venv_error **err)
+{
+	static const int lent[] = { ADOPT_USERNS_FD, ADOPT_NETNS_FD, -1 };
+	char name[] = "venv-netns", word[] = "adopt";
+	char *argv[] = { name, adopt ? word : NULL, NULL };
+	_cleanup_msg_fds_ struct msg_fds fds = MSG_FDS_INIT;
+	_cleanup_close_ int socket = -1, tap = -1;
+	pid_t pid;
+	int r;
+
+	pid = start(name, argv, adopt ? lent : NULL, &socket, err);
+	if (pid < 0)
+		return pid;
+	r = start_uplink(netd, err);
+	if (r >= 0)
+		r = venv__host_start(netd, err);
+	if (r >= 0)
+		r = wait_ready(netd, socket, pid, &fds, err);
+	if (r < 0)
+		return r;
+	netd->userns_fd = venv__msg_fds_take(&fds, 0);
+	netd->netns_fd = venv__msg_fds_take(&fds, 1);
+	tap = venv__msg_fds_take(&fds, 2);
+	for (const int *fd = lent; adopt && *fd >= 0; fd++)
+		(void)close(*fd);
+	netd->netns = venv__helper_new(netd, take_fd(&socket));
+	if (!netd->netns)
+		return venv__fail_nomem(err);
+	return give_tap(netd, tap, err);
+}
+
+int venv__netd_confine(struct netd *netd, venv_error **err)
+{
+	static const int allowed[] = {
+#ifdef SYS_poll
+		SYS_poll, SYS_epoll_wait, SYS_rename, SYS_unlink,
+#endif
+		SYS_splice, SYS_epoll_pwait, SYS_epoll_ctl, SYS_recvmsg, SYS_sendmsg, SYS_recvfrom,
+		SYS_sendto, SYS_recvmmsg, SYS_sendmmsg, SYS_accept4, SYS_connect, SYS_close, SYS_read,
+		SYS_write, SYS_shutdown, SYS_setsockopt, SYS_getsockopt, SYS_getsockname,
+		SYS_getpeername, SYS_bind, SYS_listen, SYS_pipe2, SYS_fcntl, SYS_ppoll,
+		SYS_timerfd_create, SYS_timerfd_settime, SYS_openat, SYS_fstat, SYS_newfstatat,
+		SYS_statx, SYS_lseek, SYS_renameat, SYS_renameat2, SYS_unlinkat, SYS_fsync,
+		SYS_fdatasync, SYS_fchmod, SYS_writev, SYS_brk, SYS_mmap, SYS_munmap, SYS_mremap,
+		SYS_madvise, SYS_mprotect, SYS_futex, SYS_getrandom, SYS_clock_gettime,
+		SYS_rt_sigreturn, SYS_rt_sigprocmask, SYS_rt_sigaction, SYS_restart_syscall,
+		SYS_geteuid, SYS_getuid, SYS_getpid, SYS_gettid, SYS_tgkill, SYS_exit, SYS_exit_group,
+	};
+	const uint64_t look = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR;
+	/* where resolv.conf is, and where its usual links lead */
+	_cleanup_close_ int etc = open("/etc", O_PATH | O_CLOEXEC);
+	_cleanup_close_ int run = open("/run", O_PATH | O_CLOEXEC);
+	const struct sandbox_path paths[] = {
+		{ etc, look },
+		{ run, look },
+		{ netd->dir_fd, look | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG |
+					LANDLOCK_ACCESS_FS_REMOVE_FILE },
+	};
+	int r;
+
+	/* root expects its low ports; an ordinary user never had the capability */
+	r = venv__sandbox_capabilities(1ULL << CAP_NET_BIND_SERVICE);
+	if (r == 0)
+		r = venv__sandbox_files(paths, ARRAY_SIZE(paths));
+#ifndef __SANITIZE_ADDRESS__
+	if (r == 0)
+		r = venv__sandbox_syscalls(allowed, ARRAY_SIZE(allowed));
+#endif
+	(void)allowed;
+	return r < 0 ? venv__fail_errno(err, -r, "venv-netd cannot confine itself") : 0;
+}
