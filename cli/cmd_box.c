@@ -187,15 +187,16 @@ static int run_prune(struct cli *cli, const void *opts, char **operands)
 	if (cli->format == FORMAT_JSON)
 		json_result(cli, result);
 	else
-		out_printf(&cli->out, "removed %ld layer%s, %s\n", (long)value_number(result, "layers"),
-			   value_number(result, "layers") == 1 ? "" : "s", size.data);
+		out_printf(&cli->out, "freed %s (%ld layer%s)\n", size.data,
+			   (long)value_number(result, "layers"),
+			   value_number(result, "layers") == 1 ? "" : "s");
 	venv_value_free(result);
 	return STATUS_OK;
 }
 
 static int run_volumes(struct cli *cli, const void *opts, char **operands)
 {
-	static const char *const heading[] = { "NAME", "SIZE", "USED BY" };
+	static const char *const heading[] = { "NAME", "USED BY", "DIRECTORY" };
 	_cleanup_table_ struct table table = TABLE_INIT(ARRAY_SIZE(heading));
 	const venv_value *volume, *users;
 	venv_value *list = NULL;
@@ -216,14 +217,11 @@ static int run_volumes(struct cli *cli, const void *opts, char **operands)
 		volume = venv_value_at(list, i);
 		users = venv_value_get(volume, "machines");
 		table_add(&table, STYLE_NONE, "%s", value_text(volume, "name"));
-		if (venv_value_get(volume, "size"))
-			text_add_bytes(&text, (uint64_t)value_number(volume, "size"));
-		table_add(&table, STYLE_NONE, "%s", text.length ? text.data : "-");
-		text_clear(&text);
 		for (size_t j = 0; j < venv_value_count(users); j++)
 			text_format(&text, "%s%s", j ? ", " : "",
 				    venv_value_string(venv_value_at(users, j)));
 		table_add(&table, STYLE_NONE, "%s", text.length ? text.data : "-");
+		table_add(&table, STYLE_DIM, "%s", value_text(volume, "path"));
 	}
 	if (cli->format == FORMAT_JSON)
 		json_result(cli, list);

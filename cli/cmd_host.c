@@ -6,14 +6,13 @@
 
 enum verdict { VERDICT_OK, VERDICT_WARNING, VERDICT_FAILED };
 
-/* A check that is not ok counts as failed unless it says that it is only a warning. */
 static enum verdict verdict_of(const venv_value *check)
 {
-	if (value_true(check, "ok"))
+	const char *status = value_text(check, "status");
+
+	if (!strcmp(status, "ok"))
 		return VERDICT_OK;
-	if (!strcmp(value_text(check, "level"), "warning") || value_true(check, "optional"))
-		return VERDICT_WARNING;
-	return VERDICT_FAILED;
+	return strcmp(status, "warning") ? VERDICT_FAILED : VERDICT_WARNING;
 }
 
 static void print_check(struct cli *cli, const venv_value *check)

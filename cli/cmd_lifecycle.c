@@ -142,7 +142,7 @@ static int run_reload(struct cli *cli, const void *opts, char **operands)
 	status = drive_run(&drive, op);
 	if (reload->timings)
 		drive_print_timings(&drive);
-	cli_print_summary(cli, operands, &drive);
+	cli_print_summary(cli, operands, &drive, status != 0);
 	if (!status)
 		cli_print_status_result(cli, operands);
 	return status;

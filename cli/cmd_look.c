@@ -144,36 +144,46 @@ static int run_cp(struct cli *cli, const void *opts, char **operands)
 	return status;
 }
 
-static void print_details(struct cli *cli, const venv_value *details)
+static void print_change(struct cli *cli, const venv_value *change)
 {
-	const venv_value *item;
+	_cleanup_text_ struct text from = { 0 };
+	_cleanup_text_ struct text to = { 0 };
 
-	if (venv_value_string(details)) {
-		out_block(&cli->out, "    ", venv_value_string(details));
-		return;
-	}
-	for (size_t i = 0; i < venv_value_count(details); i++) {
-		item = venv_value_at(details, i);
-		if (venv_value_string(item)) {
-			out_block(&cli->out, "    ", venv_value_string(item));
-		} else if (venv_value_get(item, "key")) {
-			_cleanup_text_ struct text from = { 0 };
-			_cleanup_text_ struct text to = { 0 };
+	json_add_value(&from, venv_value_get(change, "from"));
+	json_add_value(&to, venv_value_get(change, "to"));
+	out_printf(&cli->out, "    %s: %s %s %s", value_text(change, "key"), from.data,
+		   out_arrow(&cli->out), to.data);
+	out_styled(&cli->out, value_true(change, "live") ? STYLE_GREEN : STYLE_YELLOW, " (%s)\n",
+		   value_true(change, "live") ? "live" : "needs 'venv reload'");
+}
 
-			json_add_value(&from, venv_value_get(item, "from"));
-			json_add_value(&to, venv_value_get(item, "to"));
-			out_printf(&cli->out, "    %s: %s %s %s (%s)\n", value_text(item, "key"),
-				   from.data, out_arrow(&cli->out), to.data,
-				   value_true(item, "live") ? "now" : "needs 'venv reload'");
-		} else {
-			value_print(&cli->out, item, 2);
-		}
-	}
+static void print_plan(struct cli *cli, const venv_value *item)
+{
+	static const char *const words[][2] = {
+		{ "none", "nothing to do" },	     { "create", "create and start" },
+		{ "start", "start" },		     { "resume", "resume" },
+		{ "change", "apply changes" },	     { "provision", "run steps" },
+	};
+	const venv_value *changes = venv_value_get(item, "changes");
+	const venv_value *steps = venv_value_get(item, "steps");
+	const char *action = value_text(item, "action");
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (!strcmp(words[i][0], action))
+			action = words[i][1];
+	out_styled(&cli->out, STYLE_BOLD, "%s", value_text(item, "machine"));
+	out_printf(&cli->out, ": %s\n", action);
+	if (*value_text(item, "box"))
+		out_printf(&cli->out, "    box %s: %s\n", value_text(item, "box"),
+			   value_text(item, "box_state"));
+	for (size_t i = 0; i < venv_value_count(changes); i++)
+		print_change(cli, venv_value_at(changes, i));
+	for (size_t i = 0; i < venv_value_count(steps); i++)
+		out_printf(&cli->out, "    step %s\n", venv_value_string(venv_value_at(steps, i)));
 }
 
 static int run_plan(struct cli *cli, const void *opts, char **operands)
 {
-	const venv_value *item;
 	venv_value *plan = NULL;
 	venv_error *err = NULL;
 	int status = cli_project(cli);
@@ -185,12 +195,8 @@ static int run_plan(struct cli *cli, const void *opts, char **operands)
 		return cli_fail_with(cli, err);
 	if (cli->format == FORMAT_JSON)
 		json_result(cli, plan);
-	for (size_t i = 0; cli->format == FORMAT_TEXT && i < venv_value_count(plan); i++) {
-		item = venv_value_at(plan, i);
-		out_styled(&cli->out, STYLE_BOLD, "%s", value_text(item, "machine"));
-		out_printf(&cli->out, ": %s\n", value_text(item, "action"));
-		print_details(cli, venv_value_get(item, "details"));
-	}
+	for (size_t i = 0; cli->format == FORMAT_TEXT && i < venv_value_count(plan); i++)
+		print_plan(cli, venv_value_at(plan, i));
 	venv_value_free(plan);
 	return STATUS_OK;
 }
@@ -238,6 +244,18 @@ static int run_schema(struct cli *cli, const void *opts, char **operands)
 	(void)operands;
 	if (venv_config_schema(&schema, &err) < 0)
 		return cli_fail_with(cli, err);
+	if (cli->format == FORMAT_JSON) {
+		_cleanup_text_ struct text line = { 0 };
+
+		json_open(&line, "result");
+		json_add_member(&line, "command", "config schema");
+		text_add(&line, ",\"result\":");
+		for (const char *p = schema; *p; p++) /* a line end in JSON is between words only */
+			text_add_char(&line, *p == '\n' ? ' ' : *p);
+		json_close(cli, &line);
+		venv_string_free(schema);
+		return STATUS_OK;
+	}
 	out_text(&cli->out, schema);
 	if (!*schema || schema[strlen(schema) - 1] != '\n')
 		out_text(&cli->out, "\n");

@@ -33,10 +33,17 @@ static void add_ports(struct text *text, const venv_value *machine, const char *
 	}
 }
 
-static void print_warnings(struct cli *cli, const venv_value *machine)
+/* What the table has no room for: who is at work on it, that venv.yml knows it no more, warnings. */
+static void print_remarks(struct cli *cli, const venv_value *machine)
 {
 	const venv_value *warnings = venv_value_get(machine, "warnings");
+	const char *name = value_text(machine, "name"), *busy = value_text(machine, "busy");
 
+	if (*busy)
+		out_printf(&cli->out, "%s: %s is at work on it\n", name, busy);
+	if (value_true(machine, "orphan"))
+		out_printf(&cli->out, "%s: no longer in venv.yml; remove it with 'venv destroy %s'\n",
+			   name, name);
 	out_flush(&cli->out);
 	for (size_t i = 0; i < venv_value_count(warnings); i++)
 		report_warning(cli, value_text(machine, "name"),
@@ -65,7 +72,7 @@ static void print_status(struct cli *cli, const venv_value *status)
 	}
 	table_print(&table, &cli->out);
 	for (size_t i = 0; i < venv_value_count(status); i++)
-		print_warnings(cli, venv_value_at(status, i));
+		print_remarks(cli, venv_value_at(status, i));
 }
 
 static void print_status_vagrant(struct cli *cli, const venv_value *status)
@@ -126,7 +133,7 @@ static void print_global(struct cli *cli, const venv_value *list)
 		table_add(&table, state_style(value_text(machine, "state")), "%s",
 			  value_or_dash(machine, "state"));
 		table_add(&table, STYLE_NONE, "%s", value_or_dash(machine, "provider"));
-		table_add(&table, STYLE_NONE, "%s", value_or_dash(machine, "dir"));
+		table_add(&table, STYLE_NONE, "%s", value_or_dash(machine, "directory"));
 	}
 	table_print(&table, &cli->out);
 }
@@ -145,7 +152,7 @@ static void print_global_vagrant(struct cli *cli, const venv_value *list)
 		text_format(&id, "%.7s", value_text(machine, "id"));
 		vagrant_line(cli, NULL, "machine-id", text_string(&id), NULL);
 		vagrant_line(cli, NULL, "provider-name", value_text(machine, "provider"), NULL);
-		vagrant_line(cli, NULL, "machine-home", value_text(machine, "dir"), NULL);
+		vagrant_line(cli, NULL, "machine-home", value_text(machine, "directory"), NULL);
 		vagrant_line(cli, NULL, "state", vagrant_state(value_text(machine, "state")), NULL);
 	}
 }
@@ -269,11 +276,9 @@ static void print_stats(struct cli *cli, const venv_value *list)
 	add_heading(&table, heading);
 	for (size_t i = 0; i < venv_value_count(list); i++) {
 		_cleanup_text_ struct text time = { 0 };
-		const char *name;
 
 		machine = venv_value_at(list, i);
-		name = value_text(machine, "name");
-		table_add(&table, STYLE_NONE, "%s", *name ? name : value_text(machine, "machine"));
+		table_add(&table, STYLE_NONE, "%s", value_text(machine, "name"));
 		add_size(&table, machine, "memory", "memory_limit");
 		add_size(&table, machine, "memory_peak", NULL);
 		text_add_duration(&time, (uint64_t)value_number(machine, "cpu_us"));
@@ -286,6 +291,14 @@ static void print_stats(struct cli *cli, const venv_value *list)
 			  (long)value_number(machine, "oom_kills"));
 	}
 	table_print(&table, &cli->out);
+}
+
+static bool any_running(const venv_value *list)
+{
+	for (size_t i = 0; i < venv_value_count(list); i++)
+		if (venv_value_get(venv_value_at(list, i), "memory"))
+			return true;
+	return false;
 }
 
 static int run_stats(struct cli *cli, const void *opts, char **operands)
@@ -301,7 +314,7 @@ static int run_stats(struct cli *cli, const void *opts, char **operands)
 		return cli_fail_with(cli, err);
 	if (cli->format == FORMAT_JSON)
 		json_result(cli, list);
-	else if (venv_value_count(list))
+	else if (any_running(list))
 		print_stats(cli, list);
 	else
 		out_text(&cli->out, "no machine is running\n");

@@ -68,7 +68,19 @@ void cli_print_status_result(struct cli *cli, char **operands)
 	venv_value_free(status);
 }
 
-void cli_print_summary(struct cli *cli, char **operands, struct drive *drive)
+/* Worth a line: named or heard of; after a failure only what came up in spite of it. */
+static bool concerns(const struct drive *drive, const venv_value *machine, char **operands, bool failed)
+{
+	const struct drive_machine *heard = drive_machine(drive, value_text(machine, "name"));
+
+	if (strcmp(value_text(machine, "state"), "running") != 0)
+		return false;
+	if (failed)
+		return heard && heard->state;
+	return *operands || heard || drive->count == 0;
+}
+
+void cli_print_summary(struct cli *cli, char **operands, struct drive *drive, bool failed)
 {
 	const venv_value *machine;
 	venv_value *status = NULL;
@@ -79,9 +91,7 @@ void cli_print_summary(struct cli *cli, char **operands, struct drive *drive)
 		return;
 	for (size_t i = 0; i < venv_value_count(status); i++) {
 		machine = venv_value_at(status, i);
-		if (strcmp(value_text(machine, "state"), "running") != 0)
-			continue;
-		if (*operands || drive_machine(drive, value_text(machine, "name")) || drive->count == 0)
+		if (concerns(drive, machine, operands, failed))
 			print_machine(cli, machine, drive);
 	}
 	venv_value_free(status);
@@ -115,7 +125,7 @@ static int run(struct cli *cli, const void *opts, char **operands)
 	status = drive_run(&drive, op);
 	if (up->timings)
 		drive_print_timings(&drive);
-	cli_print_summary(cli, operands, &drive);
+	cli_print_summary(cli, operands, &drive, status != 0);
 	if (cli->format == FORMAT_VAGRANT)
 		vagrant_line(cli, NULL, "action", "up", "end", NULL);
 	if (!status)

@@ -6,7 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { FRAME_MS = 100, FIRST_FRAME_US = 80000 };
+enum { FRAME_MS = 100, FIRST_FRAME_US = 80000, EVENTS_BETWEEN = 32 };
 
 uint64_t drive_now(void)
 {
@@ -78,6 +78,8 @@ static void say(struct drive *drive, const char *text)
 		return;
 	drive_clear(drive);
 	out_flush(&drive->cli->out);
+	/* The terminal may have echoed ^C just now. */
+	out_text(&drive->cli->err, drive->cli->err.tty ? "\r" : "");
 	out_printf(&drive->cli->err, "%s\n", text);
 	out_flush(&drive->cli->err);
 }
@@ -150,13 +152,23 @@ static int abandon(struct drive *drive)
 static int loop(struct drive *drive, struct signals *signals, venv_error **err)
 {
 	const venv_event *event;
+	unsigned events = 0;
 	int r;
 
 	while ((r = venv_op_next(drive->op, 0, &event, err)) > 0) {
-		if (r == VENV_OP_EVENT)
-			drive_event(drive, event);
-		else if (!wait_for_event(drive, signals))
-			return abandon(drive);
+		if (r != VENV_OP_EVENT) {
+			if (!wait_for_event(drive, signals))
+				return abandon(drive);
+			continue;
+		}
+		drive_event(drive, event);
+		/* A stream of events without a pause: Ctrl-C and the picture come in between. */
+		if (++events % EVENTS_BETWEEN == 0) {
+			signals_let_in(signals);
+			if (!check_signals(drive))
+				return abandon(drive);
+			draw(drive, false);
+		}
 	}
 	return r;
 }

@@ -77,10 +77,8 @@ static void on_end(struct drive *drive, struct drive_machine *machine, const ven
 	text_add_duration(&time, phase->elapsed);
 	drive_clear(drive);
 	print_machine(out, machine->name);
-	out_printf(out, "%s: ", phase->name);
-	if (*phase->text)
-		out_printf(out, "%s: ", phase->text);
-	out_printf(out, "%s\n", time.data);
+	out_printf(out, *phase->text ? "%s: %s (%s)\n" : "%s%s (%s)\n", phase->name, phase->text,
+		   time.data);
 }
 
 static void on_progress(struct drive *drive, struct drive_machine *machine, const venv_event *event)

@@ -53,7 +53,18 @@ int signals_wait(struct signals *signals, struct pollfd *fds, nfds_t count, int 
 	struct timespec timeout = { timeout_ms / 1000, (long)(timeout_ms % 1000) * 1000000 };
 	int r = ppoll(fds, count, timeout_ms < 0 ? NULL : &timeout, &signals->during);
 
+	/* ppoll() lets no signal in when a descriptor is ready: a busy one must not keep Ctrl-C out. */
+	if (r > 0)
+		signals_let_in(signals);
 	return r < 0 ? 0 : r;
+}
+
+void signals_let_in(struct signals *signals)
+{
+	sigset_t blocked;
+
+	(void)sigprocmask(SIG_SETMASK, &signals->during, &blocked);
+	(void)sigprocmask(SIG_SETMASK, &blocked, NULL);
 }
 
 unsigned signals_take_interrupts(void)

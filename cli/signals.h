@@ -23,6 +23,9 @@ void signals_end(struct signals *signals);
 /* As ppoll(), and returns 0 when a signal came. */
 int signals_wait(struct signals *signals, struct pollfd *fds, nfds_t count, int timeout_ms);
 
+/* Handle what came, without waiting. */
+void signals_let_in(struct signals *signals);
+
 /* How often Ctrl-C came since the last call. */
 unsigned signals_take_interrupts(void);
 /* The signal that wants an end (SIGTERM, SIGHUP, SIGQUIT), or 0. */
