@@ -6,6 +6,8 @@
 #define _printf_(string, first) __attribute__((format(printf, string, first)))
 #define _cleanup_(function) __attribute__((cleanup(function)))
 #define _unused_ __attribute__((unused))
+/* For what runs on a stack that its function never returns on, which would stay poisoned. */
+#define _no_asan_ __attribute__((no_sanitize("address"), noinline))
 #define _check_ __attribute__((warn_unused_result))
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))

@@ -163,6 +163,7 @@ int venv__loop_run(struct loop *loop)
 		loop->dispatching = false;
 		bury(loop, false);
 	}
+	loop->quit = false; /* it may be run again */
 	return loop->value;
 }
 

@@ -6,6 +6,10 @@
  * made; all signals are blocked in the caller, so that no handler of the host program runs there.
  * The intermediate shares the descriptor table (CLONE_FILES), so that the pidfd that it gets is ours;
  * the helper has a copy and arranges it as it likes.
+ *
+ * What is waited for needs a process between as well: the exec of a child sets its exit signal to
+ * SIGCHLD, whatever it was cloned with. This one, the waiter, is a forked copy without an exit signal
+ * that never executes anything: it starts the program, waits for it and ends with its status.
  */
 #include "process.h"
 
@@ -32,9 +36,10 @@ struct start {
 	pid_t pid;         /* of the program */
 	int pidfd;
 	int failed_errno;  /* why it could not be executed */
+	int report_fd;     /* the waiter's: failed_errno goes there */
 };
 
-static void reset_signals(void)
+_no_asan_ static void reset_signals(void)
 {
 	struct sigaction action = { .sa_handler = SIG_DFL };
 	sigset_t none;
@@ -46,7 +51,7 @@ static void reset_signals(void)
 }
 
 /* Bring the descriptors to 0, 1, 2…: first all out of the way, then each to its place. */
-static int arrange_fds(const struct spawn *spawn)
+_no_asan_ static int arrange_fds(const struct spawn *spawn)
 {
 	int n = (int)MAX(spawn->n_fds, (size_t)3);
 	int moved[SPAWN_FDS_MAX];
@@ -69,7 +74,7 @@ static int arrange_fds(const struct spawn *spawn)
 	return 0;
 }
 
-static int program_main(void *arg)
+_no_asan_ static int program_main(void *arg)
 {
 	struct start *start = arg;
 	const struct spawn *spawn = start->spawn;
@@ -95,13 +100,13 @@ static int program_main(void *arg)
 	_exit(127);
 }
 
-static pid_t clone_program(struct start *start, int flags)
+_no_asan_ static pid_t clone_program(struct start *start, int flags)
 {
 	return clone(program_main, start->stack + STACK_SIZE, CLONE_VM | CLONE_VFORK | flags, start,
 		     &start->pidfd);
 }
 
-static int intermediate_main(void *arg)
+_no_asan_ static int intermediate_main(void *arg)
 {
 	struct start *start = arg;
 
@@ -109,6 +114,44 @@ static int intermediate_main(void *arg)
 	if (start->pid < 0)
 		start->failed_errno = errno;
 	_exit(0);
+}
+
+/* In a copy of our process: nothing of ours may stay open in it. */
+_no_asan_ static _Noreturn void waiter_main(struct start *start)
+{
+	struct sigaction action = { .sa_handler = SIG_DFL };
+	int status, r;
+
+	(void)sigaction(SIGCHLD, &action, NULL);
+	start->pid = clone_program(start, 0);
+	r = start->pid < 0 ? errno : start->failed_errno;
+	if (write(start->report_fd, &r, sizeof(r)) != (ssize_t)sizeof(r) || r)
+		_exit(127);
+	(void)syscall(SYS_close_range, 0, ~0U, 0);
+	while (waitpid(start->pid, &status, __WALL) < 0)
+		if (errno != EINTR)
+			_exit(127);
+	_exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
+}
+
+static pid_t start_waiter(struct start *start)
+{
+	int report[2];
+	pid_t pid;
+
+	if (pipe2(report, O_CLOEXEC) < 0)
+		return -errno;
+	start->report_fd = report[1];
+	pid = (pid_t)syscall(SYS_clone, 0, NULL, NULL, NULL, NULL);
+	if (pid == 0)
+		waiter_main(start);
+	if (pid < 0)
+		pid = -errno;
+	(void)close(report[1]);
+	if (pid > 0 && read(report[0], &start->failed_errno, sizeof(int)) != (ssize_t)sizeof(int))
+		start->failed_errno = EIO;
+	(void)close(report[0]);
+	return pid;
 }
 
 static int start_program(struct start *start, bool detached)
@@ -131,9 +174,9 @@ static int start_program(struct start *start, bool detached)
 		else
 			(void)venv__child_wait(pid);
 	} else {
-		start->pid = clone_program(start, 0);
+		start->pid = start_waiter(start);
 		if (start->pid < 0)
-			r = -errno;
+			r = start->pid;
 	}
 	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 	(void)munmap(start->stack, 2 * STACK_SIZE);
@@ -189,9 +232,7 @@ int venv__child_wait(pid_t pid)
 	while (waitpid(pid, &status, __WALL) < 0)
 		if (errno != EINTR)
 			return -errno;
-	if (WIFSIGNALED(status))
-		return 128 + WTERMSIG(status);
-	return WEXITSTATUS(status);
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
 static char *find_in_path(const char *name)

@@ -32,8 +32,9 @@ struct spawn {
 int venv__spawn(const struct spawn *spawn, pid_t *ret_pid, int *ret_pidfd, venv_error **err);
 
 /*
- * A child of ours to wait for, which the program that embeds the library does not notice: it raises no
- * SIGCHLD, and waitpid(-1) does not find it. pid or a negative code.
+ * A program to wait for, which the program that embeds the library does not notice: it raises no
+ * SIGCHLD, and waitpid(-1) does not find it. The pid, of a process that stands for it (do not signal
+ * it), or a negative code.
  */
 pid_t venv__child_start(const struct spawn *spawn, venv_error **err);
 /* Its exit status, 128 + the signal that killed it, or -errno. */
