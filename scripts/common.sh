@@ -2,6 +2,7 @@
 # What the scripts of this directory share. Source it: . "$(dirname "$0")/common.sh"
 
 set -euo pipefail
+export LC_ALL=C.UTF-8 # numbers and orders are the same for everybody
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }

@@ -5,6 +5,7 @@ import re
 import pytest
 
 
+@pytest.mark.nested
 def test_version(venv):
     result = venv("version")
     assert re.fullmatch(r"venv \d+\.\d+\.\d+.*\n", result.stdout)
