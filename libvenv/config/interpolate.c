@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "node.h"
+#include "keys.h"
 
 #include <string.h>
 
@@ -63,6 +63,7 @@ static int substitute(const struct node *node, const char *at, struct buf *out, 
 	_cleanup_free_ char *name = NULL;
 	_cleanup_free_ char *rest = NULL;
 	const char *value;
+	int r;
 
 	if (!close || !n || (p[n] != '}' && !(p[n] == ':' && (p[n + 1] == '-' || p[n + 1] == '?'))))
 		return fail_form(node, at, err);
@@ -72,6 +73,10 @@ static int substitute(const struct node *node, const char *at, struct buf *out, 
 	if (!name || !rest)
 		return venv__fail_nomem(err);
 	value = getenv(name);
+	if (value && !venv__text_is_clean(value)) { /* it may hold anything; a value may not */
+		r = venv__bad(err, node, "environment variable '%s' is not text", name);
+		return venv__hint(r, err, "set it to UTF-8 text without control characters");
+	}
 	/* as in the shell: with the colon, empty is as good as unset */
 	if (value && (*value || !*rest))
 		venv__buf_puts(out, value);
@@ -106,10 +111,6 @@ static int interpolate_scalar(struct pool *pool, struct node *node, venv_error *
 	if (!node->text)
 		return venv__fail_nomem(err);
 	node->exact = false;
-	/* a variable may hold anything; a value may not */
-	if (!venv__text_is_clean(node->text))
-		return venv__fail_spec(err, VENV_ERR_CONFIG, &node->place,
-				       "an environment variable puts bytes here that are not text");
 	return 0;
 }
 

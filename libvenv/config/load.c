@@ -320,12 +320,24 @@ static int read_machine(struct load *load, const struct entry *entry, struct mac
 			  entry ? " to it, or at the top of the file for all machines" : "");
 }
 
+static int fail_machines(const struct node *node, venv_error **err)
+{
+	bool empty = node->kind == NODE_MAP;
+	int r = venv__bad(err, node,
+			  empty ? "'machines' is empty" : "'machines' wants a map by names");
+
+	return venv__hint(r, err,
+			  "write a name and its keys, as in machines: { web: { box: debian/12 } }");
+}
+
 static int check_set_machines(const struct load *load, const struct node *machines,
 			      venv_error **err)
 {
 	const struct node *set = venv__node_get(load->set, "machines");
 
-	for (size_t i = 0; set && set->kind == NODE_MAP && i < set->n; i++) {
+	if (set && set->kind != NODE_MAP)
+		return fail_machines(set, err);
+	for (size_t i = 0; set && i < set->n; i++) {
 		const struct entry *entry = &set->entries[i];
 		struct suggestion suggestion = { .wanted = entry->key };
 		int r;
@@ -379,12 +391,7 @@ static int read_machines(struct load *load, venv_error **err)
 	int r = 0;
 
 	if (machines && (machines->kind != NODE_MAP || !n))
-		return venv__hint(
-			venv__bad(err, machines,
-				  machines->kind == NODE_MAP ? "'machines' is empty"
-							     : "'machines' wants a map by names"),
-			err,
-			"write a name and its keys, as in machines: { web: { box: debian/12 } }");
+		return fail_machines(machines, err);
 	r = check_set_machines(load, machines, err);
 	if (r == 0 && machines)
 		r = check_defaults(load, load->root, n, err);

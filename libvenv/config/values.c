@@ -72,7 +72,8 @@ int venv__parse_size(const struct node *node, uint64_t *ret, venv_error **err)
 				  number_length(text), text, number_length(text), text);
 	}
 	if (__builtin_mul_overflow(thousandths, unit->factor, &bytes) || bytes / 1000 > INT64_MAX)
-		return venv__bad(err, node, "size '%s' is too large", text);
+		return venv__hint(venv__bad(err, node, "size '%s' is too large", text), err,
+				  "write less than 8388608T");
 	bytes = bytes / 1000 & ~(uint64_t)1023;
 	if (!bytes)
 		return venv__hint(venv__bad(err, node, "size '%s' is too small", text), err,

@@ -269,7 +269,9 @@ static int on_scalar(struct builder *b, venv_error **err)
 	if (r < 0)
 		return r;
 	if (strlen(text) != b->event.data.scalar.length)
-		return fail_mark(b, err, start, "a value cannot hold the character U+0000");
+		return venv__hint(
+			fail_mark(b, err, start, "a value cannot hold the character U+0000"), err,
+			"remove the \\0");
 	node = venv__node_scalar(b->pool, &place, text);
 	if (!node)
 		return venv__fail_nomem(err);
