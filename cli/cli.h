@@ -137,7 +137,7 @@ int cli_fail_with(struct cli *cli, venv_error *error);
 void report_error(struct cli *cli, const venv_error *error);
 void report_warning(struct cli *cli, const char *machine, const char *text);
 
-/* main.c */
+/* cli.c */
 /* The context, opened on first use. 0 or the exit status (reported). */
 int cli_context(struct cli *cli);
 int cli_project(struct cli *cli);

@@ -220,33 +220,41 @@ static void render_mark(struct output *out, const struct progress_row *row, uint
 	out_text(out, " ");
 }
 
+/* The name, cut or padded to its column. */
+static void render_name(struct output *out, const char *machine, size_t columns)
+{
+	_cleanup_text_ struct text name = { 0 };
+
+	text_format(&name, "%s", machine);
+	if (name.length)
+		name.data[text_fit(name.data, columns)] = '\0';
+	out_styled(out, STYLE_BOLD, "%s", text_string(&name));
+	text_add_spaces(&out->buffer, columns + 2 - text_columns(text_string(&name)));
+}
+
 static size_t render_row(const struct progress_row *row, struct output *out, size_t name_columns,
 			 size_t columns, uint64_t now)
 {
 	const struct progress_phase *phase = row->depth ? &row->phases[row->depth - 1] : NULL;
 	const char *word = row->failed ? "failed" : phase ? phase->name : row->state ? row->state : "";
-	_cleanup_text_ struct text name = { 0 };
+	_cleanup_text_ struct text text = { 0 };
 	_cleanup_text_ struct text tail = { 0 };
 	size_t used = 2;
 
-	text_format(&name, "%s", row->machine);
 	if (name_columns) {
-		out_styled(out, STYLE_BOLD, "%.*s", (int)text_fit(name.data, name_columns), name.data);
-		text_add_spaces(&out->buffer, name_columns - (text_columns(name.data) < name_columns ?
-							      text_columns(name.data) : name_columns));
-		out_text(out, "  ");
+		render_name(out, row->machine, name_columns);
 		used += name_columns + 2;
 	}
-	text_format(&tail, "%-*s", PHASE_COLUMNS, word);
-	used += text_columns(tail.data) + 2;
-	out_text(out, tail.data);
-	text_clear(&tail);
-	if (phase && !row->failed && used < columns) {
-		out_text(out, "  ");
-		add_tail(&tail, phase, columns - used, now, out->utf8);
-		out_text(out, tail.data);
-	}
-	return used + text_columns(text_string(&tail));
+	text_format(&text, "%-*s", PHASE_COLUMNS, word);
+	text.data[text_fit(text.data, columns - used)] = '\0';
+	out_text(out, text.data);
+	used += text_columns(text.data);
+	if (!phase || row->failed || used + 2 >= columns)
+		return used;
+	out_text(out, "  ");
+	add_tail(&tail, phase, columns - used - 2, now, out->utf8);
+	out_text(out, text_string(&tail));
+	return used + 2 + text_columns(text_string(&tail));
 }
 
 static size_t name_width(const struct progress *progress, unsigned columns)
