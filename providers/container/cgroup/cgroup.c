@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: making groups never fails a machine by itself. Without rights there are fewer
+ * groups, limits that cannot be set were warned of by probe(), and killing falls back to the death of
+ * process 1. What does fail is a limit that the host should be able to set and refuses.
+ */
+#include "cgroup.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "util/process.h"
+
+enum { FREEZE_WAIT_MS = 5000 };
+
+static const char *const v1_names[CGROUP_V1_MAX] = { "memory", "cpu",	 "cpuacct",
+						     "pids",   "cpuset", "blkio" };
+
+/* Guest root may make groups of its own below the payload's. */
+static void give_payload(const struct cgroup *cgroup, const struct idmap *map)
+{
+	static const char *const names[] = { "cgroup.procs", "cgroup.threads",
+					     "cgroup.subtree_control" };
+
+	if (cgroup->payload_fd < 0 || !map->root)
+		return;
+	if (fchown(cgroup->payload_fd, map->uid, map->gid) < 0)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (fchownat(cgroup->payload_fd, names[i], map->uid, map->gid, 0) < 0)
+			return;
+}
+
+static void open_payload(struct cgroup *cgroup, const struct idmap *map)
+{
+	if (cgroup->machine_fd < 0)
+		return;
+	if (mkdirat(cgroup->machine_fd, "payload", 0755) < 0 && errno != EEXIST)
+		return;
+	cgroup->payload_fd =
+		openat(cgroup->machine_fd, "payload", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	give_payload(cgroup, map);
+}
+
+/* Controllers on, from the own group down to the payload's parent; what is refused is not there. */
+static void enable_controllers(const struct cgroup *cgroup, int dir_fd)
+{
+	for (char **name = cgroup->controllers; name && *name; name++) {
+		char text[64];
+
+		(void)snprintf(text, sizeof(text), "+%s", *name);
+		(void)container_cgroup_write(dir_fd, "cgroup.subtree_control", text);
+	}
+}
+
+static void keep_available(struct cgroup *cgroup)
+{
+	_cleanup_free_ char *list = container_cgroup_read(cgroup->machine_fd, "cgroup.controllers");
+	char *word, *save = NULL;
+
+	venv__strv_free(cgroup->controllers);
+	cgroup->controllers = NULL;
+	for (word = list ? strtok_r(list, " \n", &save) : NULL; word; word = strtok_r(NULL, " \n", &save))
+		(void)venv__strv_add(&cgroup->controllers, word);
+}
+
+static void open_v2(struct cgroup *cgroup, const struct cgroup_host *host, const char *name)
+{
+	_cleanup_close_ int base =
+		host->base ? open(host->base, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+
+	if (base < 0)
+		return;
+	enable_controllers(cgroup, base);
+	cgroup->machine_fd = container_cgroup_make(host->base, name, &cgroup->path);
+	if (cgroup->machine_fd >= 0)
+		keep_available(cgroup);
+}
+
+/* The scope holds this keeper itself: it moves to a leaf so that the payload can be its sibling. */
+static int open_systemd(struct cgroup *cgroup, const char *id, venv_error **err)
+{
+	struct cgroup_host now;
+	_cleanup_close_ int keeper = -1;
+	_cleanup_free_ char *path = NULL;
+	int r = container_cgroup_systemd_scope(id, err);
+
+	if (r < 0)
+		return r;
+	container_cgroup_host_find(&now);
+	cgroup->path = take_ptr(now.base);
+	container_cgroup_host_done(&now);
+	if (!cgroup->path || !strstr(cgroup->path, id))
+		return venv__fail(err, VENV_ERR_SYSTEM, "systemd did not move the keeper to its scope");
+	cgroup->machine_fd = open(cgroup->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	keeper = container_cgroup_make(cgroup->path, "keeper", &path);
+	if (keeper < 0 || container_cgroup_write(keeper, "cgroup.procs", "0") < 0)
+		return venv__fail_errno(err, errno, "cannot use the scope '%s'", cgroup->path);
+	keep_available(cgroup);
+	enable_controllers(cgroup, cgroup->machine_fd);
+	return 0;
+}
+
+static void open_hybrid(struct cgroup *cgroup, const struct cgroup_host *host, const char *name,
+			const json_t *limits)
+{
+	if (host->base)
+		cgroup->machine_fd = container_cgroup_make(host->base, name, &cgroup->path);
+	for (size_t i = 0; i < CGROUP_V1_MAX; i++) {
+		cgroup->v1[i].controller = v1_names[i];
+		cgroup->v1[i].fd = -1;
+		if (!host->v1[i].base)
+			continue;
+		/* entering each costs every command some microseconds: only where it is used */
+		if ((i == 4 && !json_object_get(limits, "cpuset")) ||
+		    (i == 5 && !json_object_get(limits, "io_weight")))
+			continue;
+		cgroup->v1[i].fd = container_cgroup_make(host->v1[i].base, name, &cgroup->v1[i].path);
+	}
+}
+
+int container_cgroup_open(struct cgroup *ret, const char *id, const struct idmap *map, const json_t *limits,
+		venv_error **err)
+{
+	_cleanup_error_ venv_error *problem = NULL;
+	struct cgroup_host host;
+	char name[64];
+	int r = 0;
+
+	*ret = (struct cgroup)CGROUP_INIT;
+	for (size_t i = 0; i < CGROUP_V1_MAX; i++)
+		ret->v1[i].fd = -1;
+	(void)snprintf(name, sizeof(name), "venv-%s", id);
+	container_cgroup_host_find(&host);
+	ret->layout = host.layout;
+	ret->controllers = take_ptr(host.controllers);
+	if (host.layout == CGROUP_SYSTEMD && open_systemd(ret, id, &problem) < 0) {
+		(void)fprintf(stderr, "%s\n", venv_error_message(problem));
+		ret->layout = host.layout = CGROUP_V2;
+	}
+	if (host.layout == CGROUP_V2)
+		open_v2(ret, &host, name);
+	else if (host.layout == CGROUP_HYBRID)
+		open_hybrid(ret, &host, name, limits);
+	container_cgroup_host_done(&host);
+	if (r == 0) {
+		open_payload(ret, map);
+		r = container_cgroup_limit(ret, limits, err);
+	}
+	if (r == 0)
+		r = ret->layout == CGROUP_HYBRID ? container_cgroup_v1_watch(ret) : container_cgroup_v2_watch(ret);
+	return r;
+}
+
+void container_cgroup_done(struct cgroup *cgroup)
+{
+	const int fds[] = { cgroup->machine_fd, cgroup->payload_fd, cgroup->oom_fd };
+
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		if (fds[i] >= 0)
+			(void)close(fds[i]);
+	for (size_t i = 0; i < CGROUP_V1_MAX; i++) {
+		if (cgroup->v1[i].path && cgroup->v1[i].fd >= 0)
+			(void)close(cgroup->v1[i].fd);
+		free(cgroup->v1[i].path);
+	}
+	free(cgroup->path);
+	venv__strv_free(cgroup->controllers);
+	*cgroup = (struct cgroup)CGROUP_INIT;
+}
+
+int container_cgroup_procs(const struct cgroup *cgroup, int ret[CGROUP_PROCS_MAX])
+{
+	size_t n = 0;
+	int fd;
+
+	for (size_t i = 0; i < CGROUP_V1_MAX; i++) {
+		if (!cgroup->v1[i].path || cgroup->v1[i].fd < 0)
+			continue;
+		fd = openat(cgroup->v1[i].fd, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+		if (fd >= 0)
+			ret[n++] = fd;
+	}
+	if (cgroup->payload_fd >= 0) {
+		fd = openat(cgroup->payload_fd, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+		if (fd >= 0)
+			ret[n++] = fd;
+	}
+	ret[n] = -1;
+	return (int)n;
+}
+
+int container_cgroup_limit(struct cgroup *cgroup, const json_t *limits, venv_error **err)
+{
+	const char *oom = venv__json_str(limits, "oom");
+
+	if (oom)
+		cgroup->freeze_on_oom = strcmp(oom, "freeze") == 0;
+	if (json_object_get(limits, "memory"))
+		cgroup->memory = venv__json_int(limits, "memory", 0);
+	if (cgroup->layout == CGROUP_HYBRID)
+		return container_cgroup_v1_limit(cgroup, limits, err);
+	if (cgroup->machine_fd >= 0)
+		return container_cgroup_v2_limit(cgroup, limits, err);
+	return 0;
+}
+
+int container_cgroup_freeze(struct cgroup *cgroup, bool frozen, venv_error **err)
+{
+	int r = cgroup->payload_fd < 0 ? -ENOENT :
+					 container_cgroup_write(cgroup->payload_fd, "cgroup.freeze",
+						      frozen ? "1" : "0");
+
+	if (r == -ENOENT || r == -EACCES)
+		return venv__hint(venv__fail(err, VENV_ERR_HOST,
+					     "this host gives the user no control group to freeze"),
+				  err, "see 'venv doctor'");
+	for (int i = 0; r == 0 && i < FREEZE_WAIT_MS; i++) {
+		if (container_cgroup_read_word(cgroup->payload_fd, "cgroup.events", "frozen", frozen) == frozen)
+			return 0;
+		(void)poll(NULL, 0, 1);
+	}
+	(void)container_cgroup_write(cgroup->payload_fd, "cgroup.freeze", "0");
+	return r < 0 ? venv__fail_errno(err, -r, "cannot freeze the machine") :
+		       venv__fail(err, VENV_ERR_TIMEOUT, "the machine did not freeze");
+}
+
+void container_cgroup_kill(struct cgroup *cgroup)
+{
+	if (cgroup->payload_fd >= 0)
+		(void)container_cgroup_write(cgroup->payload_fd, "cgroup.kill", "1");
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Control groups of one machine. Three forms: v2 made by hand, v2 as a systemd scope, and the hybrid
+ * layout, where v1 controllers limit and count and an empty v2 hierarchy freezes and kills.
+ *
+ *   <own group>/venv-<id>/            limits; on v2 "keeper" and "payload" are below it
+ *   <own group>/venv-<id>/payload/    all of the machine's processes; its cgroup namespace's root
+ */
+#ifndef VENV_CGROUP_H
+#define VENV_CGROUP_H
+
+#include "util/buf.h"
+#include "util/idmap.h"
+
+enum cgroup_layout { CGROUP_NONE, CGROUP_V2, CGROUP_SYSTEMD, CGROUP_HYBRID };
+enum { CGROUP_V1_MAX = 6, CGROUP_PROCS_MAX = CGROUP_V1_MAX + 2 };
+
+struct cgroup_host { /* what this host and this user's place in it offer */
+	enum cgroup_layout layout;
+	char *base; /* v2: absolute path of the own group */
+	struct {
+		char *controller; /* "memory"… */
+		char *base;
+	} v1[CGROUP_V1_MAX];
+	char **controllers; /* that limit for us */
+};
+
+struct cgroup {
+	enum cgroup_layout layout;
+	char *path;     /* of the machine's group in v2, or NULL */
+	int machine_fd; /* v2: it; -1 */
+	int payload_fd; /* v2: its leaf; -1 */
+	struct {
+		const char *controller;
+		char *path;
+		int fd;
+	} v1[CGROUP_V1_MAX];
+	char **controllers;
+	int oom_fd;        /* becomes readable when something ran out of memory; -1 */
+	bool oom_inotify;
+	int64_t memory;    /* limit, 0: none */
+	bool freeze_on_oom;
+};
+
+/* Never fails: what is not found is CGROUP_NONE. */
+void container_cgroup_host_find(struct cgroup_host *ret);
+void container_cgroup_host_done(struct cgroup_host *host);
+/* For each limit of a plan that this host cannot enforce: a line with the fix. 0 or -ENOMEM */
+int container_cgroup_host_warnings(const struct cgroup_host *host, const json_t *limits, char ***ret);
+
+#define CGROUP_INIT { .machine_fd = -1, .payload_fd = -1, .oom_fd = -1 }
+/* Make the groups of a machine and set its limits. */
+int container_cgroup_open(struct cgroup *ret, const char *id, const struct idmap *map, const json_t *limits,
+		venv_error **err);
+void container_cgroup_done(struct cgroup *cgroup); /* closes; removes nothing */
+/* Descriptors of cgroup.procs to write "0" to; ended by -1. The caller closes them. */
+int container_cgroup_procs(const struct cgroup *cgroup, int ret[CGROUP_PROCS_MAX]);
+/* limits: {"memory":B?,"memory_low":B?,"cpus":R?,"cpu_weight":N?,"cpuset":S?,"io_weight":N?,
+ * "pids":N?,"oom":"kill"|"freeze"?}; null takes a limit away. What cannot be enforced is skipped. */
+int container_cgroup_limit(struct cgroup *cgroup, const json_t *limits, venv_error **err);
+int container_cgroup_freeze(struct cgroup *cgroup, bool frozen, venv_error **err);
+void container_cgroup_kill(struct cgroup *cgroup);
+/* Remove the groups of a machine that has ended. */
+void container_cgroup_remove(struct cgroup *cgroup);
+json_t *container_cgroup_stats(const struct cgroup *cgroup);
+int64_t container_cgroup_oom_kills(const struct cgroup *cgroup);
+bool container_cgroup_under_oom(const struct cgroup *cgroup);
+/* Absolute paths of all groups, to be remembered for container_cgroup_clean(). */
+char **container_cgroup_paths(const struct cgroup *cgroup);
+/* Kill and remove what a keeper that was killed left. Paths that are not a machine's are refused. */
+void container_cgroup_clean(char *const *paths, const char *id);
+
+/* small helpers of the drivers (files.c): 0 or -errno */
+int container_cgroup_write(int dir_fd, const char *name, const char *text);
+int container_cgroup_write_number(int dir_fd, const char *name, int64_t value);
+int64_t container_cgroup_read_number(int dir_fd, const char *name, int64_t otherwise);
+/* The number behind a word in a file of "word number" lines. */
+int64_t container_cgroup_read_word(int dir_fd, const char *name, const char *word, int64_t otherwise);
+char *container_cgroup_read(int dir_fd, const char *name);
+/* Make a directory and open it. fd or -errno */
+int container_cgroup_make(const char *base, const char *name, char **ret_path);
+
+/* systemd.c: move this process into a new scope with Delegate=yes. Runs in a child of its own. */
+int container_cgroup_systemd_scope(const char *id, venv_error **err);
+/* v1.c, v2.c */
+int container_cgroup_v1_limit(struct cgroup *cgroup, const json_t *limits, venv_error **err);
+int container_cgroup_v2_limit(struct cgroup *cgroup, const json_t *limits, venv_error **err);
+int container_cgroup_v1_watch(struct cgroup *cgroup);
+int container_cgroup_v2_watch(struct cgroup *cgroup);
+int container_cgroup_v1_fd(const struct cgroup *cgroup, const char *controller);
+
+#endif

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What control groups this host has, and where in them this process may make its own. */
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <string.h>
+#include <sys/vfs.h>
+
+#include "cgroup.h"
+
+static const char root[] = "/sys/fs/cgroup";
+/* of v1; freezing and killing is done in the v2 hierarchy, which all such hosts have */
+static const char *const v1_wanted[] = { "memory", "cpu", "cpuacct", "pids", "cpuset", "blkio" };
+
+static bool has_word(const char *list, const char *word, char separator)
+{
+	size_t length = strlen(word);
+
+	for (const char *p = list; *p;) {
+		const char *end = strchr(p, separator);
+		size_t n = end ? (size_t)(end - p) : strcspn(p, "\n");
+
+		if (n == length && memcmp(p, word, n) == 0)
+			return true;
+		p += n;
+		p += *p != '\0';
+	}
+	return false;
+}
+
+static char *path_of(const char *hierarchy, const char *own)
+{
+	char *path = NULL;
+
+	if (asprintf(&path, "%s%s%s%s", root, *hierarchy ? "/" : "", hierarchy,
+		     strcmp(own, "/") == 0 ? "" : own) < 0)
+		return NULL;
+	return path;
+}
+
+static bool is_writable(const char *path)
+{
+	return path && faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) == 0;
+}
+
+/* A line "4:memory:/path" of /proc/self/cgroup, on the hybrid layout. */
+static void take_v1_line(struct cgroup_host *host, const char *controllers, const char *own)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(v1_wanted); i++) {
+		char *path;
+
+		if (!has_word(controllers, v1_wanted[i], ','))
+			continue;
+		path = path_of(v1_wanted[i], own);
+		if (!is_writable(path)) {
+			free(path);
+			continue;
+		}
+		host->v1[i].controller = strdup(v1_wanted[i]);
+		host->v1[i].base = path;
+		(void)venv__strv_add(&host->controllers,
+				     strcmp(v1_wanted[i], "blkio") == 0 ? "io" : v1_wanted[i]);
+	}
+}
+
+static void take_line(struct cgroup_host *host, char *line, bool hybrid)
+{
+	char *controllers = strchr(line, ':'), *own;
+
+	own = controllers ? strchr(controllers + 1, ':') : NULL;
+	if (!own)
+		return;
+	*controllers++ = '\0';
+	*own++ = '\0';
+	if (!*controllers)
+		host->base = path_of(hybrid ? "unified" : "", own);
+	else if (hybrid)
+		take_v1_line(host, controllers, own);
+}
+
+static bool systemd_runs(void)
+{
+	return access("/run/systemd/system", F_OK) == 0;
+}
+
+/* Which controllers a group made here could use: those that its parent gives on, or that we may
+ * switch on because we are root and nothing is in the way. */
+static void find_v2_controllers(struct cgroup_host *host)
+{
+	_cleanup_close_ int fd = open(host->base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool top = strcmp(host->base, root) == 0;
+	_cleanup_free_ char *list =
+		fd < 0 ? NULL :
+			 container_cgroup_read(fd, top && is_writable(host->base) ? "cgroup.controllers" :
+									  "cgroup.subtree_control");
+	char *word, *save = NULL;
+
+	for (word = list ? strtok_r(list, " \n", &save) : NULL; word; word = strtok_r(NULL, " \n", &save))
+		(void)venv__strv_add(&host->controllers, word);
+}
+
+/* A scope of systemd's gets what its manager hands out. */
+static void find_systemd_controllers(struct cgroup_host *host)
+{
+	_cleanup_close_ int fd = -1;
+	_cleanup_free_ char *list = NULL;
+	char path[128], *word, *save = NULL;
+
+	if (geteuid() == 0)
+		(void)snprintf(path, sizeof(path), "%s", root);
+	else
+		(void)snprintf(path, sizeof(path), "%s/user.slice/user-%u.slice/user@%u.service", root,
+			       geteuid(), geteuid());
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	list = fd < 0 ? NULL : container_cgroup_read(fd, "cgroup.controllers");
+	for (word = list ? strtok_r(list, " \n", &save) : NULL; word; word = strtok_r(NULL, " \n", &save))
+		(void)venv__strv_add(&host->controllers, word);
+	if (fd >= 0)
+		host->layout = CGROUP_SYSTEMD;
+}
+
+void container_cgroup_host_find(struct cgroup_host *ret)
+{
+	_cleanup_free_ char *text = NULL;
+	struct statfs info;
+	char *line, *save = NULL;
+	bool hybrid;
+
+	*ret = (struct cgroup_host){ .layout = CGROUP_NONE };
+	if (statfs(root, &info) < 0)
+		return;
+	hybrid = info.f_type != CGROUP2_SUPER_MAGIC;
+	if (venv__file_read(AT_FDCWD, "/proc/self/cgroup", 65536, &text, NULL, NULL) < 0)
+		return;
+	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+		take_line(ret, line, hybrid);
+	if (!hybrid && systemd_runs())
+		find_systemd_controllers(ret);
+	if (ret->layout == CGROUP_SYSTEMD)
+		return;
+	if (!is_writable(ret->base)) {
+		free(ret->base);
+		ret->base = NULL;
+	}
+	if (hybrid && (ret->base || ret->controllers))
+		ret->layout = CGROUP_HYBRID;
+	else if (!hybrid && ret->base)
+		ret->layout = CGROUP_V2;
+	if (ret->layout == CGROUP_V2)
+		find_v2_controllers(ret);
+}
+
+void container_cgroup_host_done(struct cgroup_host *host)
+{
+	free(host->base);
+	for (size_t i = 0; i < CGROUP_V1_MAX; i++) {
+		free(host->v1[i].controller);
+		free(host->v1[i].base);
+	}
+	venv__strv_free(host->controllers);
+	*host = (struct cgroup_host){ .layout = CGROUP_NONE };
+}
+
+static const char *fix_for(const struct cgroup_host *host)
+{
+	if (geteuid() == 0)
+		return "boot with unified control groups (systemd.unified_cgroup_hierarchy=1)";
+	if (host->layout == CGROUP_SYSTEMD)
+		return "let systemd delegate it: put 'Delegate=cpu cpuset io memory pids' under "
+		       "[Service] in /etc/systemd/system/user@.service.d/delegate.conf, run 'sudo "
+		       "systemctl daemon-reload', log in again";
+	return "run as root, or on a host where systemd delegates control groups to users";
+}
+
+int container_cgroup_host_warnings(const struct cgroup_host *host, const json_t *limits, char ***ret)
+{
+	static const struct {
+		const char *key, *controller;
+	} keys[] = {
+		{ "memory", "memory" }, { "memory_low", "memory" }, { "cpus", "cpu" },
+		{ "cpu_weight", "cpu" }, { "cpuset", "cpuset" },     { "io_weight", "io" },
+		{ "pids", "pids" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		if (!json_object_get(limits, keys[i].key) ||
+		    venv__strv_has(host->controllers, keys[i].controller))
+			continue;
+		if (venv__strv_addf(ret, "'%s' cannot be enforced: the control group controller '%s' is "
+					 "not given to this user; %s",
+				    keys[i].key, keys[i].controller, fix_for(host)) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Limits and counters of v1 controllers, as hosts with the hybrid layout still have them. */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "cgroup.h"
+
+int container_cgroup_v1_fd(const struct cgroup *cgroup, const char *controller)
+{
+	for (size_t i = 0; i < CGROUP_V1_MAX; i++)
+		if (cgroup->v1[i].path && strcmp(cgroup->v1[i].controller, controller) == 0)
+			return cgroup->v1[i].fd;
+	return -1;
+}
+
+static int refused(int r, const char *key, venv_error **err)
+{
+	return venv__fail_errno(err, -r, "cannot set the limit '%s'", key);
+}
+
+/* Raising: the limit of memory and swap together first; lowering: the other way round. Hosts may
+ * not count swap. */
+static int limit_memory(const struct cgroup *cgroup, int64_t bytes, venv_error **err)
+{
+	static const char both[] = "memory.memsw.limit_in_bytes", memory[] = "memory.limit_in_bytes";
+	int fd = container_cgroup_v1_fd(cgroup, "memory"), r;
+
+	if (fd < 0)
+		return 0;
+	bytes = bytes > 0 ? bytes : -1;
+	if (container_cgroup_write_number(fd, memory, bytes) == 0) {
+		(void)container_cgroup_write_number(fd, both, bytes);
+		return 0;
+	}
+	(void)container_cgroup_write_number(fd, both, bytes);
+	r = container_cgroup_write_number(fd, memory, bytes);
+	if (r == -EBUSY)
+		return venv__hint(venv__fail(err, VENV_ERR_STATE,
+					     "the machine uses more memory than that"),
+				  err, "stop something in the machine, or restart it with the new limit");
+	return r < 0 ? refused(r, "memory", err) : 0;
+}
+
+static int limit_cpus(const struct cgroup *cgroup, double cpus, venv_error **err)
+{
+	int fd = container_cgroup_v1_fd(cgroup, "cpu"), r;
+
+	if (fd < 0)
+		return 0;
+	r = container_cgroup_write_number(fd, "cpu.cfs_quota_us", cpus > 0 ? (int64_t)(cpus * 100000) : -1);
+	return r < 0 ? refused(r, "cpus", err) : 0;
+}
+
+static int limit_cpuset(const struct cgroup *cgroup, const char *cpus, venv_error **err)
+{
+	int fd = container_cgroup_v1_fd(cgroup, "cpuset"), r = 0;
+	_cleanup_close_ int parent = fd < 0 ? -1 : openat(fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_free_ char *memory = parent < 0 ? NULL : container_cgroup_read(parent, "cpuset.mems");
+	_cleanup_free_ char *all = parent < 0 ? NULL : container_cgroup_read(parent, "cpuset.cpus");
+
+	if (fd < 0 || !memory || !all)
+		return 0;
+	/* an empty set takes no process */
+	r = container_cgroup_write(fd, "cpuset.mems", memory);
+	if (r == 0)
+		r = container_cgroup_write(fd, "cpuset.cpus", cpus ? cpus : all);
+	return r < 0 ? refused(r, "cpuset", err) : 0;
+}
+
+static int limit_number(const struct cgroup *cgroup, const char *controller, const char *file,
+			const char *key, int64_t value, venv_error **err)
+{
+	int fd = container_cgroup_v1_fd(cgroup, controller), r;
+
+	if (fd < 0)
+		return 0;
+	r = value ? container_cgroup_write_number(fd, file, value) : container_cgroup_write(fd, file, "max");
+	return r < 0 && r != -ENOENT && value ? refused(r, key, err) : 0;
+}
+
+/* cpu_weight is 1…10000 around 100, shares are 2…262144 around 1024. */
+static int64_t shares_of(int64_t weight)
+{
+	int64_t shares = weight ? weight * 1024 / 100 : 1024;
+
+	return shares < 2 ? 2 : shares;
+}
+
+int container_cgroup_v1_limit(struct cgroup *cgroup, const json_t *limits, venv_error **err)
+{
+	int memory = container_cgroup_v1_fd(cgroup, "memory");
+	int64_t io = venv__json_int(limits, "io_weight", 0);
+	int r = 0;
+
+	if (json_object_get(limits, "memory"))
+		r = limit_memory(cgroup, venv__json_int(limits, "memory", 0), err);
+	if (r == 0 && json_object_get(limits, "memory_low") && memory >= 0)
+		(void)container_cgroup_write_number(memory, "memory.soft_limit_in_bytes",
+					  venv__json_int(limits, "memory_low", -1));
+	if (r == 0 && json_object_get(limits, "oom") && memory >= 0)
+		(void)container_cgroup_write_number(memory, "memory.oom_control", cgroup->freeze_on_oom);
+	if (r == 0 && json_object_get(limits, "cpus"))
+		r = limit_cpus(cgroup, json_number_value(json_object_get(limits, "cpus")), err);
+	if (r == 0 && json_object_get(limits, "cpu_weight"))
+		r = limit_number(cgroup, "cpu", "cpu.shares", "cpu_weight",
+				 shares_of(venv__json_int(limits, "cpu_weight", 0)), err);
+	if (r == 0 && json_object_get(limits, "cpuset"))
+		r = limit_cpuset(cgroup, venv__json_str(limits, "cpuset"), err);
+	if (r == 0 && io)
+		r = limit_number(cgroup, "blkio", "blkio.bfq.weight", "io_weight", io > 1000 ? 1000 : io,
+				 err);
+	if (r == 0 && json_object_get(limits, "pids"))
+		r = limit_number(cgroup, "pids", "pids.max", "pids",
+				 venv__json_int(limits, "pids", 0), err);
+	return r;
+}
+
+/* An eventfd that counts when the group runs out of memory. */
+int container_cgroup_v1_watch(struct cgroup *cgroup)
+{
+	int memory = container_cgroup_v1_fd(cgroup, "memory");
+	_cleanup_close_ int control = -1, event = -1;
+	char text[64];
+
+	if (memory < 0)
+		return 0;
+	control = openat(memory, "memory.oom_control", O_RDONLY | O_CLOEXEC);
+	event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (control < 0 || event < 0)
+		return 0;
+	(void)snprintf(text, sizeof(text), "%d %d", event, control);
+	if (container_cgroup_write(memory, "cgroup.event_control", text) == 0)
+		cgroup->oom_fd = take_fd(&event);
+	return 0;
+}

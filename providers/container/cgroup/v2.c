@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Limits of the v2 hierarchy, and the counters of both. */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+
+#include "cgroup.h"
+
+/* oom: freeze on v2: the machine is slowed down at its limit (memory.high) and frozen by the keeper;
+ * this much above it the kernel would kill after all. */
+enum { FREEZE_RESERVE = 64 * 1024 * 1024 };
+
+static int set(const struct cgroup *cgroup, const char *file, const char *key, const char *text,
+	       venv_error **err)
+{
+	int r = container_cgroup_write(cgroup->machine_fd, file, text);
+
+	if (r == -ENOENT || r == -EACCES) /* the controller is not ours: probe() warned of it */
+		return 0;
+	return r < 0 ? venv__fail_errno(err, -r, "cannot set the limit '%s'", key) : 0;
+}
+
+static int set_number(const struct cgroup *cgroup, const char *file, const char *key, int64_t value,
+		      venv_error **err)
+{
+	char text[32];
+
+	if (value > 0)
+		(void)snprintf(text, sizeof(text), "%lld", (long long)value);
+	return set(cgroup, file, key, value > 0 ? text : "max", err);
+}
+
+static int limit_memory(const struct cgroup *cgroup, venv_error **err)
+{
+	int64_t limit = cgroup->memory;
+	int r;
+
+	if (!cgroup->freeze_on_oom || !limit) {
+		r = set_number(cgroup, "memory.high", "memory", 0, err);
+		return r < 0 ? r : set_number(cgroup, "memory.max", "memory", limit, err);
+	}
+	r = set_number(cgroup, "memory.max", "memory", limit + FREEZE_RESERVE, err);
+	return r < 0 ? r : set_number(cgroup, "memory.high", "memory", limit, err);
+}
+
+int container_cgroup_v2_limit(struct cgroup *cgroup, const json_t *limits, venv_error **err)
+{
+	int64_t weight = venv__json_int(limits, "cpu_weight", 0), io = venv__json_int(limits, "io_weight", 0);
+	char text[64];
+	int r = 0;
+
+	if (json_object_get(limits, "memory") || json_object_get(limits, "oom"))
+		r = limit_memory(cgroup, err);
+	if (r == 0 && json_object_get(limits, "memory_low"))
+		r = set_number(cgroup, "memory.low", "memory_low",
+			       venv__json_int(limits, "memory_low", 0), err);
+	if (r == 0 && json_object_get(limits, "cpus")) {
+		double cpus = json_number_value(json_object_get(limits, "cpus"));
+
+		(void)snprintf(text, sizeof(text), "%lld 100000", (long long)(cpus * 100000));
+		r = set(cgroup, "cpu.max", "cpus", cpus > 0 ? text : "max 100000", err);
+	}
+	if (r == 0 && json_object_get(limits, "cpu_weight"))
+		r = set_number(cgroup, "cpu.weight", "cpu_weight", weight ? weight : 100, err);
+	if (r == 0 && json_object_get(limits, "cpuset")) {
+		const char *cpus = venv__json_str(limits, "cpuset");
+
+		r = set(cgroup, "cpuset.cpus", "cpuset", cpus ? cpus : "\n", err);
+	}
+	if (r == 0 && json_object_get(limits, "io_weight")) {
+		(void)snprintf(text, sizeof(text), "default %lld", (long long)(io ? io : 100));
+		r = set(cgroup, "io.weight", "io_weight", text, err);
+	}
+	if (r == 0 && json_object_get(limits, "pids"))
+		r = set_number(cgroup, "pids.max", "pids", venv__json_int(limits, "pids", 0), err);
+	return r;
+}
+
+int container_cgroup_v2_watch(struct cgroup *cgroup)
+{
+	_cleanup_close_ int fd = -1;
+	char path[64];
+
+	if (cgroup->machine_fd < 0 || !venv__strv_has(cgroup->controllers, "memory"))
+		return 0;
+	fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d/memory.events", cgroup->machine_fd);
+	if (fd < 0 || inotify_add_watch(fd, path, IN_MODIFY) < 0)
+		return 0;
+	cgroup->oom_fd = take_fd(&fd);
+	cgroup->oom_inotify = true;
+	return 0;
+}
+
+int64_t container_cgroup_oom_kills(const struct cgroup *cgroup)
+{
+	if (cgroup->layout == CGROUP_HYBRID)
+		return container_cgroup_read_word(container_cgroup_v1_fd(cgroup, "memory"), "memory.oom_control", "oom_kill",
+					0);
+	return container_cgroup_read_word(cgroup->machine_fd, "memory.events", "oom_kill", 0);
+}
+
+bool container_cgroup_under_oom(const struct cgroup *cgroup)
+{
+	if (!cgroup->freeze_on_oom || !cgroup->memory)
+		return false;
+	if (cgroup->layout == CGROUP_HYBRID)
+		return container_cgroup_read_word(container_cgroup_v1_fd(cgroup, "memory"), "memory.oom_control",
+					"under_oom", 0) != 0;
+	return container_cgroup_read_number(cgroup->machine_fd, "memory.current", 0) >=
+	       cgroup->memory - cgroup->memory / 64;
+}
+
+static void put(json_t *object, const char *key, int64_t value)
+{
+	if (value >= 0)
+		(void)json_object_set_new(object, key, json_integer(value));
+}
+
+static void put_v1(json_t *stats, const struct cgroup *cgroup)
+{
+	int memory = container_cgroup_v1_fd(cgroup, "memory");
+	int64_t nanoseconds = container_cgroup_read_number(container_cgroup_v1_fd(cgroup, "cpuacct"), "cpuacct.usage", -1);
+
+	put(stats, "memory", container_cgroup_read_number(memory, "memory.usage_in_bytes", -1));
+	put(stats, "memory_peak", container_cgroup_read_number(memory, "memory.max_usage_in_bytes", -1));
+	put(stats, "cpu_us", nanoseconds < 0 ? -1 : nanoseconds / 1000);
+	put(stats, "pids", container_cgroup_read_number(container_cgroup_v1_fd(cgroup, "pids"), "pids.current", -1));
+}
+
+static void put_v2(json_t *stats, const struct cgroup *cgroup)
+{
+	int fd = cgroup->payload_fd;
+
+	put(stats, "memory", container_cgroup_read_number(fd, "memory.current", -1));
+	put(stats, "memory_peak", container_cgroup_read_number(fd, "memory.peak", -1));
+	put(stats, "cpu_us", container_cgroup_read_word(fd, "cpu.stat", "usage_usec", -1));
+	put(stats, "pids", container_cgroup_read_number(fd, "pids.current", -1));
+}
+
+json_t *container_cgroup_stats(const struct cgroup *cgroup)
+{
+	json_t *stats = json_object();
+
+	if (!stats)
+		return NULL;
+	if (cgroup->layout == CGROUP_HYBRID)
+		put_v1(stats, cgroup);
+	else
+		put_v2(stats, cgroup);
+	if (cgroup->memory > 0)
+		put(stats, "memory_limit", cgroup->memory);
+	put(stats, "oom_kills", container_cgroup_oom_kills(cgroup));
+	return stats;
+}

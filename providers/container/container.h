@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The library's side of the container provider. */
+#ifndef VENV_CONTAINER_H
+#define VENV_CONTAINER_H
+
+#include "provider.h"
+#include "util/msg.h"
+
+extern const struct provider container_provider;
+
+/* plan.c: what the keeper shall make of a machine, as JSON (keeper/plan.h reads it) */
+json_t *container_plan(const struct machine *machine, venv_error **err);
+/* Limits of a spec as in protocol.h's "limits". NULL: out of memory */
+json_t *container_limits(const struct machine_spec *spec);
+/* "SIGTERM", "TERM", "SIGRTMIN+3", "15"; otherwise when it is none */
+int container_signal(const char *text, int otherwise);
+/* Does the image start an init of its own (systemd) when left to itself? */
+bool container_image_is_system(const struct machine_image *image);
+
+/* seccomp.c: the profile's filter as a sealed memfd; compiled once, then from <data>/seccomp/. */
+int container_seccomp(struct venv *ctx, enum profile_kind profile, venv_error **err);
+
+/* record.c: the "alive" file */
+/* @return MACHINE_…; *ret_record (may be NULL) is what the file says, or NULL */
+enum machine_state container_record_state(int dir_fd, json_t **ret_record);
+
+/* client.c: the keeper's socket */
+int container_call(const struct machine *machine, json_t *request, const int *fds, size_t n_fds,
+		   int timeout_ms, json_t **ret, struct msg_fds *ret_fds, venv_error **err);
+int container_connect(const struct machine *machine, venv_error **err);
+
+/* start.c */
+int container_start(struct machine *machine, struct venv_op *op, venv_error **err);
+/* After a keeper that was killed: its control groups, its mark in "alive". */
+void container_clean(const struct machine *machine);
+
+/* probe.c */
+int container_probe(struct venv *ctx, const struct machine_spec *spec, struct verdict *ret,
+		    venv_error **err);
+int container_doctor(struct venv *ctx, json_t **ret, venv_error **err);
+
+#endif

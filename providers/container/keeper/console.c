@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The console: what the machine writes to /dev/console is appended to console.log, which is begun anew
+ * at 1 MiB (the last one stays as console.log.1). Opened without following anything, never by the
+ * machine. Lines of the keeper's own begin with "venv: ".
+ */
+#include <fcntl.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "keeper.h"
+
+enum { LOG_MAX = 1024 * 1024 };
+
+static const char log_name[] = "console.log", old_name[] = "console.log.1";
+
+int keeper_console_open(struct keeper *keeper, venv_error **err)
+{
+	if (keeper->console_log_fd >= 0)
+		(void)close(keeper->console_log_fd);
+	keeper->console_log_fd = openat(keeper->machine_fd, log_name,
+					O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (keeper->console_log_fd < 0)
+		return venv__fail_errno(err, errno, "cannot open '%s'", log_name);
+	return 0;
+}
+
+static void append(struct keeper *keeper, const char *data, size_t length)
+{
+	struct stat st;
+
+	if (keeper->console_log_fd < 0)
+		return;
+	if (fstat(keeper->console_log_fd, &st) == 0 && st.st_size > LOG_MAX) {
+		(void)renameat(keeper->machine_fd, log_name, keeper->machine_fd, old_name);
+		if (keeper_console_open(keeper, NULL) < 0)
+			return;
+	}
+	/* a full disk must not stop the machine */
+	(void)venv__write_all(keeper->console_log_fd, data, length);
+}
+
+void keeper_console_say(struct keeper *keeper, const char *format, ...)
+{
+	char line[512] = "venv: ";
+	size_t prefix = strlen(line);
+	va_list args;
+	int n;
+
+	va_start(args, format);
+	n = vsnprintf(line + prefix, sizeof(line) - prefix - 1, format, args);
+	va_end(args);
+	if (n < 0)
+		return;
+	prefix += MIN((size_t)n, sizeof(line) - prefix - 2);
+	line[prefix++] = '\n';
+	append(keeper, line, prefix);
+}
+
+static void on_console(void *user, int fd, uint32_t events)
+{
+	struct keeper *keeper = user;
+	char chunk[4096];
+	ssize_t n = read(fd, chunk, sizeof(chunk));
+
+	if (n > 0) {
+		append(keeper, chunk, (size_t)n);
+	} else if (events & (EPOLLHUP | EPOLLERR)) {
+		/* nobody has it open; whoever opens it again is not heard until the next start */
+		venv__loop_remove(take_ptr(keeper->console_source));
+	}
+}
+
+void keeper_console_attach(struct keeper *keeper, int master_fd)
+{
+	keeper->console_fd = master_fd;
+	(void)fcntl(master_fd, F_SETFL, O_RDWR | O_NONBLOCK);
+	keeper->console_source = venv__loop_add(keeper->loop, master_fd, EPOLLIN, on_console, keeper);
+}
+
+void keeper_console_detach(struct keeper *keeper)
+{
+	char chunk[4096];
+	ssize_t n;
+
+	if (keeper->console_fd < 0)
+		return;
+	while ((n = read(keeper->console_fd, chunk, sizeof(chunk))) > 0)
+		append(keeper, chunk, (size_t)n);
+	venv__loop_remove(take_ptr(keeper->console_source));
+	(void)close(take_fd(&keeper->console_fd));
+}

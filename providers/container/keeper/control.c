@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The socket "ctl" in the machine's directory, and the ops of protocol.h. */
+#include <string.h>
+#include <sys/socket.h>
+
+#include "keeper.h"
+
+struct op {
+	const char *name;
+	void (*run)(struct client *client, const json_t *request, struct msg_fds *fds);
+};
+
+void keeper_client_reply(struct client *client, json_t *reply, const int *fds, size_t n_fds)
+{
+	_cleanup_json_ json_t *message = reply ? reply : json_object();
+
+	if (client->fd >= 0 && message)
+		(void)venv__msg_send(client->fd, message, fds, n_fds, NULL);
+}
+
+void keeper_client_fail(struct client *client, const venv_error *error)
+{
+	if (client->fd >= 0)
+		(void)venv__msg_send_error(client->fd, error);
+}
+
+static void finish(struct client *client, int r, const venv_error *error)
+{
+	if (r < 0)
+		keeper_client_fail(client, error);
+	else
+		keeper_client_reply(client, NULL, NULL, 0);
+}
+
+static void op_state(struct client *client, const json_t *request, struct msg_fds *fds)
+{
+	(void)request;
+	(void)fds;
+	keeper_client_reply(client, keeper_record_json(client->keeper), NULL, 0);
+}
+
+static void op_stop(struct client *client, const json_t *request, struct msg_fds *fds)
+{
+	struct keeper *keeper = client->keeper;
+	int64_t timeout = venv__json_int(request, "timeout_ms", keeper->plan.stop_timeout_ms);
+	int64_t number = venv__json_int(request, "signal", keeper->plan.stop_signal);
+
+	(void)fds;
+	client->waits = true;
+	keeper_stop(keeper, number > 0 && number < NSIG ? (int)number : SIGTERM,
+		    timeout > 0 && timeout < UINT32_MAX ? (unsigned)timeout : 0);
+}
+
+static void op_kill(struct client *client, const json_t *request, struct msg_fds *fds)
+{
+	(void)request;
+	(void)fds;
+	client->waits = true;
+	keeper_kill(client->keeper);
+}
+
+static void op_pause(struct client *client, const json_t *request, struct msg_fds *fds)
+{
+	_cleanup_error_ venv_error *error = NULL;
+	bool pause = strcmp(venv__json_str(request, "op"), "pause") == 0;
+
+	(void)fds;
+	finish(client, keeper_pause(client->keeper, pause, &error), error);
+}
+
+static void op_limits(struct client *client, const json_t *request, struct msg_fds *fds)
+{
+	struct keeper *keeper = client->keeper;
+	_cleanup_error_ venv_error *error = NULL;
+	int r = container_cgroup_limit(&keeper->cgroup, request, &error);
+
+	(void)fds;
+	if (r == 0 && keeper->state == KEEPER_FROZEN && !container_cgroup_under_oom(&keeper->cgroup)) {
+		(void)container_cgroup_freeze(&keeper->cgroup, false, NULL);
+		keeper->state = KEEPER_RUNNING;
+		keeper_record_write(keeper);
+	}
+	finish(client, r, error);
+}
+
+static void op_stats(struct client *client, const json_t *request, struct msg_fds *fds)
+{
+	(void)request;
+	(void)fds;
+	keeper_client_reply(client, container_cgroup_stats(&client->keeper->cgroup), NULL, 0);
+}
+
+static void op_lend(struct client *client, const json_t *request, struct msg_fds *fds)
+{
+	const int both[] = { client->keeper->userns_fd, client->keeper->netns_fd };
+	_cleanup_error_ venv_error *error = NULL;
+
+	(void)request;
+	(void)fds;
+	if (both[0] >= 0 && both[1] >= 0) {
+		keeper_client_reply(client, NULL, both, 2);
+		return;
+	}
+	(void)venv__fail(&error, VENV_ERR_UNSUPPORTED, "the machine has no network");
+	keeper_client_fail(client, error);
+}
+
+/* A new netd has taken the project's namespace up: give it ours again. */
+static void op_plug(struct client *client, const json_t *request, struct msg_fds *fds)
+{
+	struct keeper *keeper = client->keeper;
+	_cleanup_json_ json_t *plug = json_pack("{s:s}", "op", "plug");
+	_cleanup_error_ venv_error *error = NULL;
+	_cleanup_close_ int fd = venv__msg_fds_take(fds, 0);
+	int r;
+
+	(void)request;
+	if (fd < 0 || keeper->machine_netns_fd < 0 || !plug) {
+		(void)venv__fail(&error, VENV_ERR_STATE, "the machine has no network");
+		keeper_client_fail(client, error);
+		return;
+	}
+	r = venv__msg_call(fd, plug, &keeper->machine_netns_fd, 1, 10000, NULL, NULL, &error);
+	if (r == 0) {
+		if (keeper->net_fd >= 0)
+			(void)close(keeper->net_fd);
+		keeper->net_fd = take_fd(&fd);
+	}
+	finish(client, r, error);
+}
+
+static void op_dial(struct client *client, const json_t *request, struct msg_fds *fds)
+{
+	(void)fds;
+	keeper_dial(client, request);
+}
+
+static void op_listen(struct client *client, const json_t *request, struct msg_fds *fds)
+{
+	(void)fds;
+	keeper_listen(client, request);
+}
+
+static void op_ssh(struct client *client, const json_t *request, struct msg_fds *fds)
+{
+	(void)request;
+	(void)fds;
+	keeper_ssh_request(client);
+}
+
+static const struct op ops[] = {
+	{ "state", op_state },	 { "exec", keeper_exec }, { "dial", op_dial },
+	{ "listen", op_listen }, { "ssh", op_ssh },	  { "stop", op_stop },
+	{ "kill", op_kill },	 { "pause", op_pause },	  { "resume", op_pause },
+	{ "limits", op_limits }, { "stats", op_stats },	  { "lend", op_lend },
+	{ "plug", op_plug },
+};
+
+static void run_request(struct client *client, const json_t *request, struct msg_fds *fds)
+{
+	const char *name = venv__json_str(request, "op");
+	_cleanup_error_ venv_error *error = NULL;
+
+	for (size_t i = 0; name && i < ARRAY_SIZE(ops); i++) {
+		if (strcmp(ops[i].name, name) == 0) {
+			ops[i].run(client, request, fds);
+			return;
+		}
+	}
+	(void)venv__fail(&error, VENV_ERR_UNSUPPORTED, "venv-keeper does not know '%s'", name ? name : "");
+	keeper_client_fail(client, error);
+}
+
+static void on_message(void *user, int fd, uint32_t events)
+{
+	struct client *client = user;
+	_cleanup_msg_fds_ struct msg_fds fds = MSG_FDS_INIT;
+	_cleanup_json_ json_t *request = NULL;
+	_cleanup_error_ venv_error *error = NULL;
+	int r = venv__msg_receive(fd, 0, &request, &fds, &error);
+
+	(void)events;
+	if (r > 0 && client->pid)
+		keeper_exec_message(client, request);
+	else if (r > 0)
+		run_request(client, request, &fds);
+	else if (r < 0 && venv_error_code(error) == VENV_ERR_INVALID)
+		keeper_client_fail(client, error);
+	else
+		keeper_client_close(client);
+}
+
+struct client *keeper_client_add(struct keeper *keeper, int fd)
+{
+	struct client *client = calloc(1, sizeof(*client));
+
+	if (!client)
+		return NULL;
+	*client = (struct client){ .keeper = keeper, .fd = fd, .master = -1, .next = keeper->clients };
+	if (fd >= 0) {
+		client->source = venv__loop_add(keeper->loop, fd, EPOLLIN, on_message, client);
+		if (!client->source) {
+			free(client);
+			return NULL;
+		}
+	}
+	keeper->clients = client;
+	return client;
+}
+
+static void free_client(struct client *client)
+{
+	struct client **link = &client->keeper->clients;
+
+	while (*link && *link != client)
+		link = &(*link)->next;
+	if (*link)
+		*link = client->next;
+	free(client);
+}
+
+/* The record of a command stays until it is reaped, or its pid might be another's. */
+void keeper_client_close(struct client *client)
+{
+	venv__loop_remove(take_ptr(client->source));
+	if (client->fd >= 0)
+		(void)close(take_fd(&client->fd));
+	client->dead = true;
+	if (client->pid)
+		keeper_exec_hangup(client);
+	else
+		free_client(client);
+}
+
+static void on_connection(void *user, int fd, uint32_t events)
+{
+	int connection = venv__msg_accept(fd);
+
+	(void)events;
+	if (connection >= 0 && !keeper_client_add(user, connection))
+		(void)close(connection);
+}
+
+int keeper_control_open(struct keeper *keeper, venv_error **err)
+{
+	keeper->ctl_fd = venv__msg_listen(keeper->machine_fd, "ctl", err);
+	if (keeper->ctl_fd < 0)
+		return keeper->ctl_fd;
+	if (!venv__loop_add(keeper->loop, keeper->ctl_fd, EPOLLIN, on_connection, keeper))
+		return venv__fail_errno(err, errno, "cannot listen on 'ctl'");
+	return 0;
+}
+
+void keeper_control_end(struct keeper *keeper)
+{
+	for (struct client *client = keeper->clients; client; client = client->next)
+		if (client->waits)
+			keeper_client_reply(client, NULL, NULL, 0);
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Stopping, pausing, running out of memory, and the children that end. */
+#include <string.h>
+#include <sys/wait.h>
+
+#include "keeper.h"
+#include "util/sys.h"
+
+enum { OOM_CHECK_MS = 50 };
+
+void keeper_kill(struct keeper *keeper)
+{
+	venv__loop_remove(take_ptr(keeper->stop_timer));
+	keeper->state = KEEPER_STOPPING;
+	keeper->restarts = false;
+	/* what is frozen by v1 would not die; v2's freezer lets a kill through */
+	container_cgroup_kill(&keeper->cgroup);
+	if (keeper->init_pidfd >= 0)
+		(void)venv__pidfd_signal(keeper->init_pidfd, SIGKILL);
+}
+
+static void on_stop_timeout(void *user, int fd, uint32_t events)
+{
+	struct keeper *keeper = user;
+
+	(void)fd;
+	(void)events;
+	keeper->stop_timer = NULL;
+	keeper_console_say(keeper, "the machine did not stop in time and is killed");
+	keeper_kill(keeper);
+}
+
+void keeper_stop(struct keeper *keeper, int signal_number, unsigned timeout_ms)
+{
+	if (keeper->state == KEEPER_STOPPING)
+		return;
+	if (keeper->state != KEEPER_RUNNING)
+		(void)container_cgroup_freeze(&keeper->cgroup, false, NULL);
+	keeper->state = KEEPER_STOPPING;
+	keeper_record_write(keeper);
+	if (!timeout_ms || venv__pidfd_signal(keeper->init_pidfd, signal_number) < 0) {
+		keeper_kill(keeper);
+		return;
+	}
+	keeper->stop_timer =
+		venv__loop_timer(keeper->loop, timeout_ms, 0, on_stop_timeout, keeper);
+	if (!keeper->stop_timer)
+		keeper_kill(keeper);
+}
+
+int keeper_pause(struct keeper *keeper, bool pause, venv_error **err)
+{
+	int r;
+
+	if (keeper->state == KEEPER_STOPPING)
+		return venv__fail(err, VENV_ERR_STATE, "the machine is stopping");
+	if (pause == (keeper->state == KEEPER_PAUSED))
+		return 0;
+	r = container_cgroup_freeze(&keeper->cgroup, pause, err);
+	if (r < 0)
+		return r;
+	keeper->state = pause ? KEEPER_PAUSED : KEEPER_RUNNING;
+	keeper_record_write(keeper);
+	return 0;
+}
+
+/* Out of memory with `oom: freeze`: v1 holds whoever asks for memory by itself, v2 is frozen here. */
+static void on_oom(void *user, int fd, uint32_t events)
+{
+	struct keeper *keeper = user;
+	int64_t kills = container_cgroup_oom_kills(&keeper->cgroup);
+	char buffer[4096];
+	bool out;
+
+	(void)events;
+	while (fd >= 0 && read(fd, buffer, sizeof(buffer)) > 0)
+		;
+	if (kills > keeper->oom_kills) {
+		keeper_console_say(keeper, "out of memory: the kernel killed %lld process(es)",
+				   (long long)(kills - keeper->oom_kills));
+		keeper->oom_kills = kills;
+		keeper_record_write(keeper);
+	} else if (fd >= 0) {
+		/* the event comes before the count: look again */
+		(void)venv__loop_timer(keeper->loop, OOM_CHECK_MS, 0, on_oom, keeper);
+	}
+	out = container_cgroup_under_oom(&keeper->cgroup);
+	if (!out || keeper->state != KEEPER_RUNNING)
+		return;
+	if (keeper->cgroup.oom_inotify &&
+	    container_cgroup_freeze(&keeper->cgroup, true, NULL) < 0)
+		return;
+	keeper->state = KEEPER_FROZEN;
+	keeper_console_say(keeper, "out of memory: the machine is frozen; raise 'memory' in venv.yml "
+				   "and run 'venv up'");
+	keeper_record_write(keeper);
+}
+
+void keeper_watch_oom(struct keeper *keeper)
+{
+	keeper->oom_kills = 0;
+	if (keeper->cgroup.oom_fd >= 0)
+		(void)venv__loop_add(keeper->loop, keeper->cgroup.oom_fd, EPOLLIN, on_oom, keeper);
+}
+
+static void command_ended(struct keeper *keeper, int status)
+{
+	keeper->command_status = status;
+	if (WIFSIGNALED(status))
+		keeper_console_say(keeper, "the image's command was ended by signal %d",
+				   WTERMSIG(status));
+	else
+		keeper_console_say(keeper, "the image's command ended with status %d",
+				   WEXITSTATUS(status));
+	keeper_record_write(keeper);
+}
+
+static void machine_ended(struct keeper *keeper, int status)
+{
+	int number = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+
+	keeper->init_status = status;
+	venv__loop_remove(take_ptr(keeper->stop_timer));
+	if (keeper->state != KEEPER_STOPPING) {
+		keeper->restarts = number == SIGHUP;
+		keeper_console_say(keeper, "the machine %s",
+				   number == SIGHUP   ? "reboots" :
+				   number == SIGINT   ? "powered itself off" :
+				   number == SIGKILL  ? "was killed" :
+							"ended by itself");
+	}
+	venv__loop_quit(keeper->loop, 0);
+}
+
+void keeper_reap(struct keeper *keeper)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG | __WALL)) > 0) {
+		if (pid == keeper->init_pid) {
+			machine_ended(keeper, status);
+			continue;
+		}
+		for (struct client *client = keeper->clients; client; client = client->next) {
+			if (client->pid != pid)
+				continue;
+			if (client->fd < 0 && !client->dead)
+				command_ended(keeper, status);
+			keeper_exec_ended(client, status);
+			break;
+		}
+	}
+}

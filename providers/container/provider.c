@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Machines as containers of our own. This file is the table and the short slots: the library only
+ * prepares (plan, filter) and asks; venv-keeper runs the machine (keeper/keeper.h), and what is inside
+ * is made by its children (setup/setup.h, enter/enter.h).
+ */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "container.h"
+#include "util/msg.h"
+#include "util/process.h"
+
+enum { CALL_MS = 20000, KILL_MS = 20000 };
+
+static int make_owned(const struct machine *machine, int parent_fd, const char *name, mode_t mode,
+		      venv_error **err)
+{
+	_cleanup_close_ int fd = -1;
+	int r = venv__dir_make_at(parent_fd, name, mode, &fd, err);
+
+	if (r < 0)
+		return r;
+	if (machine->map->root && fchown(fd, machine->map->uid, machine->map->gid) < 0)
+		return venv__fail_errno(err, errno, "cannot give '%s' to the machine", name);
+	return fchmod(fd, mode) < 0 ? venv__fail_errno(err, errno, "cannot set the mode of '%s'", name) : 0;
+}
+
+static int create(struct machine *machine, struct venv_op *op, venv_error **err)
+{
+	_cleanup_close_ int upper = -1;
+	int r = venv__dir_make_at(machine->dir_fd, "upper", 0755, &upper, err);
+
+	(void)op;
+	if (r == 0)
+		r = make_owned(machine, upper, "fs", 0755, err);
+	return r < 0 ? r : make_owned(machine, upper, "work", 0700, err);
+}
+
+static int ask_end(const struct machine *machine, json_t *request, int timeout_ms, venv_error **err)
+{
+	_cleanup_error_ venv_error *problem = NULL;
+	int r = container_call(machine, request, NULL, 0, timeout_ms, NULL, NULL, &problem);
+
+	/* it ended before it could answer: that is what was wanted */
+	if (r < 0 && (r == VENV_ERR_STATE || r == VENV_ERR_SYSTEM) &&
+	    container_record_state(machine->dir_fd, NULL) <= MACHINE_STOPPED)
+		return 0;
+	return r < 0 ? venv__error_take(take_ptr(problem), err) : 0;
+}
+
+static int stop(struct machine *machine, enum stop_how how, struct venv_op *op, venv_error **err)
+{
+	enum machine_state state = container_record_state(machine->dir_fd, NULL);
+	json_int_t timeout = machine->spec->stop_timeout_ms ? machine->spec->stop_timeout_ms : 60000;
+
+	(void)op;
+	if (state == MACHINE_CRASHED)
+		container_clean(machine);
+	if (state <= MACHINE_STOPPED || state == MACHINE_CRASHED)
+		return 0;
+	if (how == STOP_KILL)
+		return ask_end(machine, json_pack("{s:s}", "op", "kill"), KILL_MS, err);
+	return ask_end(machine, json_pack("{s:s, s:I}", "op", "stop", "timeout_ms", timeout),
+		       (int)MIN(timeout + KILL_MS, 0x7fffffff), err);
+}
+
+/* As an ordinary user files of sub-ids are removed by the keeper program, in a user namespace. */
+static int remove_upper(struct machine *machine, venv_error **err)
+{
+	_cleanup_error_ venv_error *problem = NULL;
+	_cleanup_free_ char *path = NULL;
+	const struct idmap *map = machine->map;
+	char name[] = "venv-keeper", verb[] = "remove", upper[] = "upper", ids[4][16];
+	char *argv[] = { name, verb, ids[0], ids[1], ids[2], ids[3], upper, NULL };
+	struct spawn spawn = { .argv = argv, .fds = { -1, -1, -1, machine->dir_fd }, .n_fds = 4 };
+	int r = venv__tree_delete(machine->dir_fd, "upper", &problem);
+	pid_t pid;
+
+	if (r == 0 || map->root)
+		return r == 0 ? 0 : venv__error_take(take_ptr(problem), err);
+	path = venv__context_program(machine->ctx, "venv-keeper");
+	spawn.path = path;
+	(void)snprintf(ids[0], sizeof(ids[0]), "%u", map->uid);
+	(void)snprintf(ids[1], sizeof(ids[1]), "%u", map->gid);
+	(void)snprintf(ids[2], sizeof(ids[2]), "%u", map->sub_uid);
+	(void)snprintf(ids[3], sizeof(ids[3]), "%u", map->sub_gid);
+	pid = path ? venv__child_start(&spawn, err) : venv__fail_nomem(err);
+	if (pid < 0)
+		return (int)pid;
+	r = venv__child_wait(pid);
+	if (r != 0)
+		return venv__fail(err, VENV_ERR_SYSTEM, "cannot remove what the machine wrote (status %d)",
+				  r);
+	return 0;
+}
+
+static int destroy(struct machine *machine, struct venv_op *op, venv_error **err)
+{
+	int r = stop(machine, STOP_KILL, op, err);
+
+	if (r < 0)
+		return r;
+	r = remove_upper(machine, err);
+	(void)unlinkat(machine->dir_fd, "alive", 0);
+	return r;
+}
+
+static int observe(struct machine *machine, enum machine_state *ret, venv_error **err)
+{
+	(void)err;
+	*ret = container_record_state(machine->dir_fd, NULL);
+	return 0;
+}
+
+static int connect_ssh(struct machine *machine, int *ret_fd, venv_error **err)
+{
+	_cleanup_msg_fds_ struct msg_fds fds = MSG_FDS_INIT;
+	int r = container_call(machine, json_pack("{s:s}", "op", "ssh"), NULL, 0, CALL_MS, NULL, &fds, err);
+
+	if (r < 0)
+		return r;
+	*ret_fd = venv__msg_fds_take(&fds, 0);
+	return *ret_fd < 0 ? venv__fail(err, VENV_ERR_SYSTEM, "venv-keeper gave no connection") : 0;
+}
+
+static json_t *exec_request(const struct exec_spec *spec)
+{
+	json_t *request = json_pack("{s:s}", "op", "exec"), *tty;
+
+	if (!request)
+		return NULL;
+	if (spec->argv)
+		(void)json_object_set_new(request, "argv", venv__json_from_strv(spec->argv));
+	if (spec->env)
+		(void)json_object_set_new(request, "env", venv__json_from_strv(spec->env));
+	(void)venv__json_set_str(request, "user", spec->user);
+	(void)venv__json_set_str(request, "directory", spec->directory);
+	if (spec->tty) {
+		tty = json_pack("{s:i, s:i}", "rows", spec->rows ? (int)spec->rows : 24, "columns",
+				spec->columns ? (int)spec->columns : 80);
+		(void)venv__json_set_str(tty, "term", spec->term);
+		(void)json_object_set_new(request, "tty", tty);
+	}
+	return request;
+}
+
+static int exec(struct machine *machine, const struct exec_spec *spec, struct exec_handle *ret,
+		venv_error **err)
+{
+	_cleanup_json_ json_t *request = exec_request(spec);
+	_cleanup_msg_fds_ struct msg_fds received = MSG_FDS_INIT;
+	_cleanup_close_ int control = -1, null_fd = -1;
+	int fds[3], r;
+
+	if (!request)
+		return venv__fail_nomem(err);
+	control = container_connect(machine, err);
+	if (control < 0)
+		return control;
+	for (size_t i = 0; i < 3 && !spec->tty; i++) {
+		if (spec->fds[i] < 0 && null_fd < 0)
+			null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+		fds[i] = spec->fds[i] >= 0 ? spec->fds[i] : null_fd;
+	}
+	r = venv__msg_call(control, request, fds, spec->tty ? 0 : 3, CALL_MS, NULL, &received, err);
+	if (r < 0)
+		return r;
+	ret->control = take_fd(&control);
+	ret->tty = venv__msg_fds_take(&received, 0);
+	return 0;
+}
+
+static int pause_machine(struct machine *machine, struct venv_op *op, venv_error **err)
+{
+	(void)op;
+	return container_call(machine, json_pack("{s:s}", "op", "pause"), NULL, 0, CALL_MS, NULL, NULL,
+			      err);
+}
+
+static int resume(struct machine *machine, struct venv_op *op, venv_error **err)
+{
+	(void)op;
+	return container_call(machine, json_pack("{s:s}", "op", "resume"), NULL, 0, CALL_MS, NULL, NULL,
+			      err);
+}
+
+/* All limits as the spec now has them; the one that was taken away must be said as well. */
+static int apply(struct machine *machine, const json_t *changed, struct venv_op *op, venv_error **err)
+{
+	json_t *request = container_limits(machine->spec);
+	const json_t *change;
+	size_t i;
+
+	(void)op;
+	if (!request)
+		return venv__fail_nomem(err);
+	json_array_foreach (changed, i, change) {
+		const char *key = venv__json_str(change, "key");
+
+		if (key && strcmp(key, "oom") == 0)
+			(void)venv__json_set_str(request, "oom",
+						 machine->spec->oom == OOM_FREEZE ? "freeze" : "kill");
+		else if (key && !json_object_get(request, key))
+			(void)json_object_set_new(request, key, json_null());
+	}
+	(void)venv__json_set_str(request, "op", "limits");
+	return container_call(machine, request, NULL, 0, CALL_MS, NULL, NULL, err);
+}
+
+static int stats(struct machine *machine, json_t **ret, venv_error **err)
+{
+	return container_call(machine, json_pack("{s:s}", "op", "stats"), NULL, 0, CALL_MS, ret, NULL,
+			      err);
+}
+
+static int info(struct machine *machine, json_t **ret, venv_error **err)
+{
+	json_t *record = NULL;
+	enum machine_state state = container_record_state(machine->dir_fd, &record);
+
+	if (state > MACHINE_STOPPED && state != MACHINE_CRASHED && record) {
+		*ret = record;
+		return 0;
+	}
+	json_decref(record);
+	return venv__fail(err, VENV_ERR_STATE, "the machine is not running");
+}
+
+static int lend_network(struct machine *machine, int *ret_userns_fd, int *ret_netns_fd, venv_error **err)
+{
+	_cleanup_msg_fds_ struct msg_fds fds = MSG_FDS_INIT;
+	int r = container_call(machine, json_pack("{s:s}", "op", "lend"), NULL, 0, CALL_MS, NULL, &fds,
+			       err);
+
+	if (r < 0)
+		return r;
+	if (fds.count < 2)
+		return venv__fail(err, VENV_ERR_SYSTEM, "venv-keeper lent nothing");
+	*ret_userns_fd = venv__msg_fds_take(&fds, 0);
+	*ret_netns_fd = venv__msg_fds_take(&fds, 1);
+	return 0;
+}
+
+static int plug(struct machine *machine, venv_error **err)
+{
+	if (!machine->net || machine->net->socket < 0)
+		return venv__fail(err, VENV_ERR_INVALID, "no connection to netd");
+	return container_call(machine, json_pack("{s:s}", "op", "plug"), &machine->net->socket, 1, CALL_MS,
+			      NULL, NULL, err);
+}
+
+const struct provider container_provider = {
+	.name = "container",
+	.probe = container_probe,
+	.create = create,
+	.destroy = destroy,
+	.start = container_start,
+	.stop = stop,
+	.observe = observe,
+	.connect = connect_ssh,
+	.exec = exec,
+	.pause = pause_machine,
+	.resume = resume,
+	.apply = apply,
+	.stats = stats,
+	.info = info,
+	.lend_network = lend_network,
+	.plug = plug,
+	.doctor = container_doctor,
+};

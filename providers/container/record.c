@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
+#include <string.h>
+
+#include "container.h"
+
+enum { RECORD_MAX = 65536 };
+
+static enum machine_state state_of(const char *name)
+{
+	static const struct {
+		const char *name;
+		enum machine_state state;
+	} names[] = {
+		{ "starting", MACHINE_STARTING }, { "running", MACHINE_RUNNING },
+		{ "paused", MACHINE_PAUSED },	  { "frozen", MACHINE_FROZEN },
+		{ "stopping", MACHINE_STOPPING },
+	};
+
+	for (size_t i = 0; name && i < ARRAY_SIZE(names); i++)
+		if (strcmp(names[i].name, name) == 0)
+			return names[i].state;
+	return MACHINE_STARTING;
+}
+
+enum machine_state container_record_state(int dir_fd, json_t **ret_record)
+{
+	_cleanup_close_ int fd = openat(dir_fd, "alive", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_json_ json_t *record = NULL;
+	_cleanup_free_ char *text = NULL;
+	const char *name;
+	size_t length;
+	bool held;
+
+	if (ret_record)
+		*ret_record = NULL;
+	if (fd < 0)
+		return faccessat(dir_fd, "upper", F_OK, 0) == 0 ? MACHINE_STOPPED : MACHINE_ABSENT;
+	held = venv__lock_is_held(fd);
+	if (venv__file_read(dir_fd, "alive", RECORD_MAX, &text, &length, NULL) == 0)
+		(void)venv__json_parse(text, length, &record, NULL);
+	name = venv__json_str(record, "state");
+	if (!held && name && strcmp(name, "stopped") == 0)
+		name = NULL;
+	else if (!held && name)
+		name = "";
+	if (ret_record)
+		*ret_record = json_incref(record);
+	if (!held)
+		return name ? MACHINE_CRASHED : MACHINE_STOPPED;
+	return state_of(name);
+}
