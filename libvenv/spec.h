@@ -237,9 +237,13 @@ void venv__spec_machine_free(struct machine_spec *spec);
  */
 json_t *venv__spec_diff(const json_t *recorded, const json_t *present);
 
-/* List of {section, key, type, default?, since, doc, live, approve, supported}. NULL: out of memory. */
+/*
+ * List of {section, key, type, since, doc, live, approve, supported, required, default?, example?,
+ * choices?, of?}; of: the section of the maps that it holds. NULL: out of memory.
+ */
 json_t *venv__config_keys(void);
-json_t *venv__config_schema(void); /* JSON Schema (2020-12) */
+/* JSON Schema (2020-12). NULL: out of memory. */
+json_t *venv__config_schema(void);
 
 /* Fail at a place of the spec. Returns the code. */
 #define venv__fail_spec(err, code, place, ...)                                                     \

@@ -180,6 +180,16 @@ struct node *venv__node_get(const struct node *map, const char *key)
 	return entry ? entry->value : NULL;
 }
 
+void venv__node_remove(struct node *map, const char *key)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < map->n; i++)
+		if (strcmp(map->entries[i].key, key) != 0)
+			map->entries[kept++] = map->entries[i];
+	map->n = kept;
+}
+
 bool venv__node_is_empty(const struct node *node)
 {
 	return node->kind == NODE_SCALAR && node->plain && !*node->text;

@@ -58,6 +58,7 @@ int venv__node_add(struct pool *pool, struct node *map, const struct entry *entr
 
 const struct entry *venv__node_find(const struct node *map, const char *key); /* or NULL */
 struct node *venv__node_get(const struct node *map, const char *key);         /* or NULL */
+void venv__node_remove(struct node *map, const char *key);
 /* Nothing was written: "key:" */
 bool venv__node_is_empty(const struct node *node);
 /* The place of a character in a scalar's text, as well as it is known. */

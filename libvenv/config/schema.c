@@ -29,30 +29,31 @@ const struct type venv__type_volume_names = { .name = "map of names", .schema = 
 
 /* ---- Keys --------------------------------------------------------------------------------- */
 
+static int describe_choices(json_t *object, const struct key *key)
+{
+	_cleanup_json_ json_t *choices = json_array();
+
+	for (const struct choice *choice = key->choices; choice->name; choice++)
+		if (json_array_append_new(choices, json_string(choice->name)) < 0)
+			return -ENOMEM;
+	return json_object_set(object, "choices", choices);
+}
+
+/* NULL: out of memory. (The optional values of json_pack would hide that.) */
 static json_t *describe_key(const struct section *section, const struct key *key)
 {
-	_cleanup_json_ json_t *choices = NULL;
-	json_t *ret = json_pack(
-		"{s:s,s:s,s:s,s:s*,s:s,s:s,s:s*,s:b,s:b,s:b,s:b,s:s*}", "section", section->name,
-		"key", key->name, "type", key->type->name, "default", key->otherwise, "since",
-		key->since, "doc", key->doc, "example", key->example, "live",
+	_cleanup_json_ json_t *ret = json_pack(
+		"{s:s,s:s,s:s,s:s,s:s,s:b,s:b,s:b,s:b}", "section", section->name, "key", key->name,
+		"type", key->type->name, "since", key->since, "doc", key->doc, "live",
 		(key->flags & KEY_LIVE) != 0, "approve", (key->flags & KEY_HOST) != 0, "supported",
-		!(key->flags & KEY_UNSUPPORTED), "required", (key->flags & KEY_REQUIRED) != 0, "of",
-		key->section ? key->section->name : NULL);
+		!(key->flags & KEY_UNSUPPORTED), "required", (key->flags & KEY_REQUIRED) != 0);
 
-	if (!ret || !key->choices)
-		return ret;
-	choices = json_array();
-	for (const struct choice *choice = key->choices; choice->name; choice++)
-		if (json_array_append_new(choices, json_string(choice->name)) < 0) {
-			json_decref(ret);
-			return NULL;
-		}
-	if (json_object_set(ret, "choices", choices) < 0) {
-		json_decref(ret);
+	if (!ret || venv__json_set_str(ret, "default", key->otherwise) < 0 ||
+	    venv__json_set_str(ret, "example", key->example) < 0 ||
+	    venv__json_set_str(ret, "of", key->section ? key->section->name : NULL) < 0 ||
+	    (key->choices && describe_choices(ret, key) < 0))
 		return NULL;
-	}
-	return ret;
+	return take_ptr(ret);
 }
 
 json_t *venv__config_keys(void)

@@ -107,7 +107,6 @@ static int machine_from_json(struct reader *reader, const json_t *recorded,
 			     struct machine_spec *machine, venv_error **err)
 {
 	static const struct place nowhere = { .file = "recorded machine" };
-	_cleanup_json_ json_t *copy = json_copy((json_t *)(uintptr_t)recorded);
 	const char *name = venv__json_str(recorded, "name");
 	struct node *node;
 
@@ -115,12 +114,10 @@ static int machine_from_json(struct reader *reader, const json_t *recorded,
 		return venv__fail(err, VENV_ERR_CORRUPT,
 				  "a recorded machine has no name or no box");
 	machine->name = strdup(name);
-	if (!machine->name || !copy)
+	node = venv__node_from_json(&reader->pool, recorded, &nowhere);
+	if (!machine->name || !node)
 		return venv__fail_nomem(err);
-	(void)json_object_del(copy, "name");
-	node = venv__node_from_json(&reader->pool, copy, &nowhere);
-	if (!node)
-		return venv__fail_nomem(err);
+	venv__node_remove(node, "name"); /* which is no key of a machine */
 	return venv__section_parse(reader, &venv__section_machine, node, machine, err);
 }
 

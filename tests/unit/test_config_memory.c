@@ -67,12 +67,27 @@ __attribute__((visibility("default"))) void free(void *p)
 	__libc_free(p);
 }
 
+/* A failure that was overlooked would lose something. */
+static int record_again(const json_t *record, venv_error **err)
+{
+	_cleanup_json_ json_t *again = NULL;
+	struct machine_spec *copy = NULL;
+	int r = venv__spec_machine_from_json(record, &copy, err);
+
+	if (r < 0)
+		return r;
+	again = venv__spec_machine_to_json(copy);
+	venv__spec_machine_free(copy);
+	if (!again)
+		return venv__fail_nomem(err);
+	return json_equal(record, again) ? 0 : venv__fail(err, VENV_ERR_CORRUPT, "it differs");
+}
+
 static int load_and_record(venv_error **err)
 {
 	static const char *const set[] = { "machines.web.env.B=1", "name=other", NULL };
 	struct project_spec *spec = NULL;
 	json_t *record = NULL, *diff = NULL;
-	struct machine_spec *copy = NULL;
 	int r = parse_text(full_text, set, &spec, err);
 
 	if (r < 0)
@@ -82,8 +97,7 @@ static int load_and_record(venv_error **err)
 	if (!diff)
 		r = venv__fail_nomem(err);
 	else
-		r = venv__spec_machine_from_json(record, &copy, err);
-	venv__spec_machine_free(copy);
+		r = record_again(record, err);
 	json_decref(diff);
 	json_decref(record);
 	venv__spec_free(spec);
