@@ -100,14 +100,14 @@ static int each_machine(struct venv *ctx, int (*fn)(const json_t *spec, const ch
 			void *user, venv_error **err)
 {
 	_cleanup_strv_ char **ids = NULL;
-	int r = venv__record_ids(ctx, &ids, err);
+	int r = venv__machine_ids(ctx, &ids, err);
 
 	for (char **id = ids; r == 0 && *id; id++) {
 		_cleanup_record_ struct record record = RECORD_INIT;
 		venv_error *error = NULL;
 		const char *digest;
 
-		r = venv__record_open(ctx, *id, &record, &error);
+		r = venv__machine_open(ctx, *id, &record, &error);
 		if (r == VENV_ERR_NOT_FOUND) { /* half made or half destroyed: it holds no box */
 			venv_error_free(error);
 			r = 0;

@@ -13,7 +13,7 @@ static int set_state(struct work *work, const char *state, enum write_mode how, 
 	(void)venv__boot_id(boot);
 	(void)json_object_set_new(work->record.state, "state", json_string(state));
 	(void)json_object_set_new(work->record.state, "boot_id", json_string(boot));
-	return venv__record_save(&work->record, how, err);
+	return venv__machine_save(&work->record, how, err);
 }
 
 /* The error of a start gets the console's last lines: they tell what the machine said. */

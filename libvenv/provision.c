@@ -168,7 +168,7 @@ static int remember(struct work *work, size_t i, const char *digest, venv_error 
 	while (json_array_size(steps) <= i)
 		(void)json_array_append_new(steps, json_string(""));
 	(void)json_array_set_new(steps, i, json_string(digest));
-	return venv__record_save(&work->record, WRITE_DURABLE, err);
+	return venv__machine_save(&work->record, WRITE_DURABLE, err);
 }
 
 /* ---- Running ------------------------------------------------------------------------------- */

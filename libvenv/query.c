@@ -150,7 +150,7 @@ int venv_status(venv_project *project, const char *const *names, venv_value **re
 	for (size_t i = 0; r == 0 && specs[i]; i++)
 		r = describe_one(project, specs[i], network, list, err);
 	if (r == 0 && (!names || !*names))
-		r = venv__record_orphans(project, &orphans, err);
+		r = venv__machine_orphans(project, &orphans, err);
 	for (char **name = orphans; r == 0 && name && *name; name++) {
 		struct machine_spec stranger = { .name = *name };
 
@@ -171,7 +171,7 @@ static json_t *describe_any(struct venv *ctx, const char *id)
 	const json_t *box, *place;
 
 	venv__work_init(&work, &project, &spec, NULL);
-	if (venv__record_open(ctx, id, &work.record, NULL) < 0)
+	if (venv__machine_open(ctx, id, &work.record, NULL) < 0)
 		return json_pack("{s:s, s:s}", "id", id, "state", "damaged");
 	place = json_object_get(work.record.spec, "project");
 	box = json_object_get(work.record.spec, "box");
@@ -193,7 +193,7 @@ int venv_global_status(venv *ctx, venv_value **ret, venv_error **err)
 {
 	_cleanup_strv_ char **ids = NULL;
 	json_t *list;
-	int r = venv__record_ids(ctx, &ids, err);
+	int r = venv__machine_ids(ctx, &ids, err);
 
 	if (r < 0)
 		return r;

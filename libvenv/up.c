@@ -232,7 +232,7 @@ static int create(struct work *work, const char *id, venv_error **err)
 	if (!spec)
 		return venv__fail_nomem(err);
 	venv__op_begin(work->op, work->spec->name, "create", "creating from %s", work->box.name);
-	r = venv__record_create(work->project, work->spec->name, spec, &work->record, err);
+	r = venv__machine_create(work->project, work->spec->name, spec, &work->record, err);
 	if (r == 0)
 		r = venv__work_prepare(work, err);
 	if (r == 0)
@@ -250,7 +250,7 @@ static void remove_again(struct work *work)
 	if (!work->record.id)
 		return;
 	(void)work->provider->destroy(&work->machine, work->op, NULL);
-	if (venv__record_remove(work->project, work->spec->name, &work->record, NULL) == 0)
+	if (venv__machine_remove(work->project, work->spec->name, &work->record, NULL) == 0)
 		(void)venv__trash_empty(work->project->ctx, NULL);
 }
 

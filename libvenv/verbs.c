@@ -64,7 +64,7 @@ static int run_destroy(struct work *work, enum machine_state state, uint32_t fla
 	if (r == 0)
 		r = work->provider->destroy(&work->machine, work->op, err);
 	if (r == 0)
-		r = venv__record_remove(work->project, name, &work->record, err);
+		r = venv__machine_remove(work->project, name, &work->record, err);
 	if (r == 0)
 		r = venv__trash_empty(work->project->ctx, err);
 	if (r < 0)
@@ -221,7 +221,7 @@ static int select_machines(struct run *run, const char *const *names, venv_error
 	const struct project_spec *spec = run->project->spec;
 	_cleanup_strv_ char **orphans = NULL;
 	size_t named = 0, count;
-	int r = venv__record_orphans(run->project, &orphans, err);
+	int r = venv__machine_orphans(run->project, &orphans, err);
 
 	if (r < 0)
 		return r;
@@ -299,7 +299,7 @@ static int repair_all(struct venv_op *op, void *user, venv_error **err)
 	int r = venv__trash_empty(ctx, err);
 
 	if (r == 0)
-		r = venv__record_ids(ctx, &ids, err);
+		r = venv__machine_ids(ctx, &ids, err);
 	for (char **id = ids; r == 0 && *id; id++) {
 		struct machine_spec spec = { 0 };
 		struct project_spec owner = { 0 };
@@ -309,7 +309,7 @@ static int repair_all(struct venv_op *op, void *user, venv_error **err)
 		venv_error *error = NULL;
 
 		venv__work_init(&work, &project, &spec, op);
-		if (venv__record_open(ctx, *id, &work.record, &error) < 0) {
+		if (venv__machine_open(ctx, *id, &work.record, &error) < 0) {
 			venv__op_warning(op, NULL, "machine %s: %s; its files are kept in '%s/machines/%s'",
 					 *id, venv_error_message(error), ctx->data_dir, *id);
 			venv_error_free(error);

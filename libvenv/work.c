@@ -45,7 +45,7 @@ void venv__work_done(struct work *work)
 	venv__strv_free(work->machine.hosts);
 	venv__net_attachment_done(&work->net);
 	venv__box_done(&work->box);
-	venv__record_done(&work->record);
+	venv__machine_done(&work->record);
 	free(work->login);
 	if (work->lock_fd >= 0)
 		(void)close(work->lock_fd);
@@ -83,7 +83,7 @@ static int fill_machine(struct work *work, venv_error **err)
 int venv__work_open(struct work *work, venv_error **err)
 {
 	const char *name;
-	int r = venv__record_find(work->project, work->spec->name, &work->record, err);
+	int r = venv__machine_find(work->project, work->spec->name, &work->record, err);
 
 	if (r < 0 || !work->record.id)
 		return r;

@@ -220,6 +220,16 @@ int venv__dir_list(int dir_fd, char ***ret, venv_error **err)
  * are directories themselves and not empty are moved up, next to the top, under names of our own; so
  * any depth needs one descriptor and no stack.
  */
+static void make_writable(int dir_fd, const char *name)
+{
+	_cleanup_close_ int fd = openat(dir_fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (fd >= 0 && chmod(path, 0700) < 0)
+		return; /* not ours: what follows fails by itself then */
+}
+
 static int delete_entry(int top_fd, int dir_fd, const char *name, unsigned *serial, bool *again)
 {
 	char moved[48];
@@ -239,7 +249,7 @@ static int delete_entry(int top_fd, int dir_fd, const char *name, unsigned *seri
 		(void)snprintf(moved, sizeof(moved), ".venv-delete.%u", (*serial)++);
 	while (faccessat(top_fd, moved, F_OK, AT_SYMLINK_NOFOLLOW) == 0);
 	/* moving a directory changes its "..": it must be writable to us */
-	(void)fchmodat(dir_fd, name, 0700, 0);
+	make_writable(dir_fd, name);
 	return renameat(dir_fd, name, top_fd, moved) < 0 ? -errno : 0;
 }
 
@@ -249,7 +259,7 @@ static int empty_directory(int top_fd, const char *name, unsigned *serial, bool 
 	const struct dirent *entry;
 	int r = 0;
 
-	(void)fchmodat(top_fd, name, 0700, 0);
+	make_writable(top_fd, name);
 	dir = open_directory(top_fd, name);
 	if (!dir)
 		return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? 0 : -errno;
@@ -293,12 +303,10 @@ int venv__tree_delete(int dir_fd, const char *name, venv_error **err)
 		return 0;
 	if (errno != EISDIR && errno != EPERM)
 		return venv__fail_errno(err, errno, "cannot remove '%s'", name);
+	make_writable(dir_fd, name);
 	top_fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (top_fd < 0 && errno == EACCES && fchmodat(dir_fd, name, 0700, 0) == 0)
-		top_fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (top_fd < 0)
 		return venv__fail_errno(err, errno, "cannot remove '%s'", name);
-	(void)fchmod(top_fd, 0700);
 	r = empty_top(top_fd);
 	if (r == 0 && unlinkat(dir_fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
 		r = -errno;

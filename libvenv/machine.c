@@ -13,7 +13,7 @@
 #include "project.h"
 #include "util/sys.h"
 
-void venv__record_done(struct record *record)
+void venv__machine_done(struct record *record)
 {
 	free(record->id);
 	free(record->dir);
@@ -39,7 +39,7 @@ static int machines_fd(struct venv *ctx, venv_error **err)
 	return r < 0 ? r : fd;
 }
 
-int venv__record_open(struct venv *ctx, const char *id, struct record *ret, venv_error **err)
+int venv__machine_open(struct venv *ctx, const char *id, struct record *ret, venv_error **err)
 {
 	_cleanup_record_ struct record record = RECORD_INIT;
 	_cleanup_close_ int machines = machines_fd(ctx, err);
@@ -91,7 +91,7 @@ static int read_pointer(struct venv_project *project, const char *name, char **r
 	return *ret ? 0 : -ENOMEM;
 }
 
-int venv__record_find(struct venv_project *project, const char *name, struct record *ret,
+int venv__machine_find(struct venv_project *project, const char *name, struct record *ret,
 		      venv_error **err)
 {
 	_cleanup_record_ struct record record = RECORD_INIT;
@@ -102,7 +102,7 @@ int venv__record_find(struct venv_project *project, const char *name, struct rec
 	*ret = (struct record)RECORD_INIT;
 	if (!project->uuid || read_pointer(project, name, &id) < 0)
 		return 0;
-	r = venv__record_open(project->ctx, id, &record, &error);
+	r = venv__machine_open(project->ctx, id, &record, &error);
 	if (r == VENV_ERR_NOT_FOUND) {
 		venv_error_free(error);
 		return 0;
@@ -129,7 +129,7 @@ static int write_pointer(struct venv_project *project, const char *name, const c
 			 venv__fail_nomem(err);
 }
 
-int venv__record_create(struct venv_project *project, const char *name, json_t *spec,
+int venv__machine_create(struct venv_project *project, const char *name, json_t *spec,
 			struct record *ret, venv_error **err)
 {
 	_cleanup_close_ int machines = machines_fd(project->ctx, err);
@@ -145,19 +145,19 @@ int venv__record_create(struct venv_project *project, const char *name, json_t *
 	if (r == 0)
 		r = venv__json_write(dir, "spec.json", spec, WRITE_DURABLE, err);
 	if (r == 0)
-		r = venv__record_open(project->ctx, id, ret, err);
+		r = venv__machine_open(project->ctx, id, ret, err);
 	if (r < 0)
 		(void)venv__tree_delete(machines, id, NULL);
 	return r;
 }
 
-int venv__record_save(struct record *record, enum write_mode how, venv_error **err)
+int venv__machine_save(struct record *record, enum write_mode how, venv_error **err)
 {
 	(void)json_object_set_new(record->state, "version", json_integer(1));
 	return venv__json_write(record->dir_fd, "state.json", record->state, how, err);
 }
 
-int venv__record_remove(struct venv_project *project, const char *name, struct record *record,
+int venv__machine_remove(struct venv_project *project, const char *name, struct record *record,
 			venv_error **err)
 {
 	_cleanup_close_ int machines = machines_fd(project->ctx, err);
@@ -194,7 +194,7 @@ int venv__trash_empty(struct venv *ctx, venv_error **err)
 	return r;
 }
 
-int venv__record_ids(struct venv *ctx, char ***ret, venv_error **err)
+int venv__machine_ids(struct venv *ctx, char ***ret, venv_error **err)
 {
 	_cleanup_close_ int machines = machines_fd(ctx, err);
 	_cleanup_strv_ char **names = NULL;
@@ -218,7 +218,7 @@ int venv__record_ids(struct venv *ctx, char ***ret, venv_error **err)
 	return 0;
 }
 
-int venv__record_orphans(struct venv_project *project, char ***ret, venv_error **err)
+int venv__machine_orphans(struct venv_project *project, char ***ret, venv_error **err)
 {
 	_cleanup_close_ int fd = -1;
 	_cleanup_strv_ char **names = NULL, **orphans = NULL;
@@ -235,7 +235,7 @@ int venv__record_orphans(struct venv_project *project, char ***ret, venv_error *
 		_cleanup_record_ struct record record = RECORD_INIT;
 
 		if (**name == '.' || venv__spec_machine(project->spec, *name) ||
-		    venv__record_find(project, *name, &record, NULL) < 0 || !record.id)
+		    venv__machine_find(project, *name, &record, NULL) < 0 || !record.id)
 			continue;
 		if (venv__strv_add(&orphans, *name) < 0)
 			return venv__fail_nomem(err);

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "provider_fake.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "provider.h"
+#include "util/msg.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static char failing[32];
+static int failures;
+static char calls[4096];
+static unsigned delay_ms;
+
+void fake_fail(const char *slot, int times)
+{
+	(void)snprintf(failing, sizeof(failing), "%s", slot ? slot : "");
+	failures = times;
+}
+
+const char *fake_calls(void)
+{
+	static char copy[sizeof(calls)];
+
+	(void)pthread_mutex_lock(&lock);
+	memcpy(copy, calls, sizeof(copy));
+	calls[0] = '\0';
+	(void)pthread_mutex_unlock(&lock);
+	return copy;
+}
+
+void fake_delay_ms(unsigned ms)
+{
+	delay_ms = ms;
+}
+
+/* Note the call; a negative code when it is to fail. */
+static int called(const char *slot, const char *machine, venv_error **err)
+{
+	size_t n;
+	int r = 0;
+
+	(void)pthread_mutex_lock(&lock);
+	n = strlen(calls);
+	(void)snprintf(calls + n, sizeof(calls) - n, "%s%s:%s", n ? " " : "", machine, slot);
+	if (strcmp(failing, slot) == 0 && failures != 0) {
+		failures -= failures > 0;
+		r = venv__fail(err, VENV_ERR_HOST, "the fake provider failed at %s", slot);
+	}
+	(void)pthread_mutex_unlock(&lock);
+	return r;
+}
+
+static int probe(struct venv *ctx, const struct machine_spec *spec, struct verdict *ret, venv_error **err)
+{
+	(void)ctx;
+	ret->accept = true;
+	return called("probe", spec->name, err);
+}
+
+static int create(struct machine *machine, struct venv_op *op, venv_error **err)
+{
+	(void)op;
+	return called("create", machine->name, err);
+}
+
+static int destroy(struct machine *machine, struct venv_op *op, venv_error **err)
+{
+	(void)op;
+	return called("destroy", machine->name, err);
+}
+
+static int start(struct machine *machine, struct venv_op *op, venv_error **err)
+{
+	int r = called("start", machine->name, err);
+
+	(void)op;
+	if (delay_ms)
+		(void)usleep(delay_ms * 1000);
+	if (r < 0)
+		return r;
+	return venv__file_write(machine->dir_fd, "running", "", 0, 0600, WRITE_VOLATILE, err);
+}
+
+static int stop(struct machine *machine, enum stop_how how, struct venv_op *op, venv_error **err)
+{
+	int r = called(how == STOP_KILL ? "kill" : "stop", machine->name, err);
+
+	(void)op;
+	if (r == 0)
+		(void)unlinkat(machine->dir_fd, "running", 0);
+	return r;
+}
+
+static int observe(struct machine *machine, enum machine_state *ret, venv_error **err)
+{
+	(void)err;
+	*ret = MACHINE_STOPPED;
+	if (faccessat(machine->dir_fd, "running", F_OK, 0) == 0)
+		*ret = faccessat(machine->dir_fd, "paused", F_OK, 0) == 0 ? MACHINE_PAUSED :
+									     MACHINE_RUNNING;
+	return 0;
+}
+
+static int pause_it(struct machine *machine, struct venv_op *op, venv_error **err)
+{
+	(void)op;
+	return venv__file_write(machine->dir_fd, "paused", "", 0, 0600, WRITE_VOLATILE, err);
+}
+
+static int resume(struct machine *machine, struct venv_op *op, venv_error **err)
+{
+	(void)op;
+	(void)err;
+	return unlinkat(machine->dir_fd, "paused", 0) < 0 ? VENV_ERR_STATE : 0;
+}
+
+static int connect_it(struct machine *machine, int *ret_fd, venv_error **err)
+{
+	(void)machine;
+	(void)ret_fd;
+	return venv__fail(err, VENV_ERR_UNSUPPORTED, "no ssh");
+}
+
+/* A process that runs the command, waits for it and tells how it ended. */
+static _Noreturn void serve(const struct exec_spec *spec, int control)
+{
+	_cleanup_json_ json_t *message = NULL;
+	pid_t pid = fork();
+	int status = 0;
+
+	if (pid == 0) {
+		for (int i = 0; i < 3; i++) {
+			int fd = spec->fds[i] >= 0 ? spec->fds[i] : open("/dev/null", O_RDWR);
+
+			(void)dup2(fd, i);
+		}
+		for (char *const *e = spec->env; e && *e; e++)
+			(void)putenv(*e);
+		(void)execvp(spec->argv[0], spec->argv);
+		_exit(127);
+	}
+	for (int i = 0; i < 3; i++)
+		if (spec->fds[i] > 2)
+			(void)close(spec->fds[i]);
+	(void)waitpid(pid, &status, 0);
+	message = WIFSIGNALED(status) ? json_pack("{s:i}", "signal", WTERMSIG(status)) :
+					json_pack("{s:i}", "exit", WEXITSTATUS(status));
+	(void)venv__msg_send(control, message, NULL, 0, NULL);
+	_exit(0);
+}
+
+static int exec(struct machine *machine, const struct exec_spec *spec, struct exec_handle *ret,
+		venv_error **err)
+{
+	int pair[2], r = called("exec", machine->name, err);
+	pid_t pid;
+
+	if (r < 0)
+		return r;
+	if (venv__msg_pair(pair) < 0)
+		return venv__fail(err, VENV_ERR_SYSTEM, "no socket");
+	pid = fork();
+	if (pid == 0) {
+		if (fork() == 0)
+			serve(spec, pair[1]);
+		_exit(0);
+	}
+	(void)waitpid(pid, NULL, 0);
+	(void)close(pair[1]);
+	*ret = (struct exec_handle){ pair[0], -1 };
+	return 0;
+}
+
+const struct provider container_provider = {
+	.name = "container", .probe = probe, .create = create, .destroy = destroy, .start = start,
+	.stop = stop, .observe = observe, .connect = connect_it, .exec = exec, .pause = pause_it,
+	.resume = resume,
+};
