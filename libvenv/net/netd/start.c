@@ -9,7 +9,6 @@
 
 #include "../common/sandbox.h"
 #include "netd.h"
-#include "util/process.h"
 
 enum { ADOPT_USERNS_FD = 5, ADOPT_NETNS_FD = 6, PATIENCE_MS = 20000 };
 
@@ -29,33 +28,56 @@ static int sibling(const char *name, char ret[PATH_MAX])
 	return 0;
 }
 
-static int start(const char *name, char *const *argv, const int *extra, int *ret_socket,
-		 venv_error **err)
+/* In the child: descriptors to 2, 3, 4…, then the program. */
+static _Noreturn void run(const char *path, char *const *argv, const int *fds, int n)
 {
-	struct spawn spawn = { .argv = argv, .fds = { -1, -1, STDERR_FILENO }, .n_fds = 4 };
-	_cleanup_close_ int ours = -1, theirs = -1;
+	int high[8], null = open("/dev/null", O_RDWR);
+
+	for (int i = 0; i < n; i++)
+		high[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 32);
+	for (int i = 0; i < n; i++)
+		if (dup2(high[i], i + 2) < 0)
+			_exit(126);
+	if (dup2(null, 0) < 0 || dup2(null, 1) < 0 || close_range(2 + (unsigned)n, UINT_MAX, 0) < 0)
+		_exit(126);
+	(void)execv(path, argv);
+	(void)fprintf(stderr, "cannot run %s\n", path);
+	_exit(127);
+}
+
+/*
+ * Start a child of our own (util's venv__spawn makes helpers nobody's children, these must be ours to
+ * write their id map and to end with us). Its end shows as the end of the socket.
+ */
+static pid_t start(const char *name, char *const *argv, const int *extra, int *ret_socket,
+		   venv_error **err)
+{
+	int fds[8] = { STDERR_FILENO }, n = 2, pair[2], r;
 	char path[PATH_MAX];
-	int pair[2], r;
+	pid_t pid;
 
 	r = sibling(name, path);
 	if (r == 0)
 		r = venv__msg_pair(pair);
 	if (r < 0)
 		return venv__fail_errno(err, -r, "cannot start %s", name);
-	ours = pair[0];
-	theirs = pair[1];
-	spawn.path = path;
-	spawn.fds[3] = theirs;
+	fds[1] = pair[1];
 	for (; extra && *extra >= 0; extra++)
-		spawn.fds[spawn.n_fds++] = *extra;
-	r = venv__child_start(&spawn, err);
-	if (r < 0)
-		return r;
-	*ret_socket = take_fd(&ours);
-	return r;
+		fds[n++] = *extra;
+	pid = fork();
+	if (pid == 0)
+		run(path, argv, fds, n);
+	r = errno;
+	(void)close(pair[1]);
+	if (pid > 0) {
+		*ret_socket = pair[0];
+		return pid;
+	}
+	(void)close(pair[0]);
+	return venv__fail_errno(err, r, "cannot start %s", name);
 }
 
-static int start_uplink(struct netd *netd, venv_error **err)
+static pid_t start_uplink(struct netd *netd, venv_error **err)
 {
 	char name[] = "venv-uplink", uid[16], gid[16];
 	char *argv[] = { name, netd->map.root ? uid : NULL, gid, NULL };

@@ -27,15 +27,12 @@ static int become_root(venv_error **err)
 	return 0;
 }
 
+/* The two that enter or make the namespaces stay the host's user until the TAP is open: for a host whose
+ * /dev/net/tun is root's alone. */
 static int enter(venv_error **err)
 {
-	int r;
-
 	if (setns(USERNS_FD, CLONE_NEWUSER) < 0)
 		return venv__fail_errno(err, errno, "cannot enter the project's user namespace");
-	r = become_root(err);
-	if (r < 0)
-		return r;
 	if (setns(NETNS_FD, CLONE_NEWNET) < 0)
 		return venv__fail_errno(err, errno, "cannot enter the project's network namespace");
 	(void)close(USERNS_FD);
@@ -60,9 +57,6 @@ static int make(struct netns *netns, venv_error **err)
 	if (unshare(CLONE_NEWUSER) < 0)
 		return userns_refused(errno, err);
 	r = venv__msg_call(netns->control, request, NULL, 0, -1, NULL, NULL, err);
-	if (r < 0)
-		return r;
-	r = become_root(err);
 	if (r < 0)
 		return r;
 	if (unshare(CLONE_NEWNET) < 0)
@@ -127,16 +121,11 @@ static int no_tap(int number, venv_error **err)
 				  "sudo chmod 666 /dev/net/tun'");
 }
 
-static int add_uplink(int *ret_tap, venv_error **err)
+static int set_up_links(venv_error **err)
 {
 	struct rtnl rtnl;
-	int tap, index, r;
+	int index = venv__rtnl_index(UPLINK_DEVICE), r;
 
-	tap = venv__tap_open(UPLINK_DEVICE, 0);
-	if (tap < 0)
-		return no_tap(-tap, err);
-	*ret_tap = tap;
-	index = venv__rtnl_index(UPLINK_DEVICE);
 	r = index < 0 ? index : venv__rtnl_open(&rtnl);
 	if (r < 0)
 		return venv__fail_errno(err, -r, "cannot set up the uplink");
@@ -163,15 +152,21 @@ static int prepare(struct netns *netns, venv_error **err)
 	_cleanup_json_ json_t *request = json_pack("{s:s}", "op", "closed");
 	_cleanup_json_ json_t *answer = NULL, *ready = json_pack("{s:b}", "ready", 1);
 	_cleanup_ranges_ struct ranges closed = { 0 };
-	_cleanup_close_ int tap = -1, userns = open("/proc/self/ns/user", O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int tap = venv__tap_open(UPLINK_DEVICE, 0), userns = -1;
 	int r;
 
+	if (tap < 0)
+		return no_tap(-tap, err);
+	r = become_root(err);
+	if (r < 0)
+		return r;
+	userns = open("/proc/self/ns/user", O_RDONLY | O_CLOEXEC);
 	netns->own_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	if (userns < 0 || netns->own_fd < 0)
 		return venv__fail_errno(err, errno, "cannot open the project's namespaces");
 	r = set_switches(err);
 	if (r == 0)
-		r = add_uplink(&tap, err);
+		r = set_up_links(err);
 	if (r == 0)
 		r = venv__msg_call(netns->control, request, NULL, 0, -1, &answer, NULL, err);
 	if (r < 0)
