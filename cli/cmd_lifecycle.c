@@ -156,7 +156,7 @@ static size_t add_existing(const venv_value *status, struct text *ret)
 
 	for (size_t i = 0; i < venv_value_count(status); i++) {
 		machine = venv_value_at(status, i);
-		if (!strcmp(value_text(machine, "state"), "absent"))
+		if (!strcmp(value_text(machine, "state"), "not created"))
 			continue;
 		text_format(ret, "%s%s", count++ ? ", " : "", value_text(machine, "name"));
 	}

@@ -336,7 +336,7 @@ static int run_stats(struct cli *cli, const void *opts, char **operands)
 	}
 
 QUESTION(cli_cmd_status, "status", "show the machines of this project",
-	 "States: absent, stopped, starting, running, paused, frozen (out of memory with 'oom: freeze'), "
+	 "States: not created, stopped, starting, running, paused, frozen (out of memory with 'oom: freeze'), "
 	 "stopping, crashed.",
 	 run_status, CLI_VAGRANT);
 QUESTION(cli_cmd_port, "port", "list forwarded ports", NULL, run_port, 0);

@@ -41,6 +41,16 @@ static void print_machine(struct output *out, const char *machine)
 		out_styled(out, STYLE_BOLD, "%s: ", machine);
 }
 
+/* What is being done: the text says it, except for steps, where it is only their name. */
+static void print_doing(struct output *out, const char *phase, const char *text)
+{
+	if (!text || !*text)
+		out_printf(out, "%s", phase);
+	else
+		out_printf(out, strcmp(phase, "provision") ? "%s%s" : "%s: %s",
+			   strcmp(phase, "provision") ? "" : phase, text);
+}
+
 static void on_begin(struct drive *drive, struct drive_machine *machine, const venv_event *event)
 {
 	const char *name = venv_event_phase(event), *text = venv_event_text(event);
@@ -58,7 +68,8 @@ static void on_begin(struct drive *drive, struct drive_machine *machine, const v
 	if (!is_plain(drive))
 		return;
 	print_machine(out, machine->name);
-	out_printf(out, text && *text ? "%s: %s\n" : "%s%s\n", name, text);
+	print_doing(out, name ? name : "", text);
+	out_text(out, "\n");
 }
 
 static void on_end(struct drive *drive, struct drive_machine *machine, const venv_event *event)
@@ -77,8 +88,8 @@ static void on_end(struct drive *drive, struct drive_machine *machine, const ven
 	text_add_duration(&time, phase->elapsed);
 	drive_clear(drive);
 	print_machine(out, machine->name);
-	out_printf(out, *phase->text ? "%s: %s (%s)\n" : "%s%s (%s)\n", phase->name, phase->text,
-		   time.data);
+	print_doing(out, phase->name, phase->text);
+	out_printf(out, " (%s)\n", time.data);
 }
 
 static void on_progress(struct drive *drive, struct drive_machine *machine, const venv_event *event)

@@ -43,7 +43,7 @@ void vagrant_line(struct cli *cli, const char *target, const char *type, ...)
 const char *vagrant_state(const char *state)
 {
 	static const char *const words[][2] = {
-		{ "absent", "not_created" }, { "stopped", "poweroff" }, { "crashed", "aborted" },
+		{ "not created", "not_created" }, { "stopped", "poweroff" }, { "crashed", "aborted" },
 		{ "suspended", "saved" },
 	};
 
