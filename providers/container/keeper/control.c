@@ -8,6 +8,7 @@
 struct op {
 	const char *name;
 	void (*run)(struct client *client, const json_t *request, struct msg_fds *fds);
+	bool session; /* a venv-sess, which reads what strangers send, may ask for it */
 };
 
 void keeper_client_reply(struct client *client, json_t *reply, const int *fds, size_t n_fds)
@@ -148,12 +149,40 @@ static void op_ssh(struct client *client, const json_t *request, struct msg_fds 
 	keeper_ssh_request(client);
 }
 
+/* Another connection like this one: each carries one command. */
+static void op_open(struct client *client, const json_t *request, struct msg_fds *fds)
+{
+	_cleanup_close_ int ours = -1, theirs = -1;
+	_cleanup_error_ venv_error *error = NULL;
+	struct client *opened;
+	int pair[2];
+
+	(void)request;
+	(void)fds;
+	if (venv__msg_pair(pair) < 0) {
+		(void)venv__fail_errno(&error, errno, "cannot make a connection");
+		keeper_client_fail(client, error);
+		return;
+	}
+	ours = pair[0];
+	theirs = pair[1];
+	opened = keeper_client_add(client->keeper, ours);
+	if (!opened) {
+		(void)venv__fail_nomem(&error);
+		keeper_client_fail(client, error);
+		return;
+	}
+	(void)take_fd(&ours);
+	opened->session = client->session;
+	keeper_client_reply(client, NULL, &theirs, 1);
+}
+
 static const struct op ops[] = {
-	{ "state", op_state },	 { "exec", keeper_exec }, { "dial", op_dial },
-	{ "listen", op_listen }, { "ssh", op_ssh },	  { "stop", op_stop },
-	{ "kill", op_kill },	 { "pause", op_pause },	  { "resume", op_pause },
-	{ "limits", op_limits }, { "stats", op_stats },	  { "lend", op_lend },
-	{ "plug", op_plug },
+	{ "open", op_open, true },     { "exec", keeper_exec, true }, { "dial", op_dial, true },
+	{ "listen", op_listen, true }, { "state", op_state, false },  { "ssh", op_ssh, false },
+	{ "stop", op_stop, false },    { "kill", op_kill, false },    { "pause", op_pause, false },
+	{ "resume", op_pause, false }, { "limits", op_limits, false }, { "stats", op_stats, false },
+	{ "lend", op_lend, false },    { "plug", op_plug, false },
 };
 
 static void run_request(struct client *client, const json_t *request, struct msg_fds *fds)
@@ -162,7 +191,7 @@ static void run_request(struct client *client, const json_t *request, struct msg
 	_cleanup_error_ venv_error *error = NULL;
 
 	for (size_t i = 0; name && i < ARRAY_SIZE(ops); i++) {
-		if (strcmp(ops[i].name, name) == 0) {
+		if (strcmp(ops[i].name, name) == 0 && (ops[i].session || !client->session)) {
 			ops[i].run(client, request, fds);
 			return;
 		}

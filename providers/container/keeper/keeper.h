@@ -38,6 +38,7 @@ struct client { /* a connection to the keeper, or a command without one */
 	int master; /* terminal of the command, or -1 */
 	bool waits; /* for the machine's end */
 	bool dead;  /* closed while its command still runs */
+	bool session; /* a venv-sess: only what a session needs is answered */
 };
 
 struct keeper {

@@ -114,7 +114,6 @@ static int start_session(struct keeper *keeper, int client_fd, venv_error **err)
 	struct spawn spawn = { .path = path, .argv = argv, .n_fds = FD_COUNT };
 	struct client *client;
 	int pair[2], r;
-	pid_t pid;
 
 	if (config < 0)
 		return config;
@@ -127,15 +126,17 @@ static int start_session(struct keeper *keeper, int client_fd, venv_error **err)
 		(void)close(pair[0]);
 		return venv__fail_nomem(err);
 	}
+	client->session = true;
 	spawn.fds[0] = spawn.fds[1] = -1;
 	spawn.fds[2] = keeper->log_fd;
 	spawn.fds[SESS_CLIENT_FD] = client_fd;
 	spawn.fds[SESS_KEEPER_FD] = theirs;
 	spawn.fds[SESS_CONFIG_FD] = config;
-	pid = venv__child_start(&spawn, err);
-	if (pid < 0)
+	/* it becomes a child of ours all the same: we are a subreaper */
+	r = venv__spawn(&spawn, NULL, NULL, err);
+	if (r < 0)
 		keeper_client_close(client);
-	return pid < 0 ? (int)pid : 0;
+	return r;
 }
 
 static void on_connection(void *user, int fd, uint32_t events)
