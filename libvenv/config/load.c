@@ -487,7 +487,6 @@ static int finish(struct load *load, const char *const *set, venv_error **err)
 
 static int load_begin(struct load *load, const char *file, const char *dir, venv_error **err)
 {
-	_cleanup_free_ char *path = NULL;
 	const char *base = strrchr(file, '/');
 
 	*load = (struct load){ .spec = calloc(1, sizeof(*load->spec)) };
