@@ -93,6 +93,7 @@ struct cli {
 	bool machine_readable;
 	bool quiet;
 	bool help;
+	bool version;
 	unsigned verbose;
 	/* what parsing found */
 	const struct cli_command *parent; /* of a subcommand, else NULL */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The venv command. Nothing is done at start that the command does not need. */
-#include "cli.h"
+#include "commands.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -36,6 +36,8 @@ static int run(struct cli *cli)
 	if (cli->dir && chdir(cli->dir) < 0)
 		return cli_fail(cli, VENV_ERR_NOT_FOUND, NULL, "cannot go to directory '%s': %s",
 				cli->dir, strerror(errno));
+	if (cli->version)
+		return cli_cmd_version.run(cli, NULL, NULL);
 	if (!cli->command)
 		return no_command(cli);
 	if (cli->help) {

@@ -8,18 +8,17 @@
 
 #include <string.h>
 
-/* Text for scdoc: its marks are escaped, lines begin with nothing special. */
+/* Text for scdoc: its marks are escaped; no line of ours begins with text, so dots need nothing. */
 static void add_escaped(struct text *ret, const char *text)
 {
 	size_t n;
 
 	for (; *text; text += n) {
-		n = strcspn(text, "_*\\#`~<>[]|.'");
+		n = strcspn(text, "_*\\#`~<>[]|");
 		text_add_n(ret, text, n);
 		if (!text[n])
 			return;
-		if (!strchr(".'", text[n]) || !n)
-			text_add_char(ret, '\\');
+		text_add_char(ret, '\\');
 		text_add_char(ret, text[n]);
 		n++;
 	}
@@ -158,6 +157,23 @@ static void add_main_page(struct text *ret)
 	add_statuses(ret);
 }
 
+/* A line that begins with a quote would be a request to troff: what is quoted becomes bold. */
+static void add_doc(struct text *ret, const char *doc)
+{
+	const char *end = *doc == '\'' ? strchr(doc + 1, '\'') : NULL;
+
+	if (end) {
+		_cleanup_text_ struct text word = { 0 };
+
+		text_add_n(&word, doc + 1, (size_t)(end - doc) - 1);
+		text_add_char(ret, '*');
+		add_escaped(ret, word.data);
+		text_add_char(ret, '*');
+		doc = end + 1;
+	}
+	add_escaped(ret, doc);
+}
+
 /* The keys of one section after the other, as the library lists them. */
 static void add_keys(struct text *ret, const venv_value *keys)
 {
@@ -182,7 +198,7 @@ static void add_keys(struct text *ret, const venv_value *keys)
 			text_add(ret, ")");
 		}
 		text_add(ret, "\n\t");
-		add_escaped(ret, value_text(key, "doc"));
+		add_doc(ret, value_text(key, "doc"));
 		text_add(ret, ".");
 		if (*value_text(key, "default")) {
 			text_add(ret, " Default: ");

@@ -29,6 +29,7 @@ const struct cli_option cli_global_options[] = {
 	CLI_FLAG('q', "quiet", struct cli, quiet, "print results and errors only"),
 	CLI_COUNT('v', "verbose", struct cli, verbose, "say more; twice: everything"),
 	CLI_FLAG('h', "help", struct cli, help, "print help and end"),
+	CLI_FLAG(0, "version", struct cli, version, "print the version and end"),
 	CLI_END
 };
 
@@ -265,7 +266,7 @@ static int check_operands(struct parse *parse)
 	_cleanup_text_ struct text name = { 0 };
 	_cleanup_text_ struct text usage = { 0 };
 
-	if (!cli->command || cli->help)
+	if (!cli->command || cli->help || cli->version)
 		return 0;
 	cli_command_name(cli->parent, cli->command, &name);
 	help_add_usage(&usage, cli->parent, cli->command);

@@ -78,25 +78,28 @@ static const char *text_of(json_t *json, const char *key)
 	return json_string_value(json_object_get(json, key));
 }
 
-static int fail(venv_error **err, json_t *json)
+static int code_of(json_t *json)
 {
 	const char *name = text_of(json, "code");
-	int code = VENV_ERR_SYSTEM;
 
 	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
 		if (name && !strcmp(codes[i].name, name))
-			code = codes[i].code;
+			return codes[i].code;
+	return VENV_ERR_SYSTEM;
+}
+
+static int fail(venv_error **err, json_t *json)
+{
 	if (err) {
 		*err = calloc(1, sizeof(**err));
 		(*err)->json = json_incref(json);
-		(void)json_object_set_new(json, "number", json_integer(code));
 	}
-	return code;
+	return code_of(json);
 }
 
 int venv_error_code(const venv_error *error)
 {
-	return (int)json_integer_value(json_object_get(error->json, "number"));
+	return code_of(error->json);
 }
 
 const char *venv_code_name(int code)
