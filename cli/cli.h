@@ -41,16 +41,31 @@ struct cli_option {
 };
 
 #define CLI_FLAG(letter, name, type, member, doc)                                                  \
-	{ letter, name, CLI_KIND_FLAG, offsetof(type, member), NULL, doc, NULL, WORD_NONE }
+	{                                                                                          \
+		letter, name, CLI_KIND_FLAG, offsetof(type, member), NULL, doc, NULL, WORD_NONE    \
+	}
 #define CLI_COUNT(letter, name, type, member, doc)                                                 \
-	{ letter, name, CLI_KIND_COUNT, offsetof(type, member), NULL, doc, NULL, WORD_NONE }
+	{                                                                                          \
+		letter, name, CLI_KIND_COUNT, offsetof(type, member), NULL, doc, NULL, WORD_NONE   \
+	}
 #define CLI_STRING(letter, name, type, member, argument, word, doc)                                \
-	{ letter, name, CLI_KIND_STRING, offsetof(type, member), argument, doc, NULL, word }
+	{                                                                                          \
+		letter, name, CLI_KIND_STRING, offsetof(type, member), argument, doc, NULL, word   \
+	}
 #define CLI_CHOICE(letter, name, type, member, argument, choices, doc)                             \
-	{ letter, name, CLI_KIND_STRING, offsetof(type, member), argument, doc, choices, WORD_NONE }
+	{                                                                                          \
+		letter, name, CLI_KIND_STRING, offsetof(type, member), argument, doc, choices,     \
+			WORD_NONE                                                                  \
+	}
 #define CLI_LIST(letter, name, type, member, argument, doc)                                        \
-	{ letter, name, CLI_KIND_LIST, offsetof(type, member), argument, doc, NULL, WORD_NONE }
-#define CLI_END { 0, NULL, CLI_KIND_END, 0, NULL, NULL, NULL, WORD_NONE }
+	{                                                                                          \
+		letter, name, CLI_KIND_LIST, offsetof(type, member), argument, doc, NULL,          \
+			WORD_NONE                                                                  \
+	}
+#define CLI_END                                                                                    \
+	{                                                                                          \
+		0, NULL, CLI_KIND_END, 0, NULL, NULL, NULL, WORD_NONE                              \
+	}
 
 struct cli;
 
@@ -63,14 +78,15 @@ enum cli_command_flag {
 struct cli_command {
 	const char *name;
 	const char *alias;
-	const char *group;    /* heading in the help; NULL: a subcommand */
-	const char *operands; /* "[MACHINE...]" */
-	unsigned min, max;    /* number of operands; max 0: none */
+	const char *group;          /* heading in the help; NULL: a subcommand */
+	const char *operands;       /* "[MACHINE...]" */
+	unsigned min, max;          /* number of operands; max 0: none */
 	const char *const *choices; /* of the first operand */
-	enum cli_word word;   /* what operands are */
+	enum cli_word word;         /* what operands are */
 	const char *summary;
-	const char *description; /* paragraphs for help and man page; NULL: the summary says it all */
-	const char *examples;    /* lines "command  # comment" */
+	const char
+		*description; /* paragraphs for help and man page; NULL: the summary says it all */
+	const char *examples; /* lines "command  # comment" */
 	const struct cli_option *options;
 	size_t options_size;
 	const struct cli_command *const *subcommands; /* NULL-terminated */
@@ -79,7 +95,8 @@ struct cli_command {
 };
 #define CLI_MANY 1000000U
 
-extern const struct cli_command *const cli_commands[]; /* NULL-terminated, in the order of the help */
+extern const struct cli_command
+	*const cli_commands[]; /* NULL-terminated, in the order of the help */
 extern const struct cli_option cli_global_options[];
 
 enum cli_format { FORMAT_TEXT, FORMAT_JSON, FORMAT_VAGRANT };

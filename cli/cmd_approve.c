@@ -7,8 +7,7 @@ struct approve {
 };
 
 static const struct cli_option options[] = {
-	CLI_FLAG('y', "yes", struct approve, yes, "approve without asking"),
-	CLI_END
+	CLI_FLAG('y', "yes", struct approve, yes, "approve without asking"), CLI_END
 };
 
 static void print_list(struct cli *cli, const venv_value *list)
@@ -49,8 +48,9 @@ static int ask(struct cli *cli, const venv_value *list)
 	if (cli_ask(cli, "\nApprove them for this project, until they change?"))
 		return approve(cli);
 	return cli_fail(cli, VENV_ERR_DENIED,
-			cli_interactive(cli) ? "take them out of venv.yml, or approve them" :
-					       "run 'venv approve' at a terminal, or 'venv approve --yes'",
+			cli_interactive(cli)
+				? "take them out of venv.yml, or approve them"
+				: "run 'venv approve' at a terminal, or 'venv approve --yes'",
 			"these keys are not approved");
 }
 
@@ -115,10 +115,11 @@ const struct cli_command cli_cmd_approve = {
 	.name = "approve",
 	.group = GROUP_FILE,
 	.summary = "allow the keys of venv.yml that reach this host",
-	.description = "Some keys let a machine reach the host: folders outside the project, ports beyond "
-		       "loopback, host_access, devices, triggers on the host. They take effect after they "
-		       "were approved, and are asked for again when they change. The approval is kept "
-		       "outside the project. At a terminal, 'venv up' asks by itself.",
+	.description =
+		"Some keys let a machine reach the host: folders outside the project, ports beyond "
+		"loopback, host_access, devices, triggers on the host. They take effect after they "
+		"were approved, and are asked for again when they change. The approval is kept "
+		"outside the project. At a terminal, 'venv up' asks by itself.",
 	.options = options,
 	.options_size = sizeof(struct approve),
 	.run = run,

@@ -68,7 +68,8 @@ static int run_build(struct cli *cli, const void *opts, char **operands)
 
 static void print_boxes(struct cli *cli, const venv_value *list)
 {
-	static const char *const heading[] = { "NAME", "VERSION", "ARCHITECTURE", "SIZE", "DIGEST" };
+	static const char *const heading[] = { "NAME", "VERSION", "ARCHITECTURE", "SIZE",
+					       "DIGEST" };
 	_cleanup_table_ struct table table = TABLE_INIT(ARRAY_SIZE(heading));
 	const venv_value *box;
 
@@ -256,8 +257,9 @@ static const struct cli_command box_add = {
 	.max = 1,
 	.word = WORD_FILE,
 	.summary = "add a box from a file or directory",
-	.description = "SOURCE is a root file system as tar (also .gz, .xz, .zst), an OCI image layout "
-		       "(directory or tar) or an archive of 'docker save'.",
+	.description =
+		"SOURCE is a root file system as tar (also .gz, .xz, .zst), an OCI image layout "
+		"(directory or tar) or an archive of 'docker save'.",
 	.examples = "venv box add --name debian/12 rootfs.tar.zst\n",
 	.options = add_options,
 	.options_size = sizeof(struct add),

@@ -70,8 +70,8 @@ static int run_version(struct cli *cli, const void *opts, char **operands)
 	if (cli->format == FORMAT_JSON) {
 		json_open(&line, "result");
 		json_add_member(&line, "command", "version");
-		text_format(&line, ",\"result\":{\"version\":\"%s\",\"library\":\"%s\"}", CLI_VERSION,
-			    venv_version());
+		text_format(&line, ",\"result\":{\"version\":\"%s\",\"library\":\"%s\"}",
+			    CLI_VERSION, venv_version());
 		json_close(cli, &line);
 		return STATUS_OK;
 	}
@@ -89,8 +89,7 @@ struct help {
 static const struct cli_option help_options[] = {
 	CLI_STRING(0, "man", struct help, man, "PAGE", WORD_NONE,
 		   "print the source of a man page: venv, venv-COMMAND or venv.yml"),
-	CLI_FLAG(0, "list", struct help, list, "list the man pages"),
-	CLI_END
+	CLI_FLAG(0, "list", struct help, list, "list the man pages"), CLI_END
 };
 
 static int run_help(struct cli *cli, const void *opts, char **operands)

@@ -6,8 +6,7 @@ struct init {
 };
 
 static const struct cli_option options[] = {
-	CLI_FLAG(0, "force", struct init, force, "replace a venv.yml that is there"),
-	CLI_END
+	CLI_FLAG(0, "force", struct init, force, "replace a venv.yml that is there"), CLI_END
 };
 
 static int run(struct cli *cli, const void *opts, char **operands)
@@ -44,8 +43,9 @@ const struct cli_command cli_cmd_init = {
 	.max = 1,
 	.word = WORD_BOX,
 	.summary = "write a venv.yml here",
-	.description = "Writes a short, commented venv.yml into the working directory. Without BOX it "
-		       "takes debian/12.",
+	.description =
+		"Writes a short, commented venv.yml into the working directory. Without BOX it "
+		"takes debian/12.",
 	.examples = "venv init                # debian/12\n"
 		    "venv init busybox && venv up\n",
 	.options = options,

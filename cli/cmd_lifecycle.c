@@ -24,10 +24,9 @@ static const struct cli_option halt_options[] = {
 	CLI_END
 };
 
-static const struct cli_option plain_options[] = {
-	CLI_FLAG(0, "no-wait", struct halt, no_wait, "fail when another command is at work"),
-	CLI_END
-};
+static const struct cli_option plain_options[] = { CLI_FLAG(0, "no-wait", struct halt, no_wait,
+							    "fail when another command is at work"),
+						   CLI_END };
 
 static const struct cli_option destroy_options[] = {
 	CLI_FLAG('f', "force", struct halt, force, "do not ask"),
@@ -39,13 +38,14 @@ static const struct cli_option reload_options[] = {
 	CLI_FLAG(0, "provision", struct reload, provision, "run every provisioning step again"),
 	CLI_FLAG(0, "no-provision", struct reload, no_provision, "run no provisioning step"),
 	CLI_FLAG(0, "timings", struct reload, timings, "show how long each phase took"),
-	CLI_LIST(0, "set", struct reload, set, "KEY=VALUE", "override a key of venv.yml for this run"),
+	CLI_LIST(0, "set", struct reload, set, "KEY=VALUE",
+		 "override a key of venv.yml for this run"),
 	CLI_FLAG(0, "no-wait", struct reload, no_wait, "fail when another command is at work"),
 	CLI_END
 };
 
-typedef int (*verb_fn)(venv_project *project, const char *const *names, uint32_t flags, venv_op **op,
-		       venv_error **err);
+typedef int (*verb_fn)(venv_project *project, const char *const *names, uint32_t flags,
+		       venv_op **op, venv_error **err);
 
 /* "web is stopped (0.31 s)" for each machine that was heard of. */
 static void print_states(struct cli *cli, const struct drive *drive, const char *done)
@@ -72,7 +72,8 @@ static void vagrant_action(struct cli *cli, const char *when)
 		vagrant_line(cli, NULL, "action", cli->command->name, when, NULL);
 }
 
-static int run_verb(struct cli *cli, verb_fn verb, char **operands, uint32_t flags, const char *done)
+static int run_verb(struct cli *cli, verb_fn verb, char **operands, uint32_t flags,
+		    const char *done)
 {
 	_cleanup_drive_ struct drive drive;
 	venv_error *err = NULL;
@@ -129,7 +130,8 @@ static int run_reload(struct cli *cli, const void *opts, char **operands)
 	int status;
 
 	drive_init(&drive, cli);
-	o.flags = (reload->provision ? VENV_UP_PROVISION : 0) | (reload->no_wait ? VENV_NO_WAIT : 0) |
+	o.flags = (reload->provision ? VENV_UP_PROVISION : 0) |
+		  (reload->no_wait ? VENV_NO_WAIT : 0) |
 		  (reload->no_provision ? VENV_UP_NO_PROVISION : 0);
 	cli->set = reload->set.items;
 	status = cli_project(cli);
@@ -174,7 +176,8 @@ static int confirm_destroy(struct cli *cli, char **operands, bool force)
 	if (force)
 		return 0;
 	if (!cli_interactive(cli))
-		return 1 + cli_usage(cli, "venv destroy -f", "destroy asks at a terminal only: say -f");
+		return 1 +
+		       cli_usage(cli, "venv destroy -f", "destroy asks at a terminal only: say -f");
 	if (venv_status(cli->project, names_of(operands), &status, &err) < 0)
 		return 1 + cli_fail_with(cli, err);
 	count = add_existing(status, &names);
@@ -281,7 +284,8 @@ const struct cli_command cli_cmd_repair = {
 	.name = "repair",
 	.group = GROUP_HOST,
 	.summary = "finish or undo what was interrupted",
-	.description = "In a project: its machines. Elsewhere: everything of this user. Nothing that a "
-		       "machine wrote is ever removed.",
+	.description =
+		"In a project: its machines. Elsewhere: everything of this user. Nothing that a "
+		"machine wrote is ever removed.",
 	.run = run_repair,
 };

@@ -10,8 +10,7 @@ struct logs {
 };
 
 static const struct cli_option logs_options[] = {
-	CLI_FLAG('f', "follow", struct logs, follow, "go on until Ctrl-C"),
-	CLI_END
+	CLI_FLAG('f', "follow", struct logs, follow, "go on until Ctrl-C"), CLI_END
 };
 
 /* Raw into a file or pipe; through us to a terminal and as JSON. */
@@ -32,8 +31,8 @@ static int run_logs(struct cli *cli, const void *opts, char **operands)
 	if (status)
 		return status;
 	session.capture = &capture;
-	if (venv_logs(cli->project, machine, direct ? STDOUT_FILENO : capture.write_fd[0], logs->follow,
-		      &session.op, &err) < 0)
+	if (venv_logs(cli->project, machine, direct ? STDOUT_FILENO : capture.write_fd[0],
+		      logs->follow, &session.op, &err) < 0)
 		status = cli_fail_with(cli, err);
 	else
 		status = session_run(&session);
@@ -160,9 +159,9 @@ static void print_change(struct cli *cli, const venv_value *change)
 static void print_plan(struct cli *cli, const venv_value *item)
 {
 	static const char *const words[][2] = {
-		{ "none", "nothing to do" },	     { "create", "create and start" },
-		{ "start", "start" },		     { "resume", "resume" },
-		{ "change", "apply changes" },	     { "provision", "run steps" },
+		{ "none", "nothing to do" },   { "create", "create and start" },
+		{ "start", "start" },          { "resume", "resume" },
+		{ "change", "apply changes" }, { "provision", "run steps" },
 	};
 	const venv_value *changes = venv_value_get(item, "changes");
 	const venv_value *steps = venv_value_get(item, "steps");
@@ -227,8 +226,8 @@ static int run_validate(struct cli *cli, const void *opts, char **operands)
 		json_close(cli, &line);
 		return STATUS_OK;
 	}
-	out_printf(&cli->out, "project %s is valid: %lu machine%s (", venv_project_name(cli->project),
-		   (unsigned long)count, count == 1 ? "" : "s");
+	out_printf(&cli->out, "project %s is valid: %lu machine%s (",
+		   venv_project_name(cli->project), (unsigned long)count, count == 1 ? "" : "s");
 	for (size_t i = 0; i < count; i++)
 		out_printf(&cli->out, "%s%s", i ? ", " : "", venv_project_machine(cli->project, i));
 	out_text(&cli->out, ")\n");
@@ -280,8 +279,8 @@ static int run_keys(struct cli *cli, const void *opts, char **operands)
 	for (size_t i = 0; i < venv_value_count(keys); i++)
 		for (size_t j = 0; j < ARRAY_SIZE(columns); j++)
 			table_add(&table, j == 1 ? STYLE_BOLD : STYLE_NONE, "%s",
-				  j == 4 ? value_text(venv_value_at(keys, i), columns[j]) :
-					   value_or_dash(venv_value_at(keys, i), columns[j]));
+				  j == 4 ? value_text(venv_value_at(keys, i), columns[j])
+					 : value_or_dash(venv_value_at(keys, i), columns[j]));
 	if (cli->format == FORMAT_JSON)
 		json_result(cli, keys);
 	else
@@ -309,8 +308,9 @@ const struct cli_command cli_cmd_ssh_config = {
 	.max = 1,
 	.word = WORD_MACHINE,
 	.summary = "print a block for the OpenSSH client",
-	.description = "Prints what ssh, scp, sftp, rsync and editors need to reach a machine; without "
-		       "MACHINE a block for each machine that exists.",
+	.description =
+		"Prints what ssh, scp, sftp, rsync and editors need to reach a machine; without "
+		"MACHINE a block for each machine that exists.",
 	.examples = "venv ssh-config >> ~/.ssh/config\n"
 		    "venv ssh-config > cfg && ssh -F cfg web\n",
 	.options = ssh_config_options,

@@ -68,15 +68,16 @@ static void add_quoted(struct text *text, const char *word)
  * What the shell over there is to do, "" for a plain login. A login goes on where the directory is
  * missing; a command does not run in a wrong one.
  */
-static void add_script(struct text *ret, const struct remote *remote, char **rest, const char *directory)
+static void add_script(struct text *ret, const struct remote *remote, char **rest,
+		       const char *directory)
 {
 	bool command = remote->command || (rest && *rest);
 
 	if (directory) {
 		text_add(ret, "cd ");
 		add_quoted(ret, directory);
-		text_add(ret, command ? " || exit 125\n" :
-					" 2>/dev/null; exec \"${SHELL:-/bin/sh}\" -l");
+		text_add(ret, command ? " || exit 125\n"
+				      : " 2>/dev/null; exec \"${SHELL:-/bin/sh}\" -l");
 	}
 	if (remote->command)
 		text_add(ret, remote->command);

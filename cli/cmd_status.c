@@ -42,8 +42,9 @@ static void print_remarks(struct cli *cli, const venv_value *machine)
 	if (*busy)
 		out_printf(&cli->out, "%s: %s is at work on it\n", name, busy);
 	if (value_true(machine, "orphan"))
-		out_printf(&cli->out, "%s: no longer in venv.yml; remove it with 'venv destroy %s'\n",
-			   name, name);
+		out_printf(&cli->out,
+			   "%s: no longer in venv.yml; remove it with 'venv destroy %s'\n", name,
+			   name);
 	out_flush(&cli->out);
 	for (size_t i = 0; i < venv_value_count(warnings); i++)
 		report_warning(cli, value_text(machine, "name"),
@@ -52,7 +53,8 @@ static void print_remarks(struct cli *cli, const venv_value *machine)
 
 static void print_status(struct cli *cli, const venv_value *status)
 {
-	static const char *const heading[] = { "NAME", "STATE", "PROVIDER", "BOX", "ADDRESS", "PORTS" };
+	static const char *const heading[] = { "NAME", "STATE",   "PROVIDER",
+					       "BOX",  "ADDRESS", "PORTS" };
 	_cleanup_table_ struct table table = TABLE_INIT(ARRAY_SIZE(heading));
 	const venv_value *machine;
 
@@ -116,7 +118,8 @@ static int run_status(struct cli *cli, const void *opts, char **operands)
 
 static void print_global(struct cli *cli, const venv_value *list)
 {
-	static const char *const heading[] = { "ID", "PROJECT", "NAME", "STATE", "PROVIDER", "DIRECTORY" };
+	static const char *const heading[] = { "ID",    "PROJECT",  "NAME",
+					       "STATE", "PROVIDER", "DIRECTORY" };
 	_cleanup_table_ struct table table = TABLE_INIT(ARRAY_SIZE(heading));
 	const venv_value *machine;
 
@@ -250,7 +253,8 @@ static int run_port(struct cli *cli, const void *opts, char **operands)
 	return STATUS_OK;
 }
 
-static void add_size(struct table *table, const venv_value *machine, const char *key, const char *limit)
+static void add_size(struct table *table, const venv_value *machine, const char *key,
+		     const char *limit)
 {
 	_cleanup_text_ struct text text = { 0 };
 
@@ -268,7 +272,7 @@ static void add_size(struct table *table, const venv_value *machine, const char 
 
 static void print_stats(struct cli *cli, const venv_value *list)
 {
-	static const char *const heading[] = { "NAME", "MEMORY", "PEAK", "CPU TIME",
+	static const char *const heading[] = { "NAME", "MEMORY",    "PEAK",     "CPU TIME",
 					       "DISK", "PROCESSES", "OOM KILLS" };
 	_cleanup_table_ struct table table = TABLE_INIT(ARRAY_SIZE(heading));
 	const venv_value *machine;
@@ -282,7 +286,8 @@ static void print_stats(struct cli *cli, const venv_value *list)
 		add_size(&table, machine, "memory", "memory_limit");
 		add_size(&table, machine, "memory_peak", NULL);
 		text_add_duration(&time, (uint64_t)value_number(machine, "cpu_us"));
-		table_add(&table, STYLE_NONE, "%s", venv_value_get(machine, "cpu_us") ? time.data : "-");
+		table_add(&table, STYLE_NONE, "%s",
+			  venv_value_get(machine, "cpu_us") ? time.data : "-");
 		add_size(&table, machine, "disk", NULL);
 		table_add(&table, STYLE_NONE, venv_value_get(machine, "pids") ? "%ld" : "-",
 			  (long)value_number(machine, "pids"));
@@ -335,10 +340,11 @@ static int run_stats(struct cli *cli, const void *opts, char **operands)
 		.run = callback,                                                                   \
 	}
 
-QUESTION(cli_cmd_status, "status", "show the machines of this project",
-	 "States: not created, stopped, starting, running, paused, frozen (out of memory with 'oom: freeze'), "
-	 "stopping, crashed.",
-	 run_status, CLI_VAGRANT);
+QUESTION(
+	cli_cmd_status, "status", "show the machines of this project",
+	"States: not created, stopped, starting, running, paused, frozen (out of memory with 'oom: freeze'), "
+	"stopping, crashed.",
+	run_status, CLI_VAGRANT);
 QUESTION(cli_cmd_port, "port", "list forwarded ports", NULL, run_port, 0);
 QUESTION(cli_cmd_stats, "stats", "show use of memory, processor and disk", NULL, run_stats, 0);
 

@@ -15,7 +15,8 @@ struct up {
 static const char *const providers[] = { "auto", "container", "kvm", "libvirt", NULL };
 
 static const struct cli_option options[] = {
-	CLI_CHOICE('p', "provider", struct up, provider, "NAME", providers, "create with this provider"),
+	CLI_CHOICE('p', "provider", struct up, provider, "NAME", providers,
+		   "create with this provider"),
 	CLI_FLAG(0, "provision", struct up, provision, "run every provisioning step again"),
 	CLI_FLAG(0, "no-provision", struct up, no_provision, "run no provisioning step"),
 	CLI_FLAG(0, "timings", struct up, timings, "show how long each phase took"),
@@ -69,7 +70,8 @@ void cli_print_status_result(struct cli *cli, char **operands)
 }
 
 /* Worth a line: named or heard of; after a failure only what came up in spite of it. */
-static bool concerns(const struct drive *drive, const venv_value *machine, char **operands, bool failed)
+static bool concerns(const struct drive *drive, const venv_value *machine, char **operands,
+		     bool failed)
 {
 	const struct drive_machine *heard = drive_machine(drive, value_text(machine, "name"));
 

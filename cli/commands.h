@@ -36,7 +36,7 @@ void cli_print_status_result(struct cli *cli, char **operands);
 struct capture {
 	struct cli *cli;
 	const char *machine;
-	int read_fd[2];     /* standard output, standard error; -1: none */
+	int read_fd[2]; /* standard output, standard error; -1: none */
 	int write_fd[2];
 	struct text partial[2];
 };
@@ -53,7 +53,7 @@ struct session {
 	bool tty;                /* the terminal is the machine's: raw */
 	struct capture *capture; /* or NULL */
 	unsigned interrupts;
-	uint64_t give_up;        /* when to cancel after a signal was passed on; 0: not yet */
+	uint64_t give_up; /* when to cancel after a signal was passed on; 0: not yet */
 	bool cancelled;
 };
 /* Runs it to its end. 0 (then ask venv_op_exit_status()), or the exit status of a failure. */

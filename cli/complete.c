@@ -112,7 +112,8 @@ static void offer_word(struct cli *cli, const struct words *words, enum cli_word
 	}
 }
 
-static void offer_options(struct cli *cli, const struct words *words, const struct cli_option *options)
+static void offer_options(struct cli *cli, const struct words *words,
+			  const struct cli_option *options)
 {
 	for (; options && options->kind != CLI_KIND_END; options++) {
 		_cleanup_text_ struct text name = { 0 };
@@ -245,22 +246,21 @@ static const char zsh_script[] =
 	"}\n"
 	"if [ \"$funcstack[1]\" = _venv ]; then _venv \"$@\"; else compdef _venv venv; fi\n";
 
-static const char fish_script[] =
-	"# fish completion of venv: venv completion fish | source\n"
-	"function __venv_complete\n"
-	"\tset -l words (commandline -opc)[2..] (commandline -ct)\n"
-	"\tfor line in (venv __complete -- $words 2>/dev/null)\n"
-	"\t\tswitch $line\n"
-	"\t\tcase ':files'\n"
-	"\t\t\t__fish_complete_path (commandline -ct)\n"
-	"\t\tcase ':dirs'\n"
-	"\t\t\t__fish_complete_directories (commandline -ct)\n"
-	"\t\tcase '*'\n"
-	"\t\t\techo $line\n"
-	"\t\tend\n"
-	"\tend\n"
-	"end\n"
-	"complete -c venv -f -a '(__venv_complete)'\n";
+static const char fish_script[] = "# fish completion of venv: venv completion fish | source\n"
+				  "function __venv_complete\n"
+				  "\tset -l words (commandline -opc)[2..] (commandline -ct)\n"
+				  "\tfor line in (venv __complete -- $words 2>/dev/null)\n"
+				  "\t\tswitch $line\n"
+				  "\t\tcase ':files'\n"
+				  "\t\t\t__fish_complete_path (commandline -ct)\n"
+				  "\t\tcase ':dirs'\n"
+				  "\t\t\t__fish_complete_directories (commandline -ct)\n"
+				  "\t\tcase '*'\n"
+				  "\t\t\techo $line\n"
+				  "\t\tend\n"
+				  "\tend\n"
+				  "end\n"
+				  "complete -c venv -f -a '(__venv_complete)'\n";
 
 static int run_completion(struct cli *cli, const void *opts, char **operands)
 {

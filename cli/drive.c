@@ -20,7 +20,8 @@ void drive_init(struct drive *drive, struct cli *cli)
 {
 	*drive = (struct drive){ .cli = cli };
 	drive->live.out = &cli->out;
-	drive->is_live = cli->format == FORMAT_TEXT && cli->out.tty && cli->out.color && !cli->quiet;
+	drive->is_live =
+		cli->format == FORMAT_TEXT && cli->out.tty && cli->out.color && !cli->quiet;
 }
 
 static void machine_done(struct drive_machine *machine)
@@ -101,7 +102,8 @@ static void say_what_is_undone(struct drive *drive)
 	}
 	if (!text.length)
 		text_add(&text, "the last step");
-	text_add(&text, " is being ended and undone; a third Ctrl-C leaves that to the next command");
+	text_add(&text,
+		 " is being ended and undone; a third Ctrl-C leaves that to the next command");
 	say(drive, text.data);
 }
 
@@ -228,7 +230,8 @@ void drive_print_timings(struct drive *drive)
 	if (drive->cli->format != FORMAT_TEXT)
 		return;
 	for (size_t i = 0; i < 4; i++)
-		table_add(&table, STYLE_BOLD, "%s", ((const char *[]){ "MACHINE", "PHASE", "TIME", "" })[i]);
+		table_add(&table, STYLE_BOLD, "%s",
+			  ((const char *[]){ "MACHINE", "PHASE", "TIME", "" })[i]);
 	for (size_t i = 0; i < drive->count; i++)
 		for (size_t j = 0; j < drive->machines[i].n_phases; j++) {
 			const struct drive_phase *phase = &drive->machines[i].phases[j];

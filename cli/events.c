@@ -57,7 +57,8 @@ static void on_begin(struct drive *drive, struct drive_machine *machine, const v
 	struct output *out = &drive->cli->out;
 	uint64_t now = drive_now();
 
-	machine->phases = xrealloc(machine->phases, machine->n_phases + 1, sizeof(*machine->phases));
+	machine->phases =
+		xrealloc(machine->phases, machine->n_phases + 1, sizeof(*machine->phases));
 	machine->phases[machine->n_phases++] = (struct drive_phase){
 		.name = xstrdup(name ? name : ""),
 		.text = xstrdup(text ? text : ""),
@@ -98,8 +99,8 @@ static void on_progress(struct drive *drive, struct drive_machine *machine, cons
 	_cleanup_text_ struct text numbers = { 0 };
 	uint64_t now = drive_now();
 
-	progress_set(&drive->progress, machine->name, venv_event_phase(event), venv_event_done(event),
-		     venv_event_total(event), now);
+	progress_set(&drive->progress, machine->name, venv_event_phase(event),
+		     venv_event_done(event), venv_event_total(event), now);
 	if (!is_plain(drive) || !phase || now < phase->said + PROGRESS_EVERY_US)
 		return;
 	phase->said = now;
@@ -182,7 +183,8 @@ static void on_output(struct drive *drive, struct drive_machine *machine, const 
 
 	if (drive->cli->quiet || !text)
 		return;
-	stream = get_stream(drive, machine->name, venv_event_phase(event), venv_event_stream(event));
+	stream =
+		get_stream(drive, machine->name, venv_event_phase(event), venv_event_stream(event));
 	while (*text) {
 		n = strcspn(text, "\n");
 		text_add_n(&stream->line, text, n);
@@ -239,7 +241,8 @@ static void on_state(struct drive *drive, struct drive_machine *machine, const v
 static void add_json_details(struct text *line, const venv_event *event, int type)
 {
 	if (type == VENV_EVENT_OUTPUT)
-		json_add_member(line, "stream", venv_event_stream(event) == 2 ? "stderr" : "stdout");
+		json_add_member(line, "stream",
+				venv_event_stream(event) == 2 ? "stderr" : "stdout");
 	if (type == VENV_EVENT_PROGRESS) {
 		json_add_number(line, "done", venv_event_done(event));
 		json_add_number(line, "total", venv_event_total(event));
@@ -252,9 +255,12 @@ static void add_json_details(struct text *line, const venv_event *event, int typ
 static void print_json(struct drive *drive, const venv_event *event)
 {
 	static const char *const names[] = {
-		[VENV_EVENT_PHASE_BEGIN] = "phase-begin", [VENV_EVENT_PHASE_END] = "phase-end",
-		[VENV_EVENT_PROGRESS] = "progress",	  [VENV_EVENT_OUTPUT] = "output",
-		[VENV_EVENT_NOTICE] = "notice",		  [VENV_EVENT_WARNING] = "warning",
+		[VENV_EVENT_PHASE_BEGIN] = "phase-begin",
+		[VENV_EVENT_PHASE_END] = "phase-end",
+		[VENV_EVENT_PROGRESS] = "progress",
+		[VENV_EVENT_OUTPUT] = "output",
+		[VENV_EVENT_NOTICE] = "notice",
+		[VENV_EVENT_WARNING] = "warning",
 		[VENV_EVENT_STATE] = "state",
 	};
 	_cleanup_text_ struct text line = { 0 };

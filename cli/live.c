@@ -58,8 +58,8 @@ void live_draw(struct live *live, const struct progress *progress, unsigned rows
 			out_text(live->out, "\033[J");
 	}
 	live->columns = columns;
-	live->lines = progress_render(progress, &frame, most < LIVE_ROWS ? most : LIVE_ROWS, columns,
-				      now, live->widths);
+	live->lines = progress_render(progress, &frame, most < LIVE_ROWS ? most : LIVE_ROWS,
+				      columns, now, live->widths);
 	add_frame(live->out, text_string(&frame.buffer));
 	out_text(live->out, "\033[J");
 	text_done(&frame.buffer);

@@ -12,9 +12,9 @@ static void open_outputs(struct cli *cli)
 	enum color_when when = COLOR_AUTO;
 
 	if (cli->color)
-		when = !strcmp(cli->color, "always") ? COLOR_ALWAYS :
-		       !strcmp(cli->color, "never")  ? COLOR_NEVER :
-						       COLOR_AUTO;
+		when = !strcmp(cli->color, "always")  ? COLOR_ALWAYS
+		       : !strcmp(cli->color, "never") ? COLOR_NEVER
+						      : COLOR_AUTO;
 	out_open(&cli->out, STDOUT_FILENO, when);
 	out_open(&cli->err, STDERR_FILENO, when);
 }

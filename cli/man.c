@@ -132,17 +132,19 @@ static void add_statuses(struct text *ret)
 		add_escaped(ret, codes[i].name);
 		text_add(ret, ").\n\n");
 	}
-	text_add(ret,
-		 "Usage errors end with 2. *venv ssh* and *venv exec* pass the status of the command on "
-		 "(128 and the number of the signal that killed it) and end with 125 when venv itself "
-		 "failed.\n\n");
+	text_add(
+		ret,
+		"Usage errors end with 2. *venv ssh* and *venv exec* pass the status of the command on "
+		"(128 and the number of the signal that killed it) and end with 125 when venv itself "
+		"failed.\n\n");
 }
 
 static void add_main_page(struct text *ret)
 {
 	add_title(ret, "venv", 1, "development machines from one file");
-	text_add(ret, "# SYNOPSIS\n\n*venv* [_OPTION_...] _COMMAND_ [_ARGUMENT_...]\n\n@DESCRIPTION@\n"
-		      "# COMMANDS\n\n");
+	text_add(ret,
+		 "# SYNOPSIS\n\n*venv* [_OPTION_...] _COMMAND_ [_ARGUMENT_...]\n\n@DESCRIPTION@\n"
+		 "# COMMANDS\n\n");
 	for (const struct cli_command *const *c = cli_commands; *c; c++) {
 		if ((*c)->flags & CLI_HIDDEN)
 			continue;
@@ -152,8 +154,9 @@ static void add_main_page(struct text *ret)
 	}
 	text_add(ret, "# OPTIONS\n\n");
 	add_options(ret, cli_global_options);
-	text_add(ret, "Options may stand before and after the command. Those of the command win: "
-		      "*venv destroy -f* is *--force*, *venv -f* _FILE_ *destroy* is *--file*.\n\n");
+	text_add(ret,
+		 "Options may stand before and after the command. Those of the command win: "
+		 "*venv destroy -f* is *--force*, *venv -f* _FILE_ *destroy* is *--file*.\n\n");
 	add_statuses(ret);
 }
 
@@ -254,7 +257,8 @@ int man_print(struct cli *cli, const char *name)
 	else if (command)
 		add_command_page(&page, command);
 	else
-		status = cli_usage(cli, "see 'venv help --list'", "there is no man page '%s'", name);
+		status =
+			cli_usage(cli, "see 'venv help --list'", "there is no man page '%s'", name);
 	if (!status)
 		out_text(&cli->out, page.data);
 	return status;

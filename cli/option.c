@@ -51,8 +51,8 @@ void cli_command_name(const struct cli_command *parent, const struct cli_command
 	text_add(ret, command->name);
 }
 
-static const struct cli_option *find(const struct cli_option *options, char letter, const char *name,
-				     size_t n)
+static const struct cli_option *find(const struct cli_option *options, char letter,
+				     const char *name, size_t n)
 {
 	for (; options && options->kind != CLI_KIND_END; options++) {
 		if (letter && options->letter == letter)
@@ -145,7 +145,8 @@ static void list_add(struct parse *parse, struct cli_list *list, const char *val
 	list->items[list->count++] = value;
 }
 
-static int set_value(struct parse *parse, const struct cli_option *option, void *at, const char *value)
+static int set_value(struct parse *parse, const struct cli_option *option, void *at,
+		     const char *value)
 {
 	const char *const *choice = option->choices;
 
@@ -277,9 +278,9 @@ static int check_operands(struct parse *parse)
 				 cli->command->operands);
 	if (parse->count > cli->command->max)
 		return cli_usage(cli,
-				 cli->command->flags & CLI_TAKES_COMMAND ?
-					 "put '--' before the command that runs in the machine" :
-					 text_string(&usage),
+				 cli->command->flags & CLI_TAKES_COMMAND
+					 ? "put '--' before the command that runs in the machine"
+					 : text_string(&usage),
 				 "'venv %s' does not take '%s'", name.data,
 				 cli->operands[cli->command->max]);
 	return 0;
@@ -344,7 +345,8 @@ void cli_parse_done(struct cli *cli)
 
 	for (; option && option->kind != CLI_KIND_END; option++)
 		if (option->kind == CLI_KIND_LIST)
-			free(((struct cli_list *)(void *)((char *)cli->options + option->offset))->items);
+			free(((struct cli_list *)(void *)((char *)cli->options + option->offset))
+				     ->items);
 	free(cli->options);
 	free(cli->operands);
 }

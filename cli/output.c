@@ -179,7 +179,8 @@ void table_add(struct table *table, enum style style, const char *format, ...)
 	table->cells[table->count++] = text.data ? text.data : xstrdup("");
 }
 
-static void print_row(const struct table *table, struct output *out, size_t row, const size_t *widths)
+static void print_row(const struct table *table, struct output *out, size_t row,
+		      const size_t *widths)
 {
 	size_t last = table->columns;
 
@@ -195,7 +196,8 @@ static void print_row(const struct table *table, struct output *out, size_t row,
 		if (style != STYLE_NONE)
 			out_style(out, STYLE_NONE);
 		if (i + 1 < last)
-			text_add_spaces(&out->buffer, widths[i] + 2 - text_columns(table->cells[at]));
+			text_add_spaces(&out->buffer,
+					widths[i] + 2 - text_columns(table->cells[at]));
 	}
 	out_text(out, "\n");
 }

@@ -57,7 +57,10 @@ struct table {
 	size_t columns;
 };
 
-#define TABLE_INIT(n) { NULL, NULL, 0, 0, n }
+#define TABLE_INIT(n)                                                                              \
+	{                                                                                          \
+		NULL, NULL, 0, 0, n                                                                \
+	}
 #define _cleanup_table_ __attribute__((cleanup(table_done)))
 void table_done(struct table *table);
 void table_add(struct table *table, enum style style, const char *format, ...) _printf_(3, 4);

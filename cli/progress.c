@@ -164,7 +164,8 @@ void progress_add_numbers(struct text *text, const struct progress_phase *phase)
 	text_add(text, " left");
 }
 
-static void add_bar(struct text *text, const struct progress_phase *phase, size_t columns, bool utf8)
+static void add_bar(struct text *text, const struct progress_phase *phase, size_t columns,
+		    bool utf8)
 {
 	double part = phase->done < phase->total ? (double)phase->done / (double)phase->total : 1;
 	size_t full = (size_t)(part * (double)columns);
@@ -175,8 +176,8 @@ static void add_bar(struct text *text, const struct progress_phase *phase, size_
 }
 
 /* What stands behind machine and phase, in so many columns. */
-static void add_tail(struct text *text, const struct progress_phase *phase, size_t room, uint64_t now,
-		     bool utf8)
+static void add_tail(struct text *text, const struct progress_phase *phase, size_t room,
+		     uint64_t now, bool utf8)
 {
 	_cleanup_text_ struct text numbers = { 0 };
 	size_t columns;
@@ -205,8 +206,8 @@ static const char *spinner(bool utf8, uint64_t now)
 	static const char *const round[] = { "⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏" };
 	static const char *const plain[] = { "|", "/", "-", "\\" };
 
-	return utf8 ? round[now / FRAME_US % ARRAY_SIZE(round)] :
-		      plain[now / FRAME_US % ARRAY_SIZE(plain)];
+	return utf8 ? round[now / FRAME_US % ARRAY_SIZE(round)]
+		    : plain[now / FRAME_US % ARRAY_SIZE(plain)];
 }
 
 static void render_mark(struct output *out, const struct progress_row *row, uint64_t now)
@@ -236,7 +237,10 @@ static size_t render_row(const struct progress_row *row, struct output *out, siz
 			 size_t columns, uint64_t now)
 {
 	const struct progress_phase *phase = row->depth ? &row->phases[row->depth - 1] : NULL;
-	const char *word = row->failed ? "failed" : phase ? phase->name : row->state ? row->state : "";
+	const char *word = row->failed  ? "failed"
+			   : phase      ? phase->name
+			   : row->state ? row->state
+					: "";
 	_cleanup_text_ struct text text = { 0 };
 	_cleanup_text_ struct text tail = { 0 };
 	size_t used = 2;

@@ -41,7 +41,9 @@ static void add_window(struct text *ret, const char *line, size_t *caret, size_t
 		text_add(ret, line);
 		return;
 	}
-	start = *caret + mark + 12 <= room ? 0 : *caret + 12 > total ? total - room : *caret - room / 2;
+	start = *caret + mark + 12 <= room ? 0
+		: *caret + 12 > total      ? total - room
+					   : *caret - room / 2;
 	skip = text_fit(line, start ? start + mark : 0);
 	if (start)
 		text_add(ret, ellipsis);
@@ -55,8 +57,8 @@ static void add_window(struct text *ret, const char *line, size_t *caret, size_t
 		text_add(ret, ellipsis);
 }
 
-void quote_line(struct text *ret, const char *line, unsigned number, unsigned column, unsigned width,
-		const char *ellipsis)
+void quote_line(struct text *ret, const char *line, unsigned number, unsigned column,
+		unsigned width, const char *ellipsis)
 {
 	_cleanup_text_ struct text expanded = { 0 };
 	size_t room = width > GUTTER + 30 ? width - GUTTER - 1 : 30, end;

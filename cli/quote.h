@@ -10,8 +10,8 @@
  * @param column in characters, from 1; 0: no caret
  * @param width columns of the terminal; a longer line is cut around the caret
  */
-void quote_line(struct text *ret, const char *line, unsigned number, unsigned column, unsigned width,
-		const char *ellipsis);
+void quote_line(struct text *ret, const char *line, unsigned number, unsigned column,
+		unsigned width, const char *ellipsis);
 /* Read line number of a file. false when there is none. */
 bool quote_read(const char *path, unsigned number, struct text *ret);
 

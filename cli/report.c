@@ -121,7 +121,8 @@ static int print(struct cli *cli, const struct report *report)
 		print_json(cli, report);
 	} else if (cli->format == FORMAT_VAGRANT) {
 		vagrant_line(cli, report->machine, "ui", "error", report->message, NULL);
-		vagrant_line(cli, report->machine, "error-exit", report->code, report->message, NULL);
+		vagrant_line(cli, report->machine, "error-exit", report->code, report->message,
+			     NULL);
 	} else {
 		print_text(cli, report);
 	}

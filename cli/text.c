@@ -152,7 +152,8 @@ static void add_conversion(struct text *text, const struct conversion *c, va_lis
 		if (!string)
 			string = "";
 		text_add_visible(&value, string,
-				 c->precision < 0 ? strlen(string) : strnlen(string, (size_t)c->precision));
+				 c->precision < 0 ? strlen(string)
+						  : strnlen(string, (size_t)c->precision));
 	} else if (c->kind == 'f') {
 		(void)snprintf(number, sizeof(number), "%.*f", c->precision < 0 ? 6 : c->precision,
 			       va_arg(*args, double));
@@ -163,8 +164,8 @@ static void add_conversion(struct text *text, const struct conversion *c, va_lis
 			       c->length ? va_arg(*args, long) : (long)va_arg(*args, int));
 	} else if (c->kind == 'u') {
 		(void)snprintf(number, sizeof(number), "%lu",
-			       c->length ? va_arg(*args, unsigned long) :
-					   (unsigned long)va_arg(*args, unsigned));
+			       c->length ? va_arg(*args, unsigned long)
+					 : (unsigned long)va_arg(*args, unsigned));
 	} else {
 		number[0] = c->kind;
 	}

@@ -14,7 +14,9 @@ static void add_data(struct text *text, const char *data)
 		text_add_visible(text, data, n);
 		if (!data[n])
 			break;
-		text_add(text, data[n] == ',' ? "%!(VAGRANT_COMMA)" : data[n] == '\n' ? "\\n" : "\\r");
+		text_add(text, data[n] == ','    ? "%!(VAGRANT_COMMA)"
+			       : data[n] == '\n' ? "\\n"
+						 : "\\r");
 		n++;
 	}
 }
@@ -43,7 +45,9 @@ void vagrant_line(struct cli *cli, const char *target, const char *type, ...)
 const char *vagrant_state(const char *state)
 {
 	static const char *const words[][2] = {
-		{ "not created", "not_created" }, { "stopped", "poweroff" }, { "crashed", "aborted" },
+		{ "not created", "not_created" },
+		{ "stopped", "poweroff" },
+		{ "crashed", "aborted" },
 		{ "suspended", "saved" },
 	};
 

@@ -34,8 +34,9 @@ enum style state_style(const char *state)
 		const char *state;
 		enum style style;
 	} styles[] = {
-		{ "running", STYLE_GREEN }, { "starting", STYLE_YELLOW }, { "stopping", STYLE_YELLOW },
-		{ "paused", STYLE_YELLOW }, { "frozen", STYLE_RED },	  { "crashed", STYLE_RED },
+		{ "running", STYLE_GREEN },   { "starting", STYLE_YELLOW },
+		{ "stopping", STYLE_YELLOW }, { "paused", STYLE_YELLOW },
+		{ "frozen", STYLE_RED },      { "crashed", STYLE_RED },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(styles); i++)
@@ -118,7 +119,8 @@ void value_print(struct output *out, const venv_value *value, unsigned depth)
 	for (size_t i = 0; i < venv_value_count(value); i++) {
 		child = venv_value_at(value, i);
 		key = venv_value_key(value, i);
-		if (venv_value_type(child) == VENV_NULL || (is_nested(child) && !venv_value_count(child)))
+		if (venv_value_type(child) == VENV_NULL ||
+		    (is_nested(child) && !venv_value_count(child)))
 			continue;
 		text_add_spaces(&out->buffer, (size_t)depth * 2);
 		if (key)

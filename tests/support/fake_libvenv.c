@@ -65,7 +65,8 @@ static json_t *canned(const char *name, const char *otherwise)
 {
 	const char *text = getenv(name);
 	json_error_t error;
-	json_t *json = json_loads(text ? text : otherwise, JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
+	json_t *json =
+		json_loads(text ? text : otherwise, JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
 
 	if (json)
 		return json;
@@ -247,7 +248,8 @@ const char *venv_value_key(const venv_value *value, size_t i)
 {
 	json_t *json = json_of(value);
 
-	return json_is_object(json) && member(json, i) ? json_object_iter_key(member(json, i)) : NULL;
+	return json_is_object(json) && member(json, i) ? json_object_iter_key(member(json, i))
+						       : NULL;
 }
 
 const venv_value *venv_value_get(const venv_value *value, const char *key)
@@ -264,9 +266,9 @@ int64_t venv_value_int(const venv_value *value)
 {
 	json_t *json = json_of(value);
 
-	return json_is_boolean(json) ? json_is_true(json) :
-	       json_is_real(json)    ? (int64_t)json_real_value(json) :
-				       json_integer_value(json);
+	return json_is_boolean(json) ? json_is_true(json)
+	       : json_is_real(json)  ? (int64_t)json_real_value(json)
+				     : json_integer_value(json);
 }
 
 double venv_value_real(const venv_value *value)
@@ -377,7 +379,8 @@ int venv_op_next(venv_op *op, int timeout_ms, const venv_event **event, venv_err
 
 	(void)timeout_ms;
 	if (op->cancelled)
-		return fail(err, json_pack("{s:s,s:s}", "code", "CANCELLED", "message", "cancelled"));
+		return fail(err,
+			    json_pack("{s:s,s:s}", "code", "CANCELLED", "message", "cancelled"));
 	if (!next)
 		return VENV_OP_DONE;
 	if (now_ms() < op->due + number(next, "wait"))
@@ -461,7 +464,7 @@ void venv_op_free(venv_op *op)
 
 int venv_event_type(const venv_event *event)
 {
-	static const char *const names[] = { "",       "begin",	  "end",   "progress", "output",
+	static const char *const names[] = { "",       "begin",   "end",   "progress", "output",
 					     "notice", "warning", "state", "error" };
 	const char *name = text_of(event->json, "event");
 
@@ -580,7 +583,8 @@ int venv_ssh(venv_project *project, const char *machine, const venv_run_options 
 	return run("ssh", machine, options, op);
 }
 
-int venv_copy(venv_project *project, const char *from, const char *to, venv_op **op, venv_error **err)
+int venv_copy(venv_project *project, const char *from, const char *to, venv_op **op,
+	      venv_error **err)
 {
 	(void)project;
 	(void)err;
@@ -609,7 +613,8 @@ int venv_guest_path(venv_project *project, const char *machine, const char *dir,
 	(void)machine;
 	(void)dir;
 	if (!path)
-		return fail(err, json_pack("{s:s,s:s}", "code", "NOT_FOUND", "message", "not shared"));
+		return fail(err,
+			    json_pack("{s:s,s:s}", "code", "NOT_FOUND", "message", "not shared"));
 	*ret = strdup(path);
 	return 0;
 }

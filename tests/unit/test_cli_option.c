@@ -38,7 +38,10 @@ static void done(struct cli *cli)
 static void options_stand_anywhere(void **state)
 {
 	static const char *const lines[] = {
-		"-v up web db --json", "--json up -v web db", "up web -v --json db", "up --json web -v -- db",
+		"-v up web db --json",
+		"--json up -v web db",
+		"up web -v --json db",
+		"up --json web -v -- db",
 	};
 	struct cli cli;
 
@@ -73,8 +76,8 @@ static void the_commands_options_win(void **state)
 
 static void values_come_in_all_forms(void **state)
 {
-	static const char *const lines[] = { "-C dir status", "-Cdir status", "--directory dir status",
-					     "--directory=dir status" };
+	static const char *const lines[] = { "-C dir status", "-Cdir status",
+					     "--directory dir status", "--directory=dir status" };
 	struct cli cli;
 
 	(void)state;
@@ -115,7 +118,8 @@ static void mistakes_are_named_with_advice(void **state)
 		{ "up --json=yes", "'--json' takes no value", "" },
 		{ "up --provider", "'--provider' needs NAME", "" },
 		{ "up --provider kwm", "unknown value 'kwm' of --provider", "did you mean 'kvm'?" },
-		{ "up --provider x", "unknown value 'x'", "give one of: auto container kvm libvirt" },
+		{ "up --provider x", "unknown value 'x'",
+		  "give one of: auto container kvm libvirt" },
 		{ "box", "'venv box' needs a command", "usage: venv box COMMAND" },
 		{ "cp a", "'venv cp' needs FROM TO", "usage: venv cp FROM TO" },
 		{ "version x", "'venv version' does not take 'x'", "usage: venv version" },

@@ -67,7 +67,8 @@ static void no_line_is_wider_than_the_terminal(void **state)
 
 	(void)state;
 	fill(&progress);
-	progress_begin(&progress, "日本語日本語日本語日本語", "provision", "日本語日本語日本語日本語日本語", 0);
+	progress_begin(&progress, "日本語日本語日本語日本語", "provision",
+		       "日本語日本語日本語日本語日本語", 0);
 	for (unsigned columns = 24; columns < 200; columns++) {
 		struct output out = { .fd = -1, .utf8 = columns % 2 };
 		size_t lines = progress_render(&progress, &out, 8, columns, 9000 * MS, widths);

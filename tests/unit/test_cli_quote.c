@@ -20,13 +20,13 @@ static void carets_stand_below_the_place(void **state)
 		{ "  memory: 2X\n", 11, "   7 |   memory: 2X\n     |           ^\n" },
 		{ "box: a", 1, "   7 | box: a\n     | ^\n" },
 		{ "box: a", 0, "   7 | box: a\n" },
-		{ "box:", 5, "   7 | box:\n     |     ^\n" },        /* behind the end */
+		{ "box:", 5, "   7 | box:\n     |     ^\n" }, /* behind the end */
 		{ "box:", 99, "   7 | box:\n     |     ^\n" },
 		{ "", 1, "   7 |\n     | ^\n" },
 		{ "\tweb:", 2, "   7 |         web:\n     |         ^\n" },
 		{ "ab\tc", 4, "   7 | ab      c\n     |         ^\n" },
 		{ "\tweb:", 1, "   7 |         web:\n     | ^\n" },
-		{ "名前: 2X", 5, "   7 | 名前: 2X\n     |       ^\n" },  /* wide */
+		{ "名前: 2X", 5, "   7 | 名前: 2X\n     |       ^\n" },      /* wide */
 		{ "e\xcc\x81: X", 5, "   7 | e\xcc\x81: X\n     |    ^\n" }, /* combining */
 		{ "\033[2J: X", 7, "   7 | \\x1b[2J: X\n     |          ^\n" },
 		{ "a: b\r\n", 4, "   7 | a: b\n     |    ^\n" },

@@ -20,14 +20,18 @@ static void hostile_text_becomes_visible(void **state)
 		{ "\033]0;title\007", "\\x1b]0;title\\x07" },
 		{ "two\nlines\ttab\rback", "two\\nlines\\ttab\\rback" },
 		{ "\x7f", "\\x7f" },
-		{ "\xc2\x9b" "31m", "\\u009b31m" },                 /* C1: CSI in one character */
-		{ "a\xe2\x80\xae" "b\xe2\x81\xa6", "a\\u202eb\\u2066" }, /* bidi */
+		{ "\xc2\x9b"
+		  "31m",
+		  "\\u009b31m" }, /* C1: CSI in one character */
+		{ "a\xe2\x80\xae"
+		  "b\xe2\x81\xa6",
+		  "a\\u202eb\\u2066" }, /* bidi */
 		{ "\xe2\x80\x8f\xd8\x9c", "\\u200f\\u061c" },
-		{ "\xf3\xa0\x81\x81", "\\U0e0041" },                /* a tag character */
+		{ "\xf3\xa0\x81\x81", "\\U0e0041" }, /* a tag character */
 		{ "\xff\xfe", "\\xff\\xfe" },
-		{ "\xc0\x80", "\\xc0\\x80" },                       /* overlong NUL */
-		{ "\xed\xa0\x80", "\\xed\\xa0\\x80" },              /* surrogate */
-		{ "\xe2\x82", "\\xe2\\x82" },                       /* cut */
+		{ "\xc0\x80", "\\xc0\\x80" },          /* overlong NUL */
+		{ "\xed\xa0\x80", "\\xed\\xa0\\x80" }, /* surrogate */
+		{ "\xe2\x82", "\\xe2\\x82" },          /* cut */
 		{ "\xef\xbb\xbf", "\\ufeff" },
 	};
 
@@ -74,8 +78,8 @@ static void formats_pad_by_columns(void **state)
 	_cleanup_text_ struct text text = { 0 };
 
 	(void)state;
-	text_format(&text, "[%-6s][%6s][%.2s][%4u][%d][%lu][%.1f][%c][%%]", "日本", "é", "abc", 7U, -3,
-		    12345678901UL, 2.25, 'x');
+	text_format(&text, "[%-6s][%6s][%.2s][%4u][%d][%lu][%.1f][%c][%%]", "日本", "é", "abc", 7U,
+		    -3, 12345678901UL, 2.25, 'x');
 	assert_string_equal(text.data, "[日本  ][     é][ab][   7][-3][12345678901][2.2][x][%]");
 }
 
@@ -95,14 +99,21 @@ static void numbers_read_well(void **state)
 	static const struct {
 		uint64_t bytes;
 		const char *text;
-	} sizes[] = { { 0, "0 B" },	      { 999, "999 B" },	      { 1000, "1.00 kB" },
-		      { 92134567, "92.1 MB" }, { 203000000, "203 MB" }, { 999600, "1.00 MB" },
+	} sizes[] = { { 0, "0 B" },
+		      { 999, "999 B" },
+		      { 1000, "1.00 kB" },
+		      { 92134567, "92.1 MB" },
+		      { 203000000, "203 MB" },
+		      { 999600, "1.00 MB" },
 		      { 5000000000000, "5.00 TB" } };
 	static const struct {
 		uint64_t microseconds;
 		const char *text;
-	} times[] = { { 1200, "0.001 s" },	 { 60000, "0.06 s" },	    { 3200000, "3.2 s" },
-		      { 125000000, "2 min 5 s" }, { 3720000000, "1 h 2 min" } };
+	} times[] = { { 1200, "0.001 s" },
+		      { 60000, "0.06 s" },
+		      { 3200000, "3.2 s" },
+		      { 125000000, "2 min 5 s" },
+		      { 3720000000, "1 h 2 min" } };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
@@ -135,7 +146,8 @@ static void tables_line_up(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < 3; i++)
-		table_add(&table, STYLE_BOLD, "%s", ((const char *[]){ "NAME", "BOX", "PORTS" })[i]);
+		table_add(&table, STYLE_BOLD, "%s",
+			  ((const char *[]){ "NAME", "BOX", "PORTS" })[i]);
 	table_add(&table, STYLE_NONE, "日本web");
 	table_add(&table, STYLE_NONE, "%s", "a\nb");
 	table_add(&table, STYLE_NONE, "%s", "");
