@@ -3,8 +3,7 @@
  * Key pairs in OpenSSH's own format (PROTOCOL.key in its sources): "openssh-key-v1", not encrypted.
  *
  * Theory of operation: the public file is written before the private one, so a private file that is
- * there and whole means that both are. The key comes from libcrypto in a library context of its own:
- * nothing of the embedding program's OpenSSL configuration is read or changed.
+ * there and whole means that both are.
  */
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -26,16 +25,18 @@ struct pair {
 	unsigned char seed[KEY_SIZE], public[KEY_SIZE];
 };
 
+/* The seed is the private key; libcrypto only has to compute the public one from it. */
 static int make_pair(struct pair *ret, venv_error **err)
 {
-	OSSL_LIB_CTX *context = OSSL_LIB_CTX_new();
-	size_t n = KEY_SIZE, m = KEY_SIZE;
-	EVP_PKEY *key = context ? EVP_PKEY_Q_keygen(context, NULL, "ED25519") : NULL;
-	bool ok = key && EVP_PKEY_get_raw_private_key(key, ret->seed, &n) == 1 &&
-		  EVP_PKEY_get_raw_public_key(key, ret->public, &m) == 1;
+	size_t n = KEY_SIZE;
+	EVP_PKEY *key;
+	bool ok;
 
+	if (getrandom(ret->seed, KEY_SIZE, 0) != KEY_SIZE)
+		return venv__fail_errno(err, errno, "no random bytes for a key");
+	key = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, ret->seed, KEY_SIZE);
+	ok = key && EVP_PKEY_get_raw_public_key(key, ret->public, &n) == 1;
 	EVP_PKEY_free(key);
-	OSSL_LIB_CTX_free(context);
 	return ok ? 0 : venv__fail(err, VENV_ERR_SYSTEM, "libcrypto cannot make an ed25519 key");
 }
 

@@ -96,7 +96,7 @@ static int run(struct remote *remote, venv_error **err)
 {
 	int r;
 
-	(void)OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
+	(void)OPENSSL_init_crypto(CRYPTO_QUICK_START, NULL);
 	if (read_config(remote) < 0)
 		return venv__fail(err, VENV_ERR_INVALID, "venv-ssh was started without its configuration");
 	use_stream(&remote->out, STDOUT_FILENO);

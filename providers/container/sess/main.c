@@ -147,7 +147,7 @@ static int set_up(struct sess *sess)
 	_cleanup_json_ json_t *config = NULL;
 
 	(void)signal(SIGPIPE, SIG_IGN);
-	(void)OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
+	(void)OPENSSL_init_crypto(CRYPTO_QUICK_START, NULL);
 	config = read_config();
 	if (!config || use_config(&sess->config, config) < 0)
 		return fail("the configuration cannot be used");
