@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What venv.yml says, after parsing, merging and checking. The table in config_keys.c is the one place
- * that knows which key fills which member; defaults are written there.
+ * What venv.yml says, after parsing, merging and checking. The table in config_keys.c is the one
+ * place that knows which key fills which member; defaults are written there.
  */
 #ifndef VENV_SPEC_H
 #define VENV_SPEC_H
@@ -14,8 +14,8 @@
 #include "util/json.h"
 
 /*
- * In the user's file. Line 0: in no file; then file is NULL (a default) or says where the value came
- * from ("--set memory=1G"). Report errors with venv__fail_spec(), which knows the difference.
+ * In the user's file. Line 0: in no file; then file is NULL (a default) or says where the value
+ * came from ("--set memory=1G"). Report errors with venv__fail_spec(), which knows the difference.
  */
 struct place {
 	const char *file; /* owned by the project spec */
@@ -220,13 +220,13 @@ const struct network_spec *venv__spec_network(const struct project_spec *spec, c
 const struct machine_spec *venv__spec_primary(const struct project_spec *spec);
 
 /*
- * One machine as JSON: every key with its resolved value, in the form of venv.yml ("memory": "2G"); what
- * is not set is left out. Kept in spec.json, compared by `plan`. NULL: out of memory.
+ * One machine as JSON: every key with its resolved value, in the form of venv.yml ("memory":
+ * "2G"); what is not set is left out. Kept in spec.json, compared by `plan`. NULL: out of memory.
  */
 json_t *venv__spec_machine_to_json(const struct machine_spec *spec);
 /*
- * The way back, for a machine whose venv.yml is gone or says something else now. What is missing gets
- * its default. Free with venv__spec_machine_free().
+ * The way back, for a machine whose venv.yml is gone or says something else now. What is missing
+ * gets its default. Free with venv__spec_machine_free().
  */
 int venv__spec_machine_from_json(const json_t *recorded, struct machine_spec **ret,
 				 venv_error **err);

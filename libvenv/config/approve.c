@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What in a file reaches the host: it counts only when the user has approved it (architecture.md). */
+/*
+ * What in a file reaches the host: it counts only when the user has approved it (architecture.md).
+ */
 #include "keys.h"
 
 #include <arpa/inet.h>
@@ -37,7 +39,7 @@ static bool is_loopback(const char *address)
 	return inet_pton(AF_INET6, address, &six) == 1 && IN6_IS_ADDR_LOOPBACK(&six);
 }
 
-static void collect_machine(struct collection *c, const struct machine_spec *machine)
+static void collect_folders(struct collection *c, const struct machine_spec *machine)
 {
 	for (size_t i = 0; i < machine->n_folders; i++) {
 		const struct folder_spec *folder = &machine->folders[i];
@@ -46,29 +48,51 @@ static void collect_machine(struct collection *c, const struct machine_spec *mac
 			collect(c, "folders", "%s:%s:%s", folder->host, folder->guest,
 				folder->mode == FOLDER_RO ? "ro" : "rw");
 	}
+}
+
+static void collect_ports(struct collection *c, const struct machine_spec *machine)
+{
 	for (size_t i = 0; i < machine->n_ports; i++) {
 		const struct port_spec *port = &machine->ports[i];
-		bool six = strchr(port->address, ':');
+		const char *protocol = port->protocol == PROTOCOL_UDP ? "udp" : "tcp";
 
-		if (!is_loopback(port->address))
-			collect(c, "ports", "%s%s%s:%u:%u/%s", six ? "[" : "", port->address,
-				six ? "]" : "", port->host, port->guest,
-				port->protocol == PROTOCOL_UDP ? "udp" : "tcp");
+		if (is_loopback(port->address))
+			continue;
+		if (strchr(port->address, ':'))
+			collect(c, "ports", "[%s]:%u:%u/%s", port->address, port->host, port->guest,
+				protocol);
+		else
+			collect(c, "ports", "%s:%u:%u/%s", port->address, port->host, port->guest,
+				protocol);
 	}
+}
+
+/* Files that would be carried into the machine, commands that would run on the host. */
+static void collect_steps(struct collection *c, const struct machine_spec *machine)
+{
+	for (size_t i = 0; i < machine->n_steps; i++) {
+		const struct step_spec *step = &machine->steps[i];
+
+		if (step->outside)
+			collect(c, "provision", "%s",
+				step->script ? step->script : step->copy_from);
+	}
+	for (size_t i = 0; i < machine->n_triggers; i++)
+		if (machine->triggers[i].where == TRIGGER_HOST)
+			collect(c, "triggers", "%s", machine->triggers[i].run);
+}
+
+static void collect_machine(struct collection *c, const struct machine_spec *machine)
+{
+	collect_folders(c, machine);
+	collect_ports(c, machine);
 	if (machine->host_access)
 		collect(c, "host_access", "true");
 	for (char **device = machine->devices; device && *device; device++)
 		collect(c, "devices", "%s", *device);
 	if (machine->env_file_outside)
 		collect(c, "env_file", "%s", machine->env_file);
-	for (size_t i = 0; i < machine->n_steps; i++)
-		if (machine->steps[i].outside)
-			collect(c, "provision", "%s",
-				machine->steps[i].script ? machine->steps[i].script
-							 : machine->steps[i].copy_from);
-	for (size_t i = 0; i < machine->n_triggers; i++)
-		if (machine->triggers[i].where == TRIGGER_HOST)
-			collect(c, "triggers", "%s", machine->triggers[i].run);
+	collect_steps(c, machine);
 	if (machine->libvirt.xml)
 		collect(c, "libvirt", "%s", machine->libvirt.xml);
 }

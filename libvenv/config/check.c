@@ -20,7 +20,7 @@ static const char *where(const struct place *place, const struct place *from, ch
 
 enum { WHERE_SIZE = 4096 + 32 };
 
-/* ---- needs -------------------------------------------------------------------------------- */
+/* ---- needs ----------------------------------------------------------------------------------- */
 
 static int fail_unknown_machine(const struct project_spec *spec, const struct need_spec *need,
 				venv_error **err)
@@ -120,7 +120,7 @@ static int check_needs(const struct project_spec *spec, venv_error **err)
 	return r;
 }
 
-/* ---- ports -------------------------------------------------------------------------------- */
+/* ---- ports ----------------------------------------------------------------------------------- */
 
 struct listener { /* on the host */
 	const char *machine, *address;
@@ -194,7 +194,7 @@ static int check_ports(const struct project_spec *spec, venv_error **err)
 	return 0;
 }
 
-/* ---- networks ----------------------------------------------------------------------------- */
+/* ---- networks -------------------------------------------------------------------------------- */
 
 static int check_subnets(const struct project_spec *spec, venv_error **err)
 {
@@ -323,7 +323,7 @@ static int check_networks(const struct project_spec *spec, venv_error **err)
 	return r < 0 ? r : check_members(members, n, err);
 }
 
-/* ---- volumes, primary --------------------------------------------------------------------- */
+/* ---- volumes, primary ------------------------------------------------------------------------ */
 
 /* spec->volumes is NULL when the file has no list of them: then every name is good. */
 static int check_volumes(const struct project_spec *spec, const struct machine_spec *machine,

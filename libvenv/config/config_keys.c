@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every key of venv.yml. To add one: a member in spec.h and a row here; reading, defaults, --set, the
- * schema, `venv config keys`, venv.yml(5), suggestions, spec.json and `venv plan` follow from it.
+ * Every key of venv.yml. To add one: a member in spec.h and a row here; reading, defaults, --set,
+ * the schema, `venv config keys`, venv.yml(5), suggestions, spec.json and `venv plan` follow from
+ * it.
  */
 #include "forms.h"
 
-/* key, type, struct and member that it fills, default as in venv.yml, example, since, what it means */
+/*
+ * key, type, struct and member that it fills, default as in venv.yml, example, since, what it
+ * means
+ */
 #define KEY(name_, type_, struct_, member_, default_, example_, since_, doc_, ...)                 \
 	{                                                                                          \
 		.name = name_, .type = &venv__type_##type_,                                        \

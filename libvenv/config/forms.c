@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* ---- Short forms: text that stands for a map --------------------------------------------------- */
+/* ---- Short forms: text that stands for a map ------------------------------------------------- */
 
 struct expansion {
 	struct reader *reader;
@@ -147,7 +147,7 @@ int venv__nic_expand(struct reader *reader, const struct node *node, struct node
 	return expand_end(&x, ret, err);
 }
 
-/* ---- Rules -------------------------------------------------------------------------------- */
+/* ---- Rules ----------------------------------------------------------------------------------- */
 
 static int clean_path(char **path, venv_error **err)
 {
@@ -224,7 +224,7 @@ int venv__network_finish(struct reader *reader, const struct node *node, void *b
 	return 0;
 }
 
-/* ---- Steps -------------------------------------------------------------------------------- */
+/* ---- Steps ----------------------------------------------------------------------------------- */
 
 /* What a step does, and which other keys it may have. */
 static const struct {

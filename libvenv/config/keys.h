@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table of venv.yml. A section is what a map may hold: a struct and the keys that fill it. A key has
- * a type; a type knows how to read a value, to write it as JSON, to describe it and to free it.
- * config_keys.c holds the rows, types.c the types of single values, parts.c those of lists and maps.
+ * The table of venv.yml. A section is what a map may hold: a struct and the keys that fill it. A
+ * key has a type; a type knows how to read a value, to write it as JSON, to describe it and to
+ * free it. config_keys.c holds the rows, types.c the types of single values, parts.c those of
+ * lists and maps.
  */
 #ifndef VENV_CONFIG_KEYS_H
 #define VENV_CONFIG_KEYS_H
@@ -111,7 +112,7 @@ static inline const void *venv__member_const(const struct key *key, const void *
 	return (const char *)base + key->offset;
 }
 
-/* ---- Values (values.c) ---------------------------------------------------------------------- */
+/* ---- Values (values.c) ----------------------------------------------------------------------- */
 
 /* Fail with VENV_ERR_CONFIG where a node stands. */
 #define venv__bad(err, node, ...) venv__fail_spec(err, VENV_ERR_CONFIG, &(node)->place, __VA_ARGS__)
@@ -149,7 +150,7 @@ int venv__host_path(const struct reader *reader, const struct node *node, const 
 		    char **ret, venv_error **err);
 bool venv__is_outside(const struct reader *reader, const char *path);
 
-/* ---- Suggestions (suggest.c) ---------------------------------------------------------------- */
+/* ---- Suggestions (suggest.c) ----------------------------------------------------------------- */
 
 struct suggestion {
 	const char *wanted;
@@ -158,7 +159,7 @@ struct suggestion {
 };
 void venv__suggest(struct suggestion *suggestion, const char *candidate);
 
-/* ---- The whole (check.c, approve.c) --------------------------------------------------------- */
+/* ---- The whole (check.c, approve.c) ---------------------------------------------------------- */
 
 int venv__spec_check(const struct project_spec *spec, venv_error **err);
 int venv__spec_collect_approvals(struct project_spec *spec, venv_error **err);

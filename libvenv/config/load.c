@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: venv.yml, venv.local.yml and each --set become trees. The local file is laid over
- * the file. A machine is made of four layers, each laid over the one before: the machine keys at the top
- * of the files, those below machines.NAME, the machine keys given by --set, those given by --set
- * machines.NAME. Only what remains is interpolated and read by the table, so that an override also
- * mends what could not be read. Then come the checks that need all machines.
+ * Theory of operation: venv.yml, venv.local.yml and each --set become trees. The local file is
+ * laid over the file. A machine is made of four layers, each laid over the one before: the machine
+ * keys at the top of the files, those below machines.NAME, the machine keys given by --set, those
+ * given by --set machines.NAME. Only what remains is interpolated and read by the table, so that
+ * an override also mends what could not be read. Then come the checks that need all machines.
  */
 #include <fcntl.h>
 #include <limits.h>
@@ -23,9 +23,11 @@ struct load {
 	struct node *set;  /* of all --set, or NULL */
 };
 
-/* ---- Layers ------------------------------------------------------------------------------- */
+/* ---- Layers ---------------------------------------------------------------------------------- */
 
-/* `networks` and `volumes` name things of the project in a map, and things of a machine in a list. */
+/*
+ * `networks` and `volumes` name things of the project in a map, and things of a machine in a list.
+ */
 static bool is_machine_key(const struct entry *entry)
 {
 	if (!venv__section_key(&venv__section_project, entry->key))
@@ -83,7 +85,7 @@ static int as_map(struct load *load, const struct entry *entry, const char *what
 	return *ret ? 0 : venv__fail_nomem(err);
 }
 
-/* ---- --set -------------------------------------------------------------------------------- */
+/* ---- --set ----------------------------------------------------------------------------------- */
 
 static int fail_set(const char *set, const char *problem, venv_error **err)
 {
@@ -144,7 +146,7 @@ static int add_set(struct load *load, const char *set, venv_error **err)
 	return load->set ? 0 : venv__fail_nomem(err);
 }
 
-/* ---- The project's own keys --------------------------------------------------------------- */
+/* ---- The project's own keys ------------------------------------------------------------------ */
 
 static int check_name(const char *what, const struct entry *entry, venv_error **err)
 {
@@ -281,7 +283,7 @@ static int complete_volumes(struct project_spec *spec, venv_error **err)
 	return 0;
 }
 
-/* ---- Machines ----------------------------------------------------------------------------- */
+/* ---- Machines -------------------------------------------------------------------------------- */
 
 /* The machine that has an entry in machines, or the single one (entry NULL). */
 static int read_machine(struct load *load, const struct entry *entry, struct machine_spec *machine,
@@ -356,7 +358,9 @@ static int check_set_machines(const struct load *load, const struct node *machin
 	return 0;
 }
 
-/* Defaults are read for themselves as well, so that nothing wrong hides behind what overrides it. */
+/*
+ * Defaults are read for themselves as well, so that nothing wrong hides behind what overrides it.
+ */
 static int check_defaults(struct load *load, const struct node *top, size_t n_machines,
 			  venv_error **err)
 {
@@ -415,7 +419,7 @@ static int read_machines(struct load *load, venv_error **err)
 	return r;
 }
 
-/* ---- The whole ---------------------------------------------------------------------------- */
+/* ---- The whole ------------------------------------------------------------------------------- */
 
 static int check_top(const struct node *top, venv_error **err)
 {

@@ -134,7 +134,7 @@ static int grow(struct pool *pool, struct node *node, void **elements, size_t si
 	grown = venv__pool_alloc(pool, capacity * size);
 	if (!grown)
 		return -ENOMEM;
-	if (node->n)
+	if (node->n && *elements)
 		memcpy(grown, *elements, node->n * size);
 	*elements = grown;
 	node->capacity = capacity;

@@ -2,8 +2,8 @@
 /*
  * A configuration file as a tree: scalars (text), lists and maps, each with its place.
  *
- * All memory of a load is in one pool and goes at once, so that trees may share nodes: an alias shares
- * its anchor's node, and a default of several machines is one node.
+ * All memory of a load is in one pool and goes at once, so that trees may share nodes: an alias
+ * shares its anchor's node, and a default of several machines is one node.
  */
 #ifndef VENV_CONFIG_NODE_H
 #define VENV_CONFIG_NODE_H

@@ -36,7 +36,7 @@ static int want_item(const struct key *key, const struct node *item, venv_error 
 			  err, "write it as '%s: %s'", key->name, key->example);
 }
 
-/* ---- texts, host paths: NULL-terminated lists ------------------------------------------------- */
+/* ---- texts, host paths: NULL-terminated lists ------------------------------------------------ */
 
 static void done_strv(const struct key *key, void *base)
 {
@@ -98,7 +98,7 @@ const struct type venv__type_host_paths = {
 	.done = done_strv,
 };
 
-/* ---- environment ---------------------------------------------------------------------------- */
+/* ---- environment ----------------------------------------------------------------------------- */
 
 static int env_set(char ***env, const char *name, size_t length, const char *value,
 		   venv_error **err)
@@ -168,7 +168,7 @@ const struct type venv__type_env = {
 	.done = done_strv,
 };
 
-/* ---- a file of variables -------------------------------------------------------------------- */
+/* ---- a file of variables --------------------------------------------------------------------- */
 
 /* Remove blanks at both ends, and one pair of quotes around the rest. */
 static char *trim_value(char *text)
@@ -294,7 +294,7 @@ const struct type venv__type_env_file = {
 	.done = done_env_file,
 };
 
-/* ---- object: one map ------------------------------------------------------------------------ */
+/* ---- object: one map ------------------------------------------------------------------------- */
 
 static int parse_object(struct reader *reader, const struct key *key, const struct node *node,
 			void *base, venv_error **err)

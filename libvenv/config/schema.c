@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table as JSON: for `venv config keys`, venv.yml(5), completion, and as a schema for editors. */
+/*
+ * The table as JSON: for `venv config keys`, venv.yml(5), completion, and as a schema for editors.
+ */
 #include "keys.h"
 
 #include <string.h>
 
 static const char interpolated[] = "\\$\\{[A-Za-z_]";
 
-/* ---- The types of the project's own maps, which load.c reads ------------------------------------ */
+/* ---- The types of the project's own maps, which load.c reads --------------------------------- */
 
 static json_t *schema_by_name(const struct key *key)
 {
@@ -27,7 +29,7 @@ const struct type venv__type_machines = { .name = "map of maps", .schema = schem
 const struct type venv__type_networks = { .name = "map of maps", .schema = schema_by_name };
 const struct type venv__type_volume_names = { .name = "map of names", .schema = schema_names };
 
-/* ---- Keys --------------------------------------------------------------------------------- */
+/* ---- Keys ------------------------------------------------------------------------------------ */
 
 static int describe_choices(json_t *object, const struct key *key)
 {
@@ -67,7 +69,7 @@ json_t *venv__config_keys(void)
 	return take_ptr(list);
 }
 
-/* ---- Schema ------------------------------------------------------------------------------- */
+/* ---- Schema ---------------------------------------------------------------------------------- */
 
 /* What is not text may be written as ${NAME} as well. */
 static json_t *with_interpolation(json_t *schema)

@@ -12,7 +12,7 @@ const struct key *venv__section_key(const struct section *section, const char *n
 	return NULL;
 }
 
-/* ---- Unknown keys ------------------------------------------------------------------------- */
+/* ---- Unknown keys ---------------------------------------------------------------------------- */
 
 /* What other tools call it. */
 static const char *other_name(const char *name)
@@ -91,7 +91,7 @@ int venv__section_check_keys(const struct section *section, const struct section
 	return 0;
 }
 
-/* ---- Reading ------------------------------------------------------------------------------ */
+/* ---- Reading --------------------------------------------------------------------------------- */
 
 static bool is_something(const struct node *node)
 {
@@ -191,7 +191,7 @@ int venv__section_parse(struct reader *reader, const struct section *section,
 	return r;
 }
 
-/* ---- Writing, freeing ----------------------------------------------------------------------- */
+/* ---- Writing, freeing ------------------------------------------------------------------------ */
 
 json_t *venv__section_format(const struct section *section, const void *base)
 {

@@ -54,7 +54,7 @@ const struct machine_spec *venv__spec_primary(const struct project_spec *spec)
 	return venv__spec_machine(spec, "default");
 }
 
-/* ---- Freeing ------------------------------------------------------------------------------ */
+/* ---- Freeing --------------------------------------------------------------------------------- */
 
 static void machine_done(struct machine_spec *machine)
 {
@@ -91,7 +91,7 @@ void venv__spec_free(struct project_spec *spec)
 	free(spec);
 }
 
-/* ---- Recording ---------------------------------------------------------------------------- */
+/* ---- Recording ------------------------------------------------------------------------------- */
 
 json_t *venv__spec_machine_to_json(const struct machine_spec *spec)
 {
@@ -143,7 +143,7 @@ int venv__spec_machine_from_json(const json_t *recorded, struct machine_spec **r
 	return venv__error_take(take_ptr(cause), err);
 }
 
-/* ---- Comparing ---------------------------------------------------------------------------- */
+/* ---- Comparing ------------------------------------------------------------------------------- */
 
 json_t *venv__spec_diff(const json_t *recorded, const json_t *present)
 {

@@ -60,7 +60,7 @@ static json_t *schema_pattern(const char *pattern)
 	return json_pack("{s:s,s:s}", "type", "string", "pattern", pattern);
 }
 
-/* ---- text --------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------ */
 
 static int parse_text(struct reader *reader, const struct key *key, const struct node *node,
 		      void *base, venv_error **err)
@@ -83,12 +83,12 @@ const struct type venv__type_text = {
 	.done = done_owned,
 };
 
-/* ---- host path: a path on the host, made absolute ------------------------------------------- */
+/* ---- host path: a path on the host, made absolute -------------------------------------------- */
 
 static int parse_host_path(struct reader *reader, const struct key *key, const struct node *node,
 			   void *base, venv_error **err)
 {
-	char *path;
+	char *path = NULL;
 	int r = want_text(key, node, err);
 
 	if (r == 0)
@@ -165,7 +165,7 @@ static int parse_choice(struct reader *reader, const struct key *key, const stru
 static int parse_choice_text(struct reader *reader, const struct key *key, const struct node *node,
 			     void *base, venv_error **err)
 {
-	int i, r = find_choice(reader, key, node, &i, err);
+	int i = 0, r = find_choice(reader, key, node, &i, err);
 
 	return r < 0 ? r : owned(venv__member(key, base), key->choices[i].name, err);
 }
@@ -202,7 +202,7 @@ const struct type venv__type_choice_text = {
 	.done = done_owned,
 };
 
-/* ---- boolean ------------------------------------------------------------------------------ */
+/* ---- boolean --------------------------------------------------------------------------------- */
 
 static const char *boolean_hint(const char *text)
 {
@@ -251,7 +251,7 @@ const struct type venv__type_boolean = {
 	.schema = schema_boolean,
 };
 
-/* ---- size, time ----------------------------------------------------------------------------- */
+/* ---- size, time ------------------------------------------------------------------------------ */
 
 /* The word that undoes a default. */
 static bool is_none(const struct node *node)
@@ -328,7 +328,7 @@ const struct type venv__type_time = {
 	.schema = schema_time,
 };
 
-/* ---- count, decimal --------------------------------------------------------------------------- */
+/* ---- count, decimal -------------------------------------------------------------------------- */
 
 static int parse_count(struct reader *reader, const struct key *key, const struct node *node,
 		       void *base, venv_error **err)
@@ -412,7 +412,7 @@ const struct type venv__type_decimal = {
 	.schema = schema_decimal,
 };
 
-/* ---- port ------------------------------------------------------------------------------------- */
+/* ---- port ------------------------------------------------------------------------------------ */
 
 static int parse_port(struct reader *reader, const struct key *key, const struct node *node,
 		      void *base, venv_error **err)

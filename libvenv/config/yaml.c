@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: libyaml's events build the tree from the outside in. A stack holds the lists and
- * maps that are open; what is complete goes into the one on top. Anchors are known from the moment that
- * their node is complete, so nothing can contain itself. An alias shares the anchor's node and is
- * counted with its whole weight, so that a small file cannot stand for a large one.
+ * Theory of operation: libyaml's events build the tree from the outside in. A stack holds the
+ * lists and maps that are open; what is complete goes into the one on top. Anchors are known from
+ * the moment that their node is complete, so nothing can contain itself. An alias shares the
+ * anchor's node and is counted with its whole weight, so that a small file cannot stand for a
+ * large one.
  */
 #include "node.h"
 
@@ -53,7 +54,7 @@ static struct place place_of(const struct builder *b, const yaml_mark_t *mark)
 		venv__fail_spec(err, VENV_ERR_CONFIG, &place_, __VA_ARGS__);                       \
 	})
 
-/* ---- Errors -------------------------------------------------------------------------------- */
+/* ---- Errors ---------------------------------------------------------------------------------- */
 
 /* libyaml checks this as well, but cannot say where. */
 static int check_text(const struct builder *b, size_t length, venv_error **err)
@@ -137,7 +138,7 @@ static int fail_syntax(struct builder *b, venv_error **err)
 	return venv__hint(r, err, "%s", syntax_hint(problem));
 }
 
-/* ---- Building ----------------------------------------------------------------------------- */
+/* ---- Building -------------------------------------------------------------------------------- */
 
 static int count(struct builder *b, size_t weight, venv_error **err)
 {
@@ -301,8 +302,7 @@ static int on_alias(struct builder *b, venv_error **err)
 	if (!anchor) {
 		r = fail_mark(b, err, &b->event.start_mark, "alias '*%s' has no anchor", name);
 		return venv__hint(
-			r, err,
-			"write &%s before the value that it stands for, above; or put '*%s' in quotes",
+			r, err, "write &%s before the value that is meant, or put '*%s' in quotes",
 			name, name);
 	}
 	r = count(b, anchor->node->weight, err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A hostile venv.yml: never crashes, fails with a message, and what is taken can be recorded and read
- * back as the same. A line "\n%%SET " ends the file and begins a --set.
+ * A hostile venv.yml: never crashes, fails with a message, and what is taken can be recorded and
+ * read back as the same. A line "\n%%SET " ends the file and begins a --set.
  */
 #include <stdint.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Memory that runs out at every point: allocation n fails, for every n until the work succeeds. Each
- * time the answer is VENV_ERR_NOMEM and everything has been given back. The allocator is replaced for
- * the whole program, so that the C library, libyaml and jansson fail as well.
+ * Memory that runs out at every point: allocation n fails, for every n until the work succeeds.
+ * Each time the answer is VENV_ERR_NOMEM and everything has been given back. The allocator is
+ * replaced for the whole program, so that the C library, libyaml and jansson fail as well.
  */
 #include "config_full.h"
 #include "config_support.h"
@@ -114,12 +114,16 @@ static int fail_with_hint(venv_error **err)
 
 static int list_keys(venv_error **err)
 {
-	json_t *keys = venv__config_keys(), *schema = venv__config_schema();
-	int r = keys && schema ? 0 : venv__fail_nomem(err);
+	_cleanup_json_ json_t *keys = venv__config_keys();
 
-	json_decref(keys);
-	json_decref(schema);
-	return r;
+	return keys ? 0 : venv__fail_nomem(err);
+}
+
+static int write_schema(venv_error **err)
+{
+	_cleanup_json_ json_t *schema = venv__config_schema();
+
+	return schema ? 0 : venv__fail_nomem(err);
 }
 
 /* Let every allocation of the work fail once; expected is how it ends when none does. */
@@ -170,6 +174,7 @@ static void listing(void **state)
 {
 	(void)state;
 	fail_each(list_keys, 0);
+	fail_each(write_schema, 0);
 }
 
 int main(void)

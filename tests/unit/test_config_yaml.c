@@ -68,8 +68,7 @@ static void columns_count_characters(void **state)
 static void harmless_forms_are_taken(void **state)
 {
 	static const char *const texts[] = {
-		"\xef\xbb\xbf"
-		"box: a\n",
+		"\xef\xbb\xbf\x62ox: a\n",
 		"box: a\r\nmemory: 2G\r\n",
 		"box: a",
 		"---\nbox: a\n...\n",
