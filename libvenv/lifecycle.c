@@ -52,7 +52,9 @@ int venv__work_stop(struct work *work, enum stop_how how, venv_error **err)
 	int r;
 
 	venv__op_begin(work->op, name, "stop", "stopping");
-	r = set_state(work, "stopping", WRITE_VOLATILE, err);
+	r = venv__work_map(work, err);
+	if (r == 0)
+		r = set_state(work, "stopping", WRITE_VOLATILE, err);
 	if (r == 0)
 		r = work->provider->stop(&work->machine, how, work->op, err);
 	if (r == 0)

@@ -53,13 +53,14 @@ static int run_halt(struct work *work, enum machine_state state, uint32_t flags,
 static int run_destroy(struct work *work, enum machine_state state, uint32_t flags, venv_error **err)
 {
 	const char *name = work->spec->name;
-	int r = 0;
+	int r;
 
 	(void)flags;
 	if (state == MACHINE_ABSENT)
 		return 0;
 	venv__op_begin(work->op, name, "destroy", "destroying");
-	if (state != MACHINE_STOPPED)
+	r = venv__work_map(work, err);
+	if (r == 0 && state != MACHINE_STOPPED)
 		r = work->provider->stop(&work->machine, STOP_KILL, work->op, err);
 	if (r == 0)
 		r = work->provider->destroy(&work->machine, work->op, err);
@@ -321,7 +322,7 @@ static int repair_all(struct venv_op *op, void *user, venv_error **err)
 		work.machine.name = spec.name;
 		work.machine.dir_fd = work.record.dir_fd;
 		work.machine.dir = work.record.dir;
-		if (!work.provider || venv__context_map(ctx, &work.machine.map, NULL) < 0)
+		if (!work.provider)
 			continue;
 		r = venv__work_observe(&work, &state, err);
 		if (r == 0)

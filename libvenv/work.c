@@ -77,7 +77,12 @@ static int fill_machine(struct work *work, venv_error **err)
 	if (!work->login)
 		return venv__fail_nomem(err);
 	machine->login = work->login;
-	return venv__context_map(work->project->ctx, &machine->map, err);
+	return 0;
+}
+
+int venv__work_map(struct work *work, venv_error **err)
+{
+	return venv__context_map(work->project->ctx, &work->machine.map, err);
 }
 
 int venv__work_open(struct work *work, venv_error **err)
@@ -318,6 +323,8 @@ int venv__work_prepare(struct work *work, venv_error **err)
 {
 	int r = prepare_folders(work, err);
 
+	if (r == 0)
+		r = venv__work_map(work, err);
 	if (r == 0 && work->record.id)
 		r = fill_machine(work, err);
 	if (r == 0 && work->record.id)
