@@ -76,16 +76,19 @@ static void open_v2(struct cgroup *cgroup, const struct cgroup_host *host, const
 		return;
 	enable_controllers(cgroup, base);
 	cgroup->machine_fd = container_cgroup_make(host->base, name, &cgroup->path);
-	if (cgroup->machine_fd >= 0)
-		keep_available(cgroup);
+	if (cgroup->machine_fd < 0)
+		return;
+	keep_available(cgroup);
+	enable_controllers(cgroup, cgroup->machine_fd);
 }
 
-/* The scope holds this keeper itself: it moves to a leaf so that the payload can be its sibling. */
+/* The scope holds this keeper itself, which moves to a leaf: what the machine may use does not count
+ * the keeper, which then is not killed in its stead. */
 static int open_systemd(struct cgroup *cgroup, const char *id, venv_error **err)
 {
 	struct cgroup_host now;
-	_cleanup_close_ int keeper = -1;
-	_cleanup_free_ char *path = NULL;
+	_cleanup_close_ int keeper = -1, scope = -1;
+	_cleanup_free_ char *path = NULL, *machine = NULL;
 	int r = container_cgroup_systemd_scope(id, err);
 
 	if (r < 0)
@@ -95,10 +98,12 @@ static int open_systemd(struct cgroup *cgroup, const char *id, venv_error **err)
 	container_cgroup_host_done(&now);
 	if (!cgroup->path || !strstr(cgroup->path, id))
 		return venv__fail(err, VENV_ERR_SYSTEM, "systemd did not move the keeper to its scope");
-	cgroup->machine_fd = open(cgroup->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	scope = open(cgroup->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	keeper = container_cgroup_make(cgroup->path, "keeper", &path);
 	if (keeper < 0 || container_cgroup_write(keeper, "cgroup.procs", "0") < 0)
 		return venv__fail_errno(err, errno, "cannot use the scope '%s'", cgroup->path);
+	enable_controllers(cgroup, scope);
+	cgroup->machine_fd = container_cgroup_make(cgroup->path, "machine", &machine);
 	keep_available(cgroup);
 	enable_controllers(cgroup, cgroup->machine_fd);
 	return 0;

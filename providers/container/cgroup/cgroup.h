@@ -3,7 +3,7 @@
  * Control groups of one machine. Three forms: v2 made by hand, v2 as a systemd scope, and the hybrid
  * layout, where v1 controllers limit and count and an empty v2 hierarchy freezes and kills.
  *
- *   <own group>/venv-<id>/            limits; on v2 "keeper" and "payload" are below it
+ *   <own group>/venv-<id>/            limits (in a systemd scope: .../machine, beside .../keeper)
  *   <own group>/venv-<id>/payload/    all of the machine's processes; its cgroup namespace's root
  */
 #ifndef VENV_CGROUP_H
@@ -14,6 +14,9 @@
 
 enum cgroup_layout { CGROUP_NONE, CGROUP_V2, CGROUP_SYSTEMD, CGROUP_HYBRID };
 enum { CGROUP_V1_MAX = 6, CGROUP_PROCS_MAX = CGROUP_V1_MAX + 2 };
+/* `oom: freeze`: the keeper freezes the machine at its limit; only this much above it the kernel would
+ * kill after all. */
+enum { CGROUP_FREEZE_RESERVE = 64 * 1024 * 1024 };
 
 struct cgroup_host { /* what this host and this user's place in it offer */
 	enum cgroup_layout layout;
@@ -64,7 +67,10 @@ void container_cgroup_kill(struct cgroup *cgroup);
 void container_cgroup_remove(struct cgroup *cgroup);
 json_t *container_cgroup_stats(const struct cgroup *cgroup);
 int64_t container_cgroup_oom_kills(const struct cgroup *cgroup);
-bool container_cgroup_under_oom(const struct cgroup *cgroup);
+/* `oom: freeze`: how much is in use that cannot be reclaimed, against the point where to freeze */
+enum cgroup_oom { OOM_FAR, OOM_NEAR, OOM_REACHED };
+enum cgroup_oom container_cgroup_oom(const struct cgroup *cgroup);
+int64_t container_cgroup_freeze_at(const struct cgroup *cgroup);
 /* Absolute paths of all groups, to be remembered for container_cgroup_clean(). */
 char **container_cgroup_paths(const struct cgroup *cgroup);
 /* Kill and remove what a keeper that was killed left. Paths that are not a machine's are refused. */

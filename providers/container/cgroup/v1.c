@@ -23,12 +23,13 @@ static int refused(int r, const char *key, venv_error **err)
  * not count swap. */
 static int limit_memory(const struct cgroup *cgroup, int64_t bytes, venv_error **err)
 {
+	int64_t reserve = cgroup->freeze_on_oom ? CGROUP_FREEZE_RESERVE : 0;
 	static const char both[] = "memory.memsw.limit_in_bytes", memory[] = "memory.limit_in_bytes";
 	int fd = container_cgroup_v1_fd(cgroup, "memory"), r;
 
 	if (fd < 0)
 		return 0;
-	bytes = bytes > 0 ? bytes : -1;
+	bytes = bytes > 0 ? bytes + reserve : -1;
 	if (container_cgroup_write_number(fd, memory, bytes) == 0) {
 		(void)container_cgroup_write_number(fd, both, bytes);
 		return 0;
@@ -87,19 +88,42 @@ static int64_t shares_of(int64_t weight)
 	return shares < 2 ? 2 : shares;
 }
 
+static void register_event(const struct cgroup *cgroup, const char *file, const char *argument)
+{
+	int memory = container_cgroup_v1_fd(cgroup, "memory");
+	_cleanup_close_ int fd = openat(memory, file, O_RDONLY | O_CLOEXEC);
+	char text[96];
+
+	(void)snprintf(text, sizeof(text), "%d %d %s", cgroup->oom_fd, fd, argument);
+	if (fd >= 0 && cgroup->oom_fd >= 0)
+		(void)container_cgroup_write(memory, "cgroup.event_control", text);
+}
+
+/* `oom: freeze`: disabling the kernel's killer does not do it, since only a fault of the program
+ * itself waits then, while a system call that needs memory fails. So the keeper freezes early. */
+static void watch_threshold(const struct cgroup *cgroup)
+{
+	char text[32];
+
+	if (!cgroup->freeze_on_oom || !cgroup->memory)
+		return;
+	(void)snprintf(text, sizeof(text), "%lld", (long long)container_cgroup_freeze_at(cgroup));
+	register_event(cgroup, "memory.usage_in_bytes", text);
+}
+
 int container_cgroup_v1_limit(struct cgroup *cgroup, const json_t *limits, venv_error **err)
 {
 	int memory = container_cgroup_v1_fd(cgroup, "memory");
 	int64_t io = venv__json_int(limits, "io_weight", 0);
 	int r = 0;
 
-	if (json_object_get(limits, "memory"))
-		r = limit_memory(cgroup, venv__json_int(limits, "memory", 0), err);
+	if (json_object_get(limits, "memory") || json_object_get(limits, "oom"))
+		r = limit_memory(cgroup, cgroup->memory, err);
+	if (r == 0 && cgroup->oom_fd >= 0)
+		watch_threshold(cgroup);
 	if (r == 0 && json_object_get(limits, "memory_low") && memory >= 0)
 		(void)container_cgroup_write_number(memory, "memory.soft_limit_in_bytes",
 					  venv__json_int(limits, "memory_low", -1));
-	if (r == 0 && json_object_get(limits, "oom") && memory >= 0)
-		(void)container_cgroup_write_number(memory, "memory.oom_control", cgroup->freeze_on_oom);
 	if (r == 0 && json_object_get(limits, "cpus"))
 		r = limit_cpus(cgroup, json_number_value(json_object_get(limits, "cpus")), err);
 	if (r == 0 && json_object_get(limits, "cpu_weight"))
@@ -116,21 +140,13 @@ int container_cgroup_v1_limit(struct cgroup *cgroup, const json_t *limits, venv_
 	return r;
 }
 
-/* An eventfd that counts when the group runs out of memory. */
+/* An eventfd that counts when the group runs out of memory, or comes near its limit. */
 int container_cgroup_v1_watch(struct cgroup *cgroup)
 {
-	int memory = container_cgroup_v1_fd(cgroup, "memory");
-	_cleanup_close_ int control = -1, event = -1;
-	char text[64];
-
-	if (memory < 0)
+	if (container_cgroup_v1_fd(cgroup, "memory") < 0)
 		return 0;
-	control = openat(memory, "memory.oom_control", O_RDONLY | O_CLOEXEC);
-	event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (control < 0 || event < 0)
-		return 0;
-	(void)snprintf(text, sizeof(text), "%d %d", event, control);
-	if (container_cgroup_write(memory, "cgroup.event_control", text) == 0)
-		cgroup->oom_fd = take_fd(&event);
+	cgroup->oom_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	register_event(cgroup, "memory.oom_control", "");
+	watch_threshold(cgroup);
 	return 0;
 }

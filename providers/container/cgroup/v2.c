@@ -7,10 +7,6 @@
 
 #include "cgroup.h"
 
-/* oom: freeze on v2: the machine is slowed down at its limit (memory.high) and frozen by the keeper;
- * this much above it the kernel would kill after all. */
-enum { FREEZE_RESERVE = 64 * 1024 * 1024 };
-
 static int set(const struct cgroup *cgroup, const char *file, const char *key, const char *text,
 	       venv_error **err)
 {
@@ -40,7 +36,7 @@ static int limit_memory(const struct cgroup *cgroup, venv_error **err)
 		r = set_number(cgroup, "memory.high", "memory", 0, err);
 		return r < 0 ? r : set_number(cgroup, "memory.max", "memory", limit, err);
 	}
-	r = set_number(cgroup, "memory.max", "memory", limit + FREEZE_RESERVE, err);
+	r = set_number(cgroup, "memory.max", "memory", limit + CGROUP_FREEZE_RESERVE, err);
 	return r < 0 ? r : set_number(cgroup, "memory.high", "memory", limit, err);
 }
 
@@ -101,15 +97,26 @@ int64_t container_cgroup_oom_kills(const struct cgroup *cgroup)
 	return container_cgroup_read_word(cgroup->machine_fd, "memory.events", "oom_kill", 0);
 }
 
-bool container_cgroup_under_oom(const struct cgroup *cgroup)
+int64_t container_cgroup_freeze_at(const struct cgroup *cgroup)
 {
+	return cgroup->memory - cgroup->memory / 16;
+}
+
+enum cgroup_oom container_cgroup_oom(const struct cgroup *cgroup)
+{
+	bool v1 = cgroup->layout == CGROUP_HYBRID;
+	int fd = v1 ? container_cgroup_v1_fd(cgroup, "memory") : cgroup->machine_fd;
+	int64_t used, file;
+
 	if (!cgroup->freeze_on_oom || !cgroup->memory)
-		return false;
-	if (cgroup->layout == CGROUP_HYBRID)
-		return container_cgroup_read_word(container_cgroup_v1_fd(cgroup, "memory"), "memory.oom_control",
-					"under_oom", 0) != 0;
-	return container_cgroup_read_number(cgroup->machine_fd, "memory.current", 0) >=
-	       cgroup->memory - cgroup->memory / 64;
+		return OOM_FAR;
+	used = container_cgroup_read_number(fd, v1 ? "memory.usage_in_bytes" : "memory.current", 0);
+	if (used < container_cgroup_freeze_at(cgroup))
+		return OOM_FAR;
+	file = container_cgroup_read_word(fd, "memory.stat", v1 ? "total_inactive_file" : "inactive_file",
+					  0) +
+	       container_cgroup_read_word(fd, "memory.stat", v1 ? "total_active_file" : "active_file", 0);
+	return used - file < container_cgroup_freeze_at(cgroup) ? OOM_NEAR : OOM_REACHED;
 }
 
 static void put(json_t *object, const char *key, int64_t value)

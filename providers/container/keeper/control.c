@@ -76,7 +76,8 @@ static void op_limits(struct client *client, const json_t *request, struct msg_f
 	int r = container_cgroup_limit(&keeper->cgroup, request, &error);
 
 	(void)fds;
-	if (r == 0 && keeper->state == KEEPER_FROZEN && !container_cgroup_under_oom(&keeper->cgroup)) {
+	if (r == 0 && keeper->state == KEEPER_FROZEN &&
+	    container_cgroup_oom(&keeper->cgroup) != OOM_REACHED) {
 		(void)container_cgroup_freeze(&keeper->cgroup, false, NULL);
 		keeper->state = KEEPER_RUNNING;
 		keeper_record_write(keeper);

@@ -6,7 +6,7 @@
 #include "keeper.h"
 #include "util/sys.h"
 
-enum { OOM_CHECK_MS = 50 };
+enum { OOM_CHECK_MS = 10 };
 
 void keeper_kill(struct keeper *keeper)
 {
@@ -64,36 +64,52 @@ int keeper_pause(struct keeper *keeper, bool pause, venv_error **err)
 	return 0;
 }
 
-/* Out of memory with `oom: freeze`: v1 holds whoever asks for memory by itself, v2 is frozen here. */
-static void on_oom(void *user, int fd, uint32_t events)
-{
-	struct keeper *keeper = user;
-	int64_t kills = container_cgroup_oom_kills(&keeper->cgroup);
-	char buffer[4096];
-	bool out;
+static void on_oom(void *user, int fd, uint32_t events);
 
-	(void)events;
-	while (fd >= 0 && read(fd, buffer, sizeof(buffer)) > 0)
-		;
-	if (kills > keeper->oom_kills) {
-		keeper_console_say(keeper, "out of memory: the kernel killed %lld process(es)",
-				   (long long)(kills - keeper->oom_kills));
-		keeper->oom_kills = kills;
-		keeper_record_write(keeper);
-	} else if (fd >= 0) {
-		/* the event comes before the count: look again */
-		(void)venv__loop_timer(keeper->loop, OOM_CHECK_MS, 0, on_oom, keeper);
-	}
-	out = container_cgroup_under_oom(&keeper->cgroup);
-	if (!out || keeper->state != KEEPER_RUNNING)
+static void count_kills(struct keeper *keeper)
+{
+	int64_t kills = container_cgroup_oom_kills(&keeper->cgroup);
+
+	if (kills <= keeper->oom_kills)
 		return;
-	if (keeper->cgroup.oom_inotify &&
-	    container_cgroup_freeze(&keeper->cgroup, true, NULL) < 0)
+	keeper_console_say(keeper, "out of memory: the kernel killed %lld process(es)",
+			   (long long)(kills - keeper->oom_kills));
+	keeper->oom_kills = kills;
+	keeper_record_write(keeper);
+}
+
+/* `oom: freeze`. Near the limit, but with caches that the kernel can drop: look again soon. */
+static void freeze_if_out(struct keeper *keeper)
+{
+	enum cgroup_oom oom = container_cgroup_oom(&keeper->cgroup);
+
+	if (oom == OOM_FAR || keeper->state != KEEPER_RUNNING)
+		return;
+	if (oom == OOM_NEAR) {
+		(void)venv__loop_timer(keeper->loop, OOM_CHECK_MS, 0, on_oom, keeper);
+		return;
+	}
+	if (container_cgroup_freeze(&keeper->cgroup, true, NULL) < 0)
 		return;
 	keeper->state = KEEPER_FROZEN;
 	keeper_console_say(keeper, "out of memory: the machine is frozen; raise 'memory' in venv.yml "
 				   "and run 'venv up'");
 	keeper_record_write(keeper);
+}
+
+static void on_oom(void *user, int fd, uint32_t events)
+{
+	struct keeper *keeper = user;
+	char buffer[4096];
+
+	(void)events;
+	while (fd >= 0 && read(fd, buffer, sizeof(buffer)) > 0)
+		;
+	/* the event may come before the count */
+	if (fd >= 0)
+		(void)venv__loop_timer(keeper->loop, OOM_CHECK_MS, 0, on_oom, keeper);
+	count_kills(keeper);
+	freeze_if_out(keeper);
 }
 
 void keeper_watch_oom(struct keeper *keeper)
