@@ -173,9 +173,10 @@ void json_add_number(struct text *text, const char *key, uint64_t value);
 void json_open(struct text *text, const char *type);
 void json_close(struct cli *cli, struct text *text);
 
-/* vagrant.c: lines of --machine-readable: timestamp,target,type,data… data is NULL-terminated */
-void vagrant_line(struct cli *cli, const char *target, const char *type, ...)
-	__attribute__((sentinel));
+/* vagrant.c: lines of --machine-readable: timestamp,target,type,data… with a NULL behind the data */
+#define vagrant_line(cli, target, type, ...)                                                       \
+	vagrant_write(cli, target, type, (const char *const[]){ __VA_ARGS__ })
+void vagrant_write(struct cli *cli, const char *target, const char *type, const char *const *data);
 const char *vagrant_state(const char *state);
 
 /* value.c: reading answers; NULL and missing members are "" or 0 */

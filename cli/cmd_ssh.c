@@ -115,10 +115,10 @@ static void set_terminal(struct cli *cli, venv_run_options *o)
 typedef int (*start_fn)(venv_project *project, const char *machine, const venv_run_options *options,
 			venv_op **op, venv_error **err);
 
-static int run_captured(struct cli *cli, struct session *session, const char *machine,
-			venv_run_options *o, start_fn start)
+static int run_captured(struct cli *cli, const char *machine, venv_run_options *o, start_fn start)
 {
 	struct capture capture;
+	struct session session = { .cli = cli, .capture = &capture };
 	venv_error *err = NULL;
 	int status = capture_open(&capture, cli, machine, 2);
 
@@ -128,16 +128,15 @@ static int run_captured(struct cli *cli, struct session *session, const char *ma
 	}
 	o->stdout_fd = capture.write_fd[0];
 	o->stderr_fd = capture.write_fd[1];
-	session->capture = &capture;
-	if (start(cli->project, machine, o, &session->op, &err) < 0)
+	if (start(cli->project, machine, o, &session.op, &err) < 0)
 		status = cli_fail_with(cli, err);
 	else
-		status = session_run(session);
+		status = session_run(&session);
 	capture_close(&capture);
 	if (!status) {
 		_cleanup_text_ struct text line = { 0 };
 
-		status = venv_op_exit_status(session->op);
+		status = venv_op_exit_status(session.op);
 		json_open(&line, "result");
 		json_add_member(&line, "command", cli->command->name);
 		text_format(&line, ",\"result\":{\"machine\":");
@@ -145,7 +144,7 @@ static int run_captured(struct cli *cli, struct session *session, const char *ma
 		text_format(&line, ",\"exit_status\":%d}", status);
 		json_close(cli, &line);
 	}
-	venv_op_free(session->op);
+	venv_op_free(session.op);
 	return status;
 }
 
@@ -159,7 +158,7 @@ static int run_remote(struct cli *cli, const char *machine, venv_run_options *o,
 	o->stdout_fd = STDOUT_FILENO;
 	o->stderr_fd = STDERR_FILENO;
 	if (cli->format == FORMAT_JSON)
-		return run_captured(cli, &session, machine, o, start);
+		return run_captured(cli, machine, o, start);
 	if (start(cli->project, machine, o, &session.op, &err) < 0)
 		return cli_fail_with(cli, err);
 	status = session_run(&session);

@@ -21,21 +21,17 @@ static void add_data(struct text *text, const char *data)
 	}
 }
 
-void vagrant_line(struct cli *cli, const char *target, const char *type, ...)
+void vagrant_write(struct cli *cli, const char *target, const char *type, const char *const *data)
 {
 	_cleanup_text_ struct text line = { 0 };
-	const char *data;
-	va_list args;
 
 	text_format(&line, "%lu,", (unsigned long)time(NULL));
 	add_data(&line, target ? target : "");
 	text_format(&line, ",%s", type);
-	va_start(args, type);
-	while ((data = va_arg(args, const char *))) {
+	for (; *data; data++) {
 		text_add_char(&line, ',');
-		add_data(&line, data);
+		add_data(&line, *data);
 	}
-	va_end(args);
 	text_add_char(&line, '\n');
 	out_text(&cli->out, text_string(&line));
 	out_flush(&cli->out);
