@@ -239,7 +239,7 @@ static const char raw_frame[] =
 static int send_raw(struct fake_machine *machine, const char *script, const char *to, const char *from,
 		    int port)
 {
-	_cleanup_free_ char *mac = NULL;
+	_cleanup_free_ char *mac = NULL, *output = NULL;
 	int r;
 
 	(void)agent_run(&machine->agent, NULL, "busybox ping -c 1 -W 1 %s",
@@ -247,7 +247,9 @@ static int send_raw(struct fake_machine *machine, const char *script, const char
 	(void)agent_run(&machine->agent, &mac, "ip neigh show %s | sed 's/.*lladdr //; s/ .*//'",
 			machine->net.interfaces[0].gateway);
 	mac[strcspn(mac, "\n")] = '\0';
-	r = agent_run(&machine->agent, NULL, "python3 %s %s %s %s %d", script, mac, to, from, port);
+	r = agent_run(&machine->agent, &output, "python3 %s %s %s %s %d", script, mac, to, from, port);
+	if (r != 0 && r != 3)
+		print_error("%s: %s\n", mac, output);
 	return r;
 }
 
@@ -314,9 +316,9 @@ static void host_access_opens_one(void **state)
 	assert_int_not_equal(agent_run(&db.agent, NULL, "getent hosts host.venv.internal"), 0);
 	/* nor with the other's address stolen */
 	assert_int_equal(agent_run(&db.agent, NULL,
-				   "ip address add %s/24 dev eth0; ip address del %s/24 dev eth0; "
+				   "ip address del %s/24 dev eth0; ip address add %s/24 dev eth0; "
 				   "ip route add default via %s; ip address show dev eth0 | grep -q '%s/'",
-				   web.address, db.address, db.net.interfaces[0].gateway, web.address), 0);
+				   db.address, web.address, db.net.interfaces[0].gateway, web.address), 0);
 	is_closed(&db.agent, "tcp", "192.0.0.9", 9001);
 	machine_stop(&web);
 	machine_stop(&db);

@@ -222,6 +222,14 @@ static void connected(struct connection *connection)
 
 static void try_connect(struct connection *connection, bool loopback);
 
+/* A socket whose connect() failed has to be told before it may try again. */
+static void disconnect(int fd)
+{
+	struct sockaddr none = { .sa_family = AF_UNSPEC };
+
+	(void)connect(fd, &none, sizeof(none));
+}
+
 static void refused(struct connection *connection)
 {
 	if (connection->tried_loopback != connection->port->own_loopback ||
@@ -230,6 +238,7 @@ static void refused(struct connection *connection)
 		reset(connection);
 		return;
 	}
+	disconnect(connection->machine.fd);
 	try_connect(connection, !connection->tried_loopback);
 }
 
