@@ -114,22 +114,26 @@ static int parse_key(struct reader *reader, const struct key *key, const struct 
 	return venv__hint(r, err, "remove it");
 }
 
-static int parse_default(struct reader *reader, const struct key *key, void *base, venv_error **err)
+/* A default is a text, or a list of one text: "[project]". */
+static struct node *default_node(struct pool *pool, const char *text)
 {
 	static const struct place nowhere;
-	struct node *node;
-	int r;
+	struct node *list, *item;
+	char *inner;
 
-	if (*key->otherwise == '[') {
-		r = venv__yaml_parse_value(&reader->pool, NULL, key->otherwise, &node, err);
-		if (r < 0)
-			return r;
-	} else {
-		node = venv__node_scalar(&reader->pool, &nowhere, key->otherwise);
-		if (!node)
-			return venv__fail_nomem(err);
-	}
-	return key->type->parse(reader, key, node, base, err);
+	if (*text != '[')
+		return venv__node_scalar(pool, &nowhere, text);
+	inner = venv__pool_text(pool, text + 1, strlen(text) - 2);
+	list = venv__node_new(pool, NODE_LIST, &nowhere);
+	item = inner ? venv__node_scalar(pool, &nowhere, inner) : NULL;
+	return list && item && venv__node_append(pool, list, item) == 0 ? list : NULL;
+}
+
+static int parse_default(struct reader *reader, const struct key *key, void *base, venv_error **err)
+{
+	struct node *node = default_node(&reader->pool, key->otherwise);
+
+	return node ? key->type->parse(reader, key, node, base, err) : venv__fail_nomem(err);
 }
 
 /* What the map does not say. */
