@@ -30,11 +30,14 @@ int venv__work_start(struct work *work, venv_error **err)
 	int r;
 
 	venv__op_begin(work->op, name, "boot", "starting");
-	/* what dies with the boot needs no fsync; it only says "if nobody runs it, it crashed" */
+	/* what dies with the boot needs no fsync; it only says whether a machine that nobody runs
+	 * crashed */
 	(void)json_object_set_new(work->record.state, "started", json_integer(venv__wall_seconds()));
-	r = set_state(work, "running", WRITE_VOLATILE, err);
+	r = set_state(work, "starting", WRITE_VOLATILE, err);
 	if (r == 0)
 		r = work->provider->start(&work->machine, work->op, err);
+	if (r == 0)
+		r = set_state(work, "running", WRITE_VOLATILE, err);
 	if (r < 0) {
 		(void)set_state(work, "stopped", WRITE_VOLATILE, NULL);
 		return with_console(r, work, err);

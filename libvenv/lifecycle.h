@@ -29,6 +29,9 @@ void venv__work_done(struct work *work);
 
 /* Open the record and prepare what observing and talking to a machine needs. Absent is fine. */
 int venv__work_open(struct work *work, venv_error **err);
+/* The same from the record alone, for machines of other projects: spec, project and provider are filled
+ * in as far as the record tells; the strings are the record's. */
+int venv__work_open_record(struct work *work, venv_error **err);
 /* The same for a machine that must be running; says what to do when it is not. */
 int venv__work_open_running(struct venv_project *project, const char *name, struct venv_op *op,
 			    struct work *work, venv_error **err);

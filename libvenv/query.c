@@ -171,22 +171,16 @@ static json_t *describe_any(struct venv *ctx, const char *id)
 	const json_t *box, *place;
 
 	venv__work_init(&work, &project, &spec, NULL);
-	if (venv__machine_open(ctx, id, &work.record, NULL) < 0)
+	if (venv__machine_open(ctx, id, &work.record, NULL) < 0 ||
+	    venv__work_open_record(&work, NULL) < 0)
 		return json_pack("{s:s, s:s}", "id", id, "state", "damaged");
 	place = json_object_get(work.record.spec, "project");
 	box = json_object_get(work.record.spec, "box");
-	work.provider = venv__provider_find(venv__json_str(work.record.spec, "provider"));
-	work.machine.id = work.record.id;
-	work.machine.dir_fd = work.record.dir_fd;
-	work.machine.dir = work.record.dir;
-	work.machine.name = venv__json_str(work.record.spec, "name");
-	if (work.provider)
-		(void)venv__work_observe(&work, &state, NULL);
-	return json_pack("{s:s, s:s*, s:s, s:s*, s:s*, s:s*, s:s*}", "id", id, "name", work.machine.name,
-			 "state", venv__machine_state_name(state), "provider",
-			 venv__json_str(work.record.spec, "provider"), "box",
-			 venv__json_str(box, "reference"), "project", venv__json_str(place, "name"),
-			 "directory", venv__json_str(place, "path"));
+	(void)venv__work_observe(&work, &state, NULL);
+	return json_pack("{s:s, s:s*, s:s, s:s*, s:s*, s:s*, s:s*}", "id", id, "name", spec.name, "state",
+			 venv__machine_state_name(state), "provider", work.provider->name, "box",
+			 venv__json_str(box, "reference"), "project", owner.name, "directory",
+			 venv__json_str(place, "path"));
 }
 
 int venv_global_status(venv *ctx, venv_value **ret, venv_error **err)

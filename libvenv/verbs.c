@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The verbs beside up: halt, destroy, pause, resume, provision, repair. */
+#include <fcntl.h>
 #include <string.h>
 
 #include "lifecycle.h"
@@ -293,6 +294,39 @@ int venv_provision(venv_project *project, const char *const *names, uint32_t fla
 
 /* ---- Repair of everything ------------------------------------------------------------------ */
 
+/* One machine of any project, found by its record alone. Somebody who is at it is left in peace. */
+static int repair_one(struct venv *ctx, const char *id, struct venv_op *op, venv_error **err)
+{
+	_cleanup_free_ char *path = NULL, *uuid = NULL;
+	struct machine_spec spec = { 0 };
+	struct project_spec owner = { 0 };
+	struct venv_project project = { .ctx = ctx, .spec = &owner, .dir_fd = -1 };
+	_cleanup_close_ int dir = -1;
+	_cleanup_work_ struct work work;
+	enum machine_state state;
+	int r;
+
+	venv__work_init(&work, &project, &spec, op);
+	r = venv__machine_open(ctx, id, &work.record, err);
+	if (r < 0)
+		return r;
+	r = venv__work_open_record(&work, err);
+	if (r < 0)
+		return r;
+	if (asprintf(&path, "%s/projects/%s", ctx->data_dir, project.uuid) < 0) {
+		path = NULL;
+		return venv__fail_nomem(err);
+	}
+	dir = project.dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return venv__fail_errno(err, errno, "cannot open '%s'", path);
+	work.lock_fd = venv__operation_lock(&project, spec.name, "repair", LOCK_FAIL, op, NULL);
+	if (work.lock_fd < 0)
+		return 0;
+	r = venv__work_observe(&work, &state, err);
+	return r < 0 ? r : run_repair(&work, state, 0, err);
+}
+
 static int repair_all(struct venv_op *op, void *user, venv_error **err)
 {
 	struct venv *ctx = user;
@@ -302,31 +336,12 @@ static int repair_all(struct venv_op *op, void *user, venv_error **err)
 	if (r == 0)
 		r = venv__machine_ids(ctx, &ids, err);
 	for (char **id = ids; r == 0 && *id; id++) {
-		struct machine_spec spec = { 0 };
-		struct project_spec owner = { 0 };
-		struct venv_project project = { .ctx = ctx, .spec = &owner, .dir_fd = -1 };
-		_cleanup_work_ struct work work;
-		enum machine_state state;
-		venv_error *error = NULL;
+		_cleanup_error_ venv_error *error = NULL;
 
-		venv__work_init(&work, &project, &spec, op);
-		if (venv__machine_open(ctx, *id, &work.record, &error) < 0) {
+		if (repair_one(ctx, *id, op, &error) < 0)
 			venv__op_warning(op, NULL, "machine %s: %s; its files are kept in '%s/machines/%s'",
 					 *id, venv_error_message(error), ctx->data_dir, *id);
-			venv_error_free(error);
-			continue;
-		}
-		spec.name = (char *)(uintptr_t)venv__json_str(work.record.spec, "name");
-		work.provider = venv__provider_find(venv__json_str(work.record.spec, "provider"));
-		work.machine.id = work.record.id;
-		work.machine.name = spec.name;
-		work.machine.dir_fd = work.record.dir_fd;
-		work.machine.dir = work.record.dir;
-		if (!work.provider)
-			continue;
-		r = venv__work_observe(&work, &state, err);
-		if (r == 0)
-			r = run_repair(&work, state, 0, err);
+		r = venv__op_cancelled(op, err);
 	}
 	return r;
 }

@@ -101,6 +101,23 @@ int venv__work_open(struct work *work, venv_error **err)
 	return fill_machine(work, err);
 }
 
+int venv__work_open_record(struct work *work, venv_error **err)
+{
+	const json_t *record = work->record.spec, *owner = json_object_get(record, "project");
+	const char *provider = venv__json_str(record, "provider");
+	/* the handles are the caller's own, made for this; the record outlives them */
+	struct machine_spec *spec = (struct machine_spec *)(uintptr_t)work->spec;
+
+	spec->name = (char *)(uintptr_t)venv__json_str(record, "name");
+	work->project->uuid = (char *)(uintptr_t)venv__json_str(owner, "uuid");
+	work->project->spec->name = (char *)(uintptr_t)venv__json_str(owner, "name");
+	work->provider = provider ? venv__provider_find(provider) : NULL;
+	if (!spec->name || !work->project->uuid || !work->provider)
+		return venv__hint(venv__fail(err, VENV_ERR_CORRUPT, "its record is damaged"), err,
+				  "run 'venv repair'");
+	return fill_machine(work, err);
+}
+
 static int absent(const struct work *work, venv_error **err)
 {
 	const char *name = work->spec->name;
@@ -153,10 +170,28 @@ int venv__work_open_running(struct venv_project *project, const char *name, stru
 	return state == MACHINE_RUNNING ? 0 : not_running(work, state, err);
 }
 
+/*
+ * Nobody runs it, but the record says that it was on its way or there: somebody is at it now, or it ended
+ * by itself. After a boot of the host it simply stopped.
+ */
+static enum machine_state unexplained(const struct work *work, const char *state)
+{
+	_cleanup_free_ char *holder = NULL;
+	const char *boot = venv__json_str(work->record.state, "boot_id");
+	char now[37];
+
+	if (!boot || venv__boot_id(now) < 0 || strcmp(boot, now) != 0)
+		return MACHINE_STOPPED;
+	if (work->lock_fd < 0 && work->project->uuid)
+		holder = venv__operation_holder(work->project, work->spec->name);
+	if (!holder)
+		return MACHINE_CRASHED;
+	return strcmp(state, "stopping") == 0 ? MACHINE_STOPPING : MACHINE_STARTING;
+}
+
 int venv__work_observe(struct work *work, enum machine_state *ret, venv_error **err)
 {
-	const char *boot, *state;
-	char now[37];
+	const char *state;
 	int r;
 
 	*ret = MACHINE_ABSENT;
@@ -165,12 +200,9 @@ int venv__work_observe(struct work *work, enum machine_state *ret, venv_error **
 	r = work->provider->observe(&work->machine, ret, err);
 	if (r < 0 || *ret != MACHINE_STOPPED)
 		return r;
-	/* nobody runs it: did it end by itself? After a boot of the host it simply stopped */
 	state = venv__json_str(work->record.state, "state");
-	boot = venv__json_str(work->record.state, "boot_id");
-	if (state && strcmp(state, "running") == 0 && boot && venv__boot_id(now) == 0 &&
-	    strcmp(boot, now) == 0)
-		*ret = MACHINE_CRASHED;
+	if (state && strcmp(state, "stopped") != 0)
+		*ret = unexplained(work, state);
 	return 0;
 }
 
