@@ -161,7 +161,7 @@ struct merge {
 };
 int venv__merge(struct merge *merge, venv_error **err);
 
-/* fsync all files and directories; for small trees. */
+/* Bring a small tree to disk, once the parent makes one durable change of its own after it. */
 int venv__tree_sync(int root_fd, venv_error **err);
 
 /* Become guest root, keep only the rights to write files, see only these directories. */

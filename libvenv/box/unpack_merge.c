@@ -10,8 +10,10 @@
  */
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <sys/xattr.h>
 
 #include "../util/buf.h"
@@ -380,7 +382,31 @@ int venv__merge(struct merge *m, venv_error **err)
 
 /* ---- To disk ------------------------------------------------------------------------------ */
 
-static int sync_directory(int fd, int depth)
+/*
+ * On ext4 and xfs one journal serves all: when the data is written, the fsync of any later change (the
+ * parent's record of the layer) brings the names as well. Elsewhere each file and directory is told.
+ */
+static bool one_journal(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) == 0 && (fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC);
+}
+
+static int sync_one(int fd, const struct stat *st, bool journal)
+{
+	int r;
+
+	if (!journal)
+		return fsync(fd) < 0 ? -errno : 0;
+	if (!S_ISREG(st->st_mode) || !st->st_size)
+		return 0;
+	r = sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+				      SYNC_FILE_RANGE_WAIT_AFTER);
+	return r < 0 ? -errno : 0;
+}
+
+static int sync_directory(int fd, int depth, bool journal)
 {
 	_cleanup_strv_ char **names = NULL;
 	int r = depth > LIMIT_DEPTH + 1 || venv__dir_list(fd, &names, NULL) < 0 ? -EIO : 0;
@@ -396,14 +422,15 @@ static int sync_directory(int fd, int depth)
 		child = openat(fd, *name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 		if (child < 0)
 			return -errno;
-		r = S_ISDIR(st.st_mode) ? sync_directory(child, depth + 1) : fsync(child) < 0 ? -errno : 0;
+		r = S_ISDIR(st.st_mode) ? sync_directory(child, depth + 1, journal) :
+					  sync_one(child, &st, journal);
 	}
-	return r == 0 && fsync(fd) < 0 ? -errno : r;
+	return r == 0 && !journal && fsync(fd) < 0 ? -errno : r;
 }
 
 int venv__tree_sync(int root_fd, venv_error **err)
 {
-	int r = sync_directory(root_fd, 0);
+	int r = sync_directory(root_fd, 0, one_journal(root_fd));
 
 	return r < 0 ? venv__fail_errno(err, -r, "cannot write to disk") : 0;
 }

@@ -18,7 +18,7 @@
 #include "../util/file.h"
 #include "unpack.h"
 
-enum { MACHINES_MAX = 8, ID_MAX = 65535 };
+enum { MACHINES_MAX = 8, ID_MAX = 65535, WRITE_BACK_MIN = 64 * 1024 };
 #define WHITEOUT ".wh."
 #define WHITEOUT_META ".wh..wh."
 #define WHITEOUT_OPAQUE ".wh..wh..opq"
@@ -690,6 +690,9 @@ int venv__writer_end(struct writer *w, const struct tar_entry *e, venv_error **e
 		if (r < 0)
 			r = venv__entry_fail(err, 0, -r, w->path, "cannot unpack it");
 	}
+	/* the disk works while the next files are read and hashed: the sync at the end finds little */
+	if (w->end >= WRITE_BACK_MIN)
+		(void)sync_file_range(w->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
 	if (close(take_fd(&w->fd)) < 0 && r == 0)
 		r = venv__entry_fail(err, 0, errno, w->path, "cannot write it");
 	free(take_ptr(w->path));
