@@ -169,7 +169,7 @@ class Commands(Case):
 
     def test_hangup_reaches_the_command(self):
         mark = f"{self.dir}/hup"
-        p = subprocess.Popen(self.ssh_argv(f"trap 'echo hup >{mark}; exit' HUP; echo up; "
+        p = subprocess.Popen(self.ssh_argv(f"exec 2>/dev/null; trap 'echo hup >{mark}; exit' HUP; echo up; "
                                            "while :; do sleep 0.1; done"), stdout=subprocess.PIPE)
         self.assertEqual(p.stdout.readline(), b"up\n")
         p.kill()

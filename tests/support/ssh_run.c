@@ -88,7 +88,8 @@ int main(int argc, char **argv)
 	struct ssh_run run = { .fds = { 0, 1, 2 }, .rows = 24, .columns = 80, .term = "xterm",
 			       .control = -1 };
 	_cleanup_free_ char *host_key = NULL;
-	venv_error *error = NULL;
+	_cleanup_error_ venv_error *error = NULL;
+	_cleanup_strv_ char **env = NULL;
 	int option, r, control[2];
 	pthread_t thread;
 
@@ -100,7 +101,7 @@ int main(int argc, char **argv)
 		else if (option == 'u')
 			target.user = optarg;
 		else if (option == 'e')
-			(void)venv__strv_add((char ***)(uintptr_t)&run.env, optarg);
+			(void)venv__strv_add(&env, optarg);
 		else if (option == 'c')
 			(void)alarm((unsigned)atoi(optarg));
 		else
@@ -109,6 +110,7 @@ int main(int argc, char **argv)
 	if (argc - optind < 3 || pipe(cancel_pipe) < 0)
 		return 2;
 	(void)signal(SIGALRM, on_alarm);
+	run.env = env;
 	target.fd = connect_port(atoi(argv[optind]));
 	target.key = argv[optind + 1];
 	target.host_key_path = argv[optind + 2];

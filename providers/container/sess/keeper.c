@@ -203,7 +203,8 @@ static struct keeper_call *call_new(struct keeper *keeper, json_t *request, cons
 	*call = (struct keeper_call){
 		.keeper = keeper, .request = request, .n_fds = n_fds, .connection = -1
 	};
-	memcpy(call->fds, fds, n_fds * sizeof(int));
+	for (size_t i = 0; i < n_fds; i++)
+		call->fds[i] = fds[i];
 	return call;
 }
 
