@@ -189,5 +189,6 @@ int venv__ssh_keygen(int dir_fd, const char *name, const char *comment, venv_err
 	}
 	if (faccessat(dir_fd, public_name, R_OK, 0) == 0 && is_private(dir_fd, name))
 		return 0;
-	return venv__wrap(write_pair(dir_fd, name, public_name, comment, err), err, "key '%s'", name);
+	return venv__wrap(write_pair(dir_fd, name, public_name, comment, err), err, "key '%s'",
+			  name);
 }

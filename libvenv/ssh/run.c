@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The library's side of the client: start venv-ssh with everything it needs as descriptors, wait for
- * its result or for a cancellation.
+ * The library's side of the client: start venv-ssh with everything it needs as descriptors, wait
+ * for its result or for a cancellation.
  */
 #include <fcntl.h>
 #include <openssl/crypto.h>
@@ -41,8 +41,9 @@ static int describe(const struct ssh_target *target, const struct ssh_run *run, 
 	if (r >= 0 && run->env)
 		r = json_object_set_new(config, "env", venv__json_from_strv(run->env));
 	if (r >= 0 && run->tty)
-		r = json_object_set_new(config, "tty", json_pack("{s:i,s:i}", "rows", (int)run->rows,
-								 "columns", (int)run->columns));
+		r = json_object_set_new(config, "tty",
+					json_pack("{s:i,s:i}", "rows", (int)run->rows, "columns",
+						  (int)run->columns));
 	OPENSSL_cleanse(key, strlen(key));
 	if (r < 0)
 		return venv__fail_nomem(err);
@@ -81,7 +82,8 @@ static void wait_gone(int pidfd)
 
 static int result_of(const json_t *reply, venv_error **err)
 {
-	int64_t status = venv__json_int(reply, "exit", -1), number = venv__json_int(reply, "signal", 0);
+	int64_t status = venv__json_int(reply, "exit", -1),
+		number = venv__json_int(reply, "signal", 0);
 	int r = venv__error_from_json(reply, err);
 
 	if (r < 0)

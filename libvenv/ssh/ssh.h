@@ -10,18 +10,18 @@
 #include "../op.h"
 
 struct ssh_target {
-	int fd;               /* connected stream socket; borrowed */
+	int fd; /* connected stream socket; borrowed */
 	const char *user;
-	const char *alias;    /* name under which the host key is pinned */
-	const char *key;      /* path of the private key */
-	const char *host_key; /* "ssh-ed25519 AAAA…": the only key that is accepted */
+	const char *alias;         /* name under which the host key is pinned */
+	const char *key;           /* path of the private key */
+	const char *host_key;      /* "ssh-ed25519 AAAA…": the only key that is accepted */
 	const char *host_key_path; /* the file that it came from, for messages; may be NULL */
 };
 
 struct ssh_run {
 	const char *command; /* NULL: shell */
 	char *const *env;
-	int fds[3];          /* stdin, stdout, stderr; -1: nothing */
+	int fds[3]; /* stdin, stdout, stderr; -1: nothing */
 	bool tty;
 	unsigned rows, columns;
 	const char *term;
@@ -32,15 +32,16 @@ struct ssh_run {
 
 /*
  * Run one command over one connection to its end.
- * @return exit status (128 + n: killed by signal n), or a negative code: VENV_ERR_NETWORK (connection),
+ * @return exit status (128 + n: killed by signal n), or a negative code: VENV_ERR_NETWORK
+ * (connection),
  *         VENV_ERR_DENIED (host key or user refused), VENV_ERR_CANCELLED
  */
 int venv__ssh_run(struct venv *ctx, const struct ssh_target *target, const struct ssh_run *run,
 		  struct venv_op *op, venv_error **err);
 
 /*
- * Make an ed25519 key pair, name and name.pub in OpenSSH's forms, 0600 and 0644, if it is not there.
- * Written atomically but without fsync; what a power cut left empty is made again.
+ * Make an ed25519 key pair, name and name.pub in OpenSSH's forms, 0600 and 0644, if it is not
+ * there. Written atomically but without fsync; what a power cut left empty is made again.
  */
 int venv__ssh_keygen(int dir_fd, const char *name, const char *comment, venv_error **err);
 

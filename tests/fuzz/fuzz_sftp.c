@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Packets for the sftp server: each is a length byte pair and that many bytes, as the server would get
- * them after its length field. The server does what it is told to the file system, so this runs in an
- * empty root of its own (a tmpfs) or not at all. Corpus and crash files cannot be reached from there:
- * an input that crashes is printed in base64.
+ * Packets for the sftp server: each is a length byte pair and that many bytes, as the server would
+ * get them after its length field. The server does what it is told to the file system, so this runs
+ * in an empty root of its own (a tmpfs) or not at all. Corpus and crash files cannot be reached
+ * from there: an input that crashes is printed in base64.
  */
 #include <fcntl.h>
 #include <sched.h>

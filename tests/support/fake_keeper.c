@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A keeper for tests of venv-sess: accepts ssh connections on a free port of 127.0.0.1, starts a
- * venv-sess for each and answers what it asks, but runs commands on this host as children of its own.
+ * venv-sess for each and answers what it asks, but runs commands on this host as children of its
+ * own.
  *
  *   fake_keeper SESS FILES DIRECTORY [LOGIN]
  *
- * SESS is venv-sess; FILES a program with the arguments "sftp" or "scp ...". In DIRECTORY it makes the
- * keys host, host.pub, id and id.pub, and the file port when it is ready. It ends with its stdin.
+ * SESS is venv-sess; FILES a program with the arguments "sftp" or "scp ...". In DIRECTORY it makes
+ * the keys host, host.pub, id and id.pub, and the file port when it is ready. It ends with its
+ * stdin.
  */
 #include <fcntl.h>
 #include <netdb.h>
@@ -78,7 +80,8 @@ static void reset_signals(void)
 static void run_command(const json_t *request)
 {
 	char **env = venv__json_strv(request, "env"), **argv = venv__json_strv(request, "argv");
-	const char *shell = venv__json_str(request, "shell"), *mode = venv__json_str(request, "mode");
+	const char *shell = venv__json_str(request, "shell"),
+		   *mode = venv__json_str(request, "mode");
 	char sh[] = "/bin/bash", c[] = "-c", name[] = "-bash", files[] = "files", sftp[] = "sftp";
 	char *shell_argv[] = { sh, c, NULL, NULL }, *login_argv[] = { name, NULL };
 	char *sftp_argv[] = { files, sftp, NULL }, *scp_argv[64] = { files };
@@ -114,7 +117,8 @@ static void op_exec(struct peer *peer, const json_t *request, struct msg_fds *fd
 	pid_t pid;
 
 	if (user && strcmp(user, login) != 0) {
-		refuse(peer, VENV_ERR_NOT_FOUND, "user 'nobody-here' does not exist in the machine");
+		refuse(peer, VENV_ERR_NOT_FOUND,
+		       "user 'nobody-here' does not exist in the machine");
 		return;
 	}
 	pid = tty ? forkpty(&master, NULL, NULL, &size) : fork();
@@ -180,9 +184,11 @@ static void listen_agent(struct peer *peer)
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s/agent.%d", directory, peer->fd);
+	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s/agent.%d", directory,
+		       peer->fd);
 	(void)unlink(address.sun_path);
-	if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 16) < 0) {
+	if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    listen(fd, 16) < 0) {
 		refuse(peer, VENV_ERR_SYSTEM, "no agent");
 	} else {
 		peer->path = strdup(address.sun_path);
@@ -194,7 +200,8 @@ static void listen_agent(struct peer *peer)
 static void op_listen(struct peer *peer, const json_t *request)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET,
-				       .sin_port = htons((uint16_t)venv__json_int(request, "port", 0)),
+				       .sin_port =
+					       htons((uint16_t)venv__json_int(request, "port", 0)),
 				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
 	socklen_t n = sizeof(address);
@@ -272,9 +279,8 @@ static void reap(void)
 				continue;
 			peers[i].pid = 0;
 			reply(&peers[i],
-			      WIFSIGNALED(status)
-				      ? json_pack("{s:i}", "signal", WTERMSIG(status))
-				      : json_pack("{s:i}", "exit", WEXITSTATUS(status)),
+			      WIFSIGNALED(status) ? json_pack("{s:i}", "signal", WTERMSIG(status))
+						  : json_pack("{s:i}", "exit", WEXITSTATUS(status)),
 			      NULL, 0);
 		}
 	}
@@ -292,8 +298,9 @@ static int session_config(void)
 	    venv__file_read(dir, "id.pub", 65536, &id, NULL, NULL) < 0)
 		die("keys");
 	(void)close(dir);
-	config = json_pack("{s:s,s:[s],s:s,s:[s],s:b,s:s}", "host_key", host, "authorized", id, "login",
-			   login, "env", "VENV_MACHINE=test", "forward_agent", 1, "machine", "test");
+	config = json_pack("{s:s,s:[s],s:s,s:[s],s:b,s:s}", "host_key", host, "authorized", id,
+			   "login", login, "env", "VENV_MACHINE=test", "forward_agent", 1,
+			   "machine", "test");
 	text = json_dumps(config, JSON_COMPACT);
 	fd = venv__memfd_sealed("sess", text, strlen(text));
 	return fd;
@@ -325,7 +332,8 @@ static void start_session(const char *program, int client)
 
 static int listen_ssh(void)
 {
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in address = { .sin_family = AF_INET,
+				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), dir;
 	socklen_t n = sizeof(address);
 	char text[16];

@@ -4,8 +4,8 @@
  *
  *   ssh_run [-t] [-A AGENT] [-u USER] [-e NAME=VALUE]... PORT KEY HOST_KEY_FILE [COMMAND]
  *
- * Exit status: the command's; 255 with the error on stderr when there is none. With -t, window sizes
- * "rows columns" are read from descriptor 9, if it is open.
+ * Exit status: the command's; 255 with the error on stderr when there is none. With -t, window
+ * sizes "rows columns" are read from descriptor 9, if it is open.
  */
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -85,8 +85,9 @@ static void *pass_control(void *user)
 int main(int argc, char **argv)
 {
 	struct ssh_target target = { .user = "tester", .alias = "test" };
-	struct ssh_run run = { .fds = { 0, 1, 2 }, .rows = 24, .columns = 80, .term = "xterm",
-			       .control = -1 };
+	struct ssh_run run = {
+		.fds = { 0, 1, 2 }, .rows = 24, .columns = 80, .term = "xterm", .control = -1
+	};
 	_cleanup_free_ char *host_key = NULL;
 	_cleanup_error_ venv_error *error = NULL;
 	_cleanup_strv_ char **env = NULL;
@@ -103,7 +104,7 @@ int main(int argc, char **argv)
 		else if (option == 'e')
 			(void)venv__strv_add(&env, optarg);
 		else if (option == 'c')
-			(void)alarm((unsigned)atoi(optarg));
+			(void)alarm((unsigned)strtoul(optarg, NULL, 10));
 		else
 			return 2;
 	}
@@ -111,7 +112,7 @@ int main(int argc, char **argv)
 		return 2;
 	(void)signal(SIGALRM, on_alarm);
 	run.env = env;
-	target.fd = connect_port(atoi(argv[optind]));
+	target.fd = connect_port((int)strtol(argv[optind], NULL, 10));
 	target.key = argv[optind + 1];
 	target.host_key_path = argv[optind + 2];
 	if (venv__file_read(AT_FDCWD, argv[optind + 2], 4096, &host_key, NULL, &error) < 0)

@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "ssh/confine.h"
+#include "ssh/wire/confine.h"
 
 static int refused(long r)
 {
@@ -58,7 +58,8 @@ static int try_ptrace(void)
 
 static int try_executable_memory(void)
 {
-	return mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED &&
+	return mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) ==
+				       MAP_FAILED &&
 			       errno == EPERM
 		       ? 0
 		       : 1;
@@ -69,7 +70,8 @@ static int try_allowed(void)
 	int ends[2], pair[2];
 	char byte = 'x';
 
-	if (pipe2(ends, O_CLOEXEC) < 0 || write(ends[1], &byte, 1) != 1 || read(ends[0], &byte, 1) != 1)
+	if (pipe2(ends, O_CLOEXEC) < 0 || write(ends[1], &byte, 1) != 1 ||
+	    read(ends[0], &byte, 1) != 1)
 		return 1;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) < 0 || send(pair[0], &byte, 1, 0) != 1 ||
 	    recv(pair[1], &byte, 1, 0) != 1)

@@ -66,7 +66,8 @@ static void broken_pair_is_made_again(void **state)
 	(void)state;
 	assert_int_equal(venv__ssh_keygen(dir_fd, "key", "", NULL), 0);
 	first = read_file("key");
-	assert_int_equal(venv__file_write(dir_fd, "key", first, 100, 0600, WRITE_VOLATILE, NULL), 0);
+	assert_int_equal(venv__file_write(dir_fd, "key", first, 100, 0600, WRITE_VOLATILE, NULL),
+			 0);
 	assert_int_equal(venv__ssh_keygen(dir_fd, "key", "", NULL), 0);
 	second = read_file("key");
 	assert_string_not_equal(first, second);
@@ -90,7 +91,8 @@ static void openssh_takes_them(void **state)
 		(void)snprintf(comment, sizeof(comment), "%.*s", i, "abcdefghijklmnopqrst");
 		assert_int_equal(venv__ssh_keygen(dir_fd, name, comment, NULL), 0);
 		assert_true(asprintf(&path, "%s/%s", directory, name) > 0);
-		assert_int_equal(venv__run((char *[]){ program, y, f, path, NULL }, &output, NULL), 0);
+		assert_int_equal(venv__run((char *[]){ program, y, f, path, NULL }, &output, NULL),
+				 0);
 		(void)snprintf(name, sizeof(name), "key%d.pub", i);
 		made = read_file(name);
 		assert_string_equal(output, made);
@@ -139,8 +141,9 @@ static void bytes_survive(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(pair_is_made_once),     TEST(broken_pair_is_made_again), TEST(openssh_takes_them),
-		TEST(comments_are_one_line), TEST(it_is_fast),		      cmocka_unit_test(bytes_survive),
+		TEST(pair_is_made_once),  TEST(broken_pair_is_made_again),
+		TEST(openssh_takes_them), TEST(comments_are_one_line),
+		TEST(it_is_fast),         cmocka_unit_test(bytes_survive),
 	};
 
 	return cmocka_run_group_tests_name("ssh_keygen", tests, NULL, NULL);

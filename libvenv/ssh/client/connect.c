@@ -88,17 +88,19 @@ static int check_host_key(struct remote *remote, venv_error **err)
 	blob = strsep(&rest, " \t\n");
 	if (ssh_get_server_publickey(remote->session, &key) != SSH_OK)
 		return remote_fail(remote, "no host key", err);
-	same = blob && ssh_pki_export_pubkey_base64(key, &got) == SSH_OK && strcmp(got, blob) == 0 &&
-	       strcmp(type, ssh_key_type_to_char(ssh_key_type(key))) == 0;
+	same = blob && ssh_pki_export_pubkey_base64(key, &got) == SSH_OK &&
+	       strcmp(got, blob) == 0 && strcmp(type, ssh_key_type_to_char(ssh_key_type(key))) == 0;
 	ssh_key_free(key);
 	ssh_string_free_char(got);
 	if (same)
 		return 0;
-	r = venv__fail(err, VENV_ERR_DENIED, "ssh to '%s': its host key is not the one that is pinned%s%s",
-		       remote->alias, remote->host_key_path ? " in " : "",
+	r = venv__fail(err, VENV_ERR_DENIED,
+		       "ssh to '%s': its host key is not the one that is pinned%s%s", remote->alias,
+		       remote->host_key_path ? " in " : "",
 		       remote->host_key_path ? remote->host_key_path : "");
-	return venv__hint(r, err, "something else may be answering in its place: see what listens there; "
-				  "'venv reload' starts the machine with the pinned key again");
+	return venv__hint(r, err,
+			  "something else may be answering in its place: see what listens there; "
+			  "'venv reload' starts the machine with the pinned key again");
 }
 
 static int log_in(struct remote *remote, venv_error **err)
@@ -107,7 +109,8 @@ static int log_in(struct remote *remote, venv_error **err)
 	int r;
 
 	if (ssh_pki_import_privkey_base64(remote->key, NULL, NULL, NULL, &key) != SSH_OK)
-		return venv__fail(err, VENV_ERR_CORRUPT, "ssh to '%s': the machine's private key cannot be read",
+		return venv__fail(err, VENV_ERR_CORRUPT,
+				  "ssh to '%s': the machine's private key cannot be read",
 				  remote->alias);
 	while ((r = ssh_userauth_publickey(remote->session, NULL, key)) == SSH_AUTH_AGAIN &&
 	       remote_wait(remote))
@@ -117,10 +120,11 @@ static int log_in(struct remote *remote, venv_error **err)
 		return 0;
 	if (remote->left || !ssh_is_connected(remote->session) || r == SSH_AUTH_ERROR)
 		return remote_fail(remote, "login failed", err);
-	r = venv__fail(err, VENV_ERR_DENIED, "ssh to '%s': it refused the key for user '%s'", remote->alias,
-		       remote->user);
-	return venv__hint(r, err, "check 'user:' in venv.yml; inside a virtual machine, "
-				  "~/.ssh/authorized_keys must hold the machine's key");
+	r = venv__fail(err, VENV_ERR_DENIED, "ssh to '%s': it refused the key for user '%s'",
+		       remote->alias, remote->user);
+	return venv__hint(r, err,
+			  "check 'user:' in venv.yml; inside a virtual machine, "
+			  "~/.ssh/authorized_keys must hold the machine's key");
 }
 
 static int prepare(struct remote *remote)
@@ -139,7 +143,8 @@ static int prepare(struct remote *remote)
 	ssh_set_blocking(remote->session, 0);
 	remote->session_callbacks = (struct ssh_callbacks_struct){ .userdata = remote };
 	if (remote->agent)
-		remote->session_callbacks.channel_open_request_auth_agent_function = remote_on_agent;
+		remote->session_callbacks.channel_open_request_auth_agent_function =
+			remote_on_agent;
 	ssh_callbacks_init(&remote->session_callbacks);
 	return ssh_set_callbacks(remote->session, &remote->session_callbacks);
 }
@@ -188,8 +193,9 @@ int remote_start(struct remote *remote, venv_error **err)
 		STEP(remote, r, ssh_channel_request_auth_agent(remote->channel));
 	send_environment(remote);
 	if (remote->tty)
-		STEP(remote, r, ssh_channel_request_pty_size(remote->channel, remote->term, remote->columns,
-							     remote->rows));
+		STEP(remote, r,
+		     ssh_channel_request_pty_size(remote->channel, remote->term, remote->columns,
+						  remote->rows));
 	if (remote->tty && r != SSH_OK)
 		return remote_fail(remote, "no terminal", err);
 	if (remote->command)

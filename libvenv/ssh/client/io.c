@@ -17,11 +17,11 @@ static const struct {
 	const char *name;
 	int number;
 } signals[] = {
-	{ "HUP", SIGHUP },   { "INT", SIGINT },   { "QUIT", SIGQUIT }, { "ILL", SIGILL },
-	{ "TRAP", SIGTRAP }, { "ABRT", SIGABRT }, { "BUS", SIGBUS },   { "FPE", SIGFPE },
-	{ "KILL", SIGKILL }, { "USR1", SIGUSR1 }, { "SEGV", SIGSEGV }, { "USR2", SIGUSR2 },
-	{ "PIPE", SIGPIPE }, { "ALRM", SIGALRM }, { "TERM", SIGTERM }, { "CONT", SIGCONT },
-	{ "STOP", SIGSTOP }, { "TSTP", SIGTSTP }, { "XCPU", SIGXCPU }, { "XFSZ", SIGXFSZ },
+	{ "HUP", SIGHUP },   { "INT", SIGINT },     { "QUIT", SIGQUIT }, { "ILL", SIGILL },
+	{ "TRAP", SIGTRAP }, { "ABRT", SIGABRT },   { "BUS", SIGBUS },   { "FPE", SIGFPE },
+	{ "KILL", SIGKILL }, { "USR1", SIGUSR1 },   { "SEGV", SIGSEGV }, { "USR2", SIGUSR2 },
+	{ "PIPE", SIGPIPE }, { "ALRM", SIGALRM },   { "TERM", SIGTERM }, { "CONT", SIGCONT },
+	{ "STOP", SIGSTOP }, { "TSTP", SIGTSTP },   { "XCPU", SIGXCPU }, { "XFSZ", SIGXFSZ },
 	{ "SYS", SIGSYS },   { "WINCH", SIGWINCH },
 };
 
@@ -43,8 +43,8 @@ const char *remote_signal_name(int number)
 
 /* ---- callbacks of the command's channel ---- */
 
-static int on_data(ssh_session session, ssh_channel channel, void *data, uint32_t length, int is_stderr,
-		   void *user)
+static int on_data(ssh_session session, ssh_channel channel, void *data, uint32_t length,
+		   int is_stderr, void *user)
 {
 	struct remote *remote = user;
 
@@ -163,7 +163,8 @@ ssh_channel remote_on_agent(ssh_session session, void *user)
 		.out = { .fd = fcntl(fd, F_DUPFD_CLOEXEC, 0) },
 	};
 	ssh_callbacks_init(&agent->callbacks);
-	if (!agent->channel || ssh_set_channel_callbacks(agent->channel, &agent->callbacks) != SSH_OK) {
+	if (!agent->channel ||
+	    ssh_set_channel_callbacks(agent->channel, &agent->callbacks) != SSH_OK) {
 		venv__sink_close(&agent->in);
 		venv__source_close(&agent->out);
 		return NULL;
@@ -187,7 +188,8 @@ static void agent_run(struct agent *agent, bool readable)
 	enum flow_state state;
 
 	venv__sink_run(&agent->in, agent->channel);
-	state = agent->closed ? FLOW_BROKEN : venv__source_run(&agent->out, agent->channel, readable);
+	state = agent->closed ? FLOW_BROKEN
+			      : venv__source_run(&agent->out, agent->channel, readable);
 	if (state == FLOW_ENDED && !agent->eof_sent) {
 		(void)ssh_channel_send_eof(agent->channel);
 		agent->eof_sent = true;
@@ -225,7 +227,8 @@ static bool on_packets(struct remote *remote)
 	struct pollfd p = { .fd = CLIENT_SERVER_FD, .events = POLLIN };
 
 	for (int i = 0; i < PACKETS_PER_TURN; i++) {
-		if (ssh_event_dopoll(remote->event, 0) == SSH_ERROR || !ssh_is_connected(remote->session))
+		if (ssh_event_dopoll(remote->event, 0) == SSH_ERROR ||
+		    !ssh_is_connected(remote->session))
 			return false;
 		if (poll(&p, 1, 0) <= 0)
 			break;
@@ -241,16 +244,15 @@ static void pump(struct remote *remote, const struct pollfd *fds)
 		venv__sink_run(&remote->out, remote->channel);
 	if (fds[5].revents || remote->err.eof)
 		venv__sink_run(&remote->err, remote->channel);
-	if (!remote->closed && venv__source_run(&remote->in, remote->channel, fds[3].revents != 0) ==
-				       FLOW_ENDED &&
+	if (!remote->closed &&
+	    venv__source_run(&remote->in, remote->channel, fds[3].revents != 0) == FLOW_ENDED &&
 	    !remote->eof_sent) {
 		(void)ssh_channel_send_eof(remote->channel);
 		remote->eof_sent = true;
 	}
 	for (size_t i = 0; i < AGENTS_MAX; i++)
 		if (remote->agents[i].used)
-			agent_run(&remote->agents[i],
-				  fds[FIXED_FDS + 2 * i].revents != 0);
+			agent_run(&remote->agents[i], fds[FIXED_FDS + 2 * i].revents != 0);
 }
 
 static struct pollfd wanted(bool wants, int fd, short events)
@@ -275,8 +277,8 @@ static void collect(const struct remote *remote, struct pollfd fds[FIXED_FDS + 2
 		fds[FIXED_FDS + 2 * i] =
 			wanted(agent->used && venv__source_waits(&agent->out, agent->channel),
 			       agent->out.fd, POLLIN);
-		fds[FIXED_FDS + 2 * i + 1] = wanted(agent->used && venv__sink_waits(&agent->in),
-						    agent->in.fd, POLLOUT);
+		fds[FIXED_FDS + 2 * i + 1] =
+			wanted(agent->used && venv__sink_waits(&agent->in), agent->in.fd, POLLOUT);
 	}
 }
 
@@ -287,7 +289,8 @@ static int end_of(struct remote *remote, venv_error **err)
 	if (remote->signal > 0 || remote->status >= 0)
 		return 0;
 	return venv__fail(err, VENV_ERR_NETWORK,
-			  "ssh to '%s': the connection ended before the command did", remote->alias);
+			  "ssh to '%s': the connection ended before the command did",
+			  remote->alias);
 }
 
 int remote_run(struct remote *remote, venv_error **err)

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "../confine.h"
+#include "../wire/confine.h"
 #include "remote.h"
 
 enum { CONFIG_MAX = 64 << 20 };
@@ -54,7 +54,8 @@ static int read_config(struct remote *remote)
 
 /*
  * The streams are shared with whoever started us, so their flags are not ours to change: pipes and
- * terminals are opened again for a description of our own; what cannot be is written in small pieces.
+ * terminals are opened again for a description of our own; what cannot be is written in small
+ * pieces.
  */
 static void use_stream(struct flow_sink *sink, int fd)
 {
@@ -98,7 +99,8 @@ static int run(struct remote *remote, venv_error **err)
 
 	(void)OPENSSL_init_crypto(CRYPTO_QUICK_START, NULL);
 	if (read_config(remote) < 0)
-		return venv__fail(err, VENV_ERR_INVALID, "venv-ssh was started without its configuration");
+		return venv__fail(err, VENV_ERR_INVALID,
+				  "venv-ssh was started without its configuration");
 	use_stream(&remote->out, STDOUT_FILENO);
 	use_stream(&remote->err, STDERR_FILENO);
 	remote->in.fd = STDIN_FILENO;

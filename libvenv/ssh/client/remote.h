@@ -3,9 +3,10 @@
  * venv-ssh: one command over one SSH connection.
  *
  * Theory of operation: everything it needs comes as descriptors; before the server's first byte is
- * looked at, it gives up the right to open anything (confine.h). One thread: connect.c goes through the
- * handshake step by step, io.c then moves bytes until the channel is closed and all output is written.
- * Its result is one message. When the other end of the result socket goes, it leaves at once.
+ * looked at, it gives up the right to open anything (confine.h). One thread: connect.c goes through
+ * the handshake step by step, io.c then moves bytes until the channel is closed and all output is
+ * written. Its result is one message. When the other end of the result socket goes, it leaves at
+ * once.
  */
 #ifndef VENV_SSH_REMOTE_H
 #define VENV_SSH_REMOTE_H
@@ -14,7 +15,7 @@
 #include <libssh/libssh.h>
 
 #include "../client.h"
-#include "../flow.h"
+#include "../wire/flow.h"
 #include "util/buf.h"
 #include "util/msg.h"
 
@@ -57,7 +58,7 @@ int remote_run(struct remote *remote, venv_error **err);     /* to its end */
 bool remote_wait(struct remote *remote);
 int remote_fail(struct remote *remote, const char *what, venv_error **err);
 int remote_signal_number(const char *name);
-const char *remote_signal_name(int number); /* NULL: ssh has no name for it */
+const char *remote_signal_name(int number);        /* NULL: ssh has no name for it */
 int remote_prepare_channel(struct remote *remote); /* before the command can say anything */
 ssh_channel remote_on_agent(ssh_session session, void *user);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The server of the old scp protocol, for "scp -O" and older clients, in machines that need not have
- * an scp of their own. Paths are shell patterns: what was quoted has a backslash before it.
+ * The server of the old scp protocol, for "scp -O" and older clients, in machines that need not
+ * have an scp of their own. Paths are shell patterns: what was quoted has a backslash before it.
  */
 #include <errno.h>
 #include <signal.h>

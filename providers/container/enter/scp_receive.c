@@ -99,7 +99,8 @@ static int take_data(struct scp *scp, int fd, uint64_t left)
 	return failed;
 }
 
-static int finish_file(const struct receive *receive, int fd, const struct entry *entry, bool existed)
+static int finish_file(const struct receive *receive, int fd, const struct entry *entry,
+		       bool existed)
 {
 	struct stat st;
 

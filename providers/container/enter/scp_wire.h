@@ -12,8 +12,8 @@ enum { SCP_LINE_MAX = 2 * PATH_MAX, SCP_DEPTH_MAX = 256 };
 
 struct scp {
 	bool recursive, times, directory, to, from;
-	bool failed; /* something was reported */
-	bool gone;   /* the other side is not there any more */
+	bool failed;         /* something was reported */
+	bool gone;           /* the other side is not there any more */
 	char path[PATH_MAX]; /* what is being worked on; changed in place */
 	size_t path_length;
 };
@@ -34,9 +34,11 @@ bool scp_answer(struct scp *scp);
 bool scp_push(struct scp *scp, const char *name);
 void scp_pop(struct scp *scp, size_t length);
 
-void scp_receive(struct scp *scp, const char *target);   /* scp -t */
+void scp_receive(struct scp *scp, const char *target);       /* scp -t */
 void scp_send(struct scp *scp, const char *const *patterns); /* scp -f */
-/* Call fn with every path that a shell pattern names; how many. Quoted characters have a backslash. */
+/*
+ * Call fn with every path that a shell pattern names; how many. Quoted characters have a backslash.
+ */
 size_t scp_expand(struct scp *scp, const char *pattern, void (*fn)(struct scp *scp));
 /* The pattern as one path: "~" and backslashes resolved; false: too long. */
 bool scp_literal(const char *pattern, char ret[PATH_MAX]);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The sftp server: version 3, with OpenSSH's extensions, as the user that venv-enter became. It gives
- * that user no right that a shell would not give, so no path is forbidden.
+ * The sftp server: version 3, with OpenSSH's extensions, as the user that venv-enter became. It
+ * gives that user no right that a shell would not give, so no path is forbidden.
  *
  * Theory of operation: requests are answered in their order, one at a time. Whole packets are taken
- * from the input buffer, answers collect in the output buffer, which is written when it is full or when
- * no whole packet is left: a client that sends many requests at once gets many answers at once. Memory
- * is these two buffers and a table of handles, whatever the client sends.
+ * from the input buffer, answers collect in the output buffer, which is written when it is full or
+ * when no whole packet is left: a client that sends many requests at once gets many answers at
+ * once. Memory is these two buffers and a table of handles, whatever the client sends.
  */
 #include <errno.h>
 #include <signal.h>

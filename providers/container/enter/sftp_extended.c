@@ -44,10 +44,11 @@ static void hardlink(struct sftp *sftp, struct sftp_in *in)
 
 static void reply_statvfs(struct sftp *sftp, const struct sftp_in *in, const struct statvfs *fs)
 {
-	const uint64_t flags = (fs->f_flag & ST_RDONLY ? 1U : 0U) | (fs->f_flag & ST_NOSUID ? 2U : 0U);
-	const uint64_t values[] = { fs->f_bsize, fs->f_frsize, fs->f_blocks, fs->f_bfree,
-				    fs->f_bavail, fs->f_files, fs->f_ffree, fs->f_favail,
-				    fs->f_fsid, flags, fs->f_namemax };
+	const uint64_t flags =
+		(fs->f_flag & ST_RDONLY ? 1U : 0U) | (fs->f_flag & ST_NOSUID ? 2U : 0U);
+	const uint64_t values[] = { fs->f_bsize,  fs->f_frsize, fs->f_blocks, fs->f_bfree,
+				    fs->f_bavail, fs->f_files,  fs->f_ffree,  fs->f_favail,
+				    fs->f_fsid,   flags,        fs->f_namemax };
 
 	sftp_begin(sftp, SFTP_REPLY_EXTENDED, in->id);
 	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)

@@ -36,8 +36,8 @@ int sftp_apply(int fd, const char *path, const struct sftp_attrs *attrs, bool fo
 	if (!r && (attrs->flags & SFTP_ATTR_MODE))
 		r = errno_if((fd >= 0 ? fchmod(fd, mode) : fchmodat(AT_FDCWD, path, mode, at)) < 0);
 	if (!r && (attrs->flags & SFTP_ATTR_TIMES))
-		r = errno_if((fd >= 0 ? futimens(fd, times)
-				      : utimensat(AT_FDCWD, path, times, at)) < 0);
+		r = errno_if(
+			(fd >= 0 ? futimens(fd, times) : utimensat(AT_FDCWD, path, times, at)) < 0);
 	return r;
 }
 
@@ -139,10 +139,9 @@ static int write_all(const struct sftp_handle *handle, const unsigned char *data
 		     off_t offset)
 {
 	for (size_t done = 0; done < length;) {
-		ssize_t n = handle->append
-				    ? write(handle->fd, data + done, length - done)
-				    : pwrite(handle->fd, data + done, length - done,
-					     offset + (off_t)done);
+		ssize_t n = handle->append ? write(handle->fd, data + done, length - done)
+					   : pwrite(handle->fd, data + done, length - done,
+						    offset + (off_t)done);
 
 		if (n < 0 && errno == ESPIPE)
 			n = write(handle->fd, data + done, length - done);
@@ -201,13 +200,15 @@ static void long_name(char ret[LONG_MAX_SIZE], const char *name, const struct st
 		mode[9] = mode[9] == 'x' ? 't' : 'T';
 	if (gmtime_r(&changed, &tm))
 		(void)strftime(when, sizeof(when),
-			       time(NULL) - changed < 180L * 86400 ? "%b %e %H:%M" : "%b %e  %Y", &tm);
+			       time(NULL) - changed < 180L * 86400 ? "%b %e %H:%M" : "%b %e  %Y",
+			       &tm);
 	(void)snprintf(ret, LONG_MAX_SIZE, "%s %3lu %-8u %-8u %8lld %s %s", mode,
-		       (unsigned long)st->st_nlink, st->st_uid, st->st_gid, (long long)st->st_size, when,
-		       name);
+		       (unsigned long)st->st_nlink, st->st_uid, st->st_gid, (long long)st->st_size,
+		       when, name);
 }
 
-static void request_readdir(struct sftp *sftp, const struct sftp_in *in, const struct sftp_handle *handle)
+static void request_readdir(struct sftp *sftp, const struct sftp_in *in,
+			    const struct sftp_handle *handle)
 {
 	char line[LONG_MAX_SIZE];
 	uint32_t count = 0;
@@ -252,10 +253,10 @@ static void request_mkdir(struct sftp *sftp, struct sftp_in *in, const char *pat
 	if (in->bad)
 		sftp_reply_status(sftp, in->id, SFTP_BAD_MESSAGE, "Bad message");
 	else
-		sftp_reply_errno(sftp, in->id,
-				 errno_if(mkdir(path, attrs.flags & SFTP_ATTR_MODE
-							      ? attrs.mode & MODE_BITS
-							      : 0777) < 0));
+		sftp_reply_errno(
+			sftp, in->id,
+			errno_if(mkdir(path, attrs.flags & SFTP_ATTR_MODE ? attrs.mode & MODE_BITS
+									  : 0777) < 0));
 }
 
 /* ---- names ---- */
@@ -325,7 +326,8 @@ static int rename_new(const char *from, const char *to)
 	return errno_if(rename(from, to) < 0);
 }
 
-static void request_two(struct sftp *sftp, enum sftp_type type, struct sftp_in *in, const char *first)
+static void request_two(struct sftp *sftp, enum sftp_type type, struct sftp_in *in,
+			const char *first)
 {
 	char second[PATH_MAX];
 
@@ -337,7 +339,8 @@ static void request_two(struct sftp *sftp, enum sftp_type type, struct sftp_in *
 		sftp_reply_errno(sftp, in->id, errno_if(symlink(first, second) < 0));
 }
 
-static void path_request(struct sftp *sftp, enum sftp_type type, struct sftp_in *in, const char *path)
+static void path_request(struct sftp *sftp, enum sftp_type type, struct sftp_in *in,
+			 const char *path)
 {
 	struct sftp_attrs attrs;
 
@@ -353,7 +356,8 @@ static void path_request(struct sftp *sftp, enum sftp_type type, struct sftp_in 
 		break;
 	case SFTP_SETSTAT:
 		sftp_get_attrs(in, &attrs);
-		sftp_reply_errno(sftp, in->id, in->bad ? EINVAL : sftp_apply(-1, path, &attrs, true));
+		sftp_reply_errno(sftp, in->id,
+				 in->bad ? EINVAL : sftp_apply(-1, path, &attrs, true));
 		break;
 	case SFTP_OPENDIR:
 		request_opendir(sftp, in, path);

@@ -145,7 +145,10 @@ static void put_bytes(struct sftp *sftp, const void *data, size_t length)
 	sftp->out_length += length;
 }
 
-/* Every answer has at most SFTP_PACKET_MAX bytes; those that are longer (none) are cut by their maker. */
+/*
+ * Every answer has at most SFTP_PACKET_MAX bytes; those that are longer (none) are cut by their
+ * maker.
+ */
 void sftp_begin(struct sftp *sftp, enum sftp_type type, uint32_t id)
 {
 	unsigned char byte = (unsigned char)type;

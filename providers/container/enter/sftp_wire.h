@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SFTP version 3: numbers, packets in and out, attributes, handles. Private to sftp*.c and its tests. */
+/*
+ * SFTP version 3: numbers, packets in and out, attributes, handles. Private to sftp*.c and its
+ * tests.
+ */
 #ifndef VENV_ENTER_SFTP_WIRE_H
 #define VENV_ENTER_SFTP_WIRE_H
 
@@ -12,32 +15,70 @@
 
 enum {
 	SFTP_VERSION = 3,
-	SFTP_PACKET_MAX = 256 * 1024,          /* as OpenSSH: length field's largest value */
+	SFTP_PACKET_MAX = 256 * 1024,           /* as OpenSSH: length field's largest value */
 	SFTP_DATA_MAX = SFTP_PACKET_MAX - 1024, /* of one read or write */
 	SFTP_HANDLES_MAX = 512,
 	SFTP_OUT_SIZE = 2 * SFTP_PACKET_MAX
 };
 
 enum sftp_type {
-	SFTP_INIT = 1, SFTP_OPEN = 3, SFTP_CLOSE, SFTP_READ, SFTP_WRITE, SFTP_LSTAT, SFTP_FSTAT,
-	SFTP_SETSTAT, SFTP_FSETSTAT, SFTP_OPENDIR, SFTP_READDIR, SFTP_REMOVE, SFTP_MKDIR, SFTP_RMDIR,
-	SFTP_REALPATH, SFTP_STAT, SFTP_RENAME, SFTP_READLINK, SFTP_SYMLINK,
-	SFTP_REPLY_VERSION = 2, SFTP_REPLY_STATUS = 101, SFTP_REPLY_HANDLE, SFTP_REPLY_DATA,
-	SFTP_REPLY_NAME, SFTP_REPLY_ATTRS, SFTP_EXTENDED = 200, SFTP_REPLY_EXTENDED
+	SFTP_INIT = 1,
+	SFTP_OPEN = 3,
+	SFTP_CLOSE,
+	SFTP_READ,
+	SFTP_WRITE,
+	SFTP_LSTAT,
+	SFTP_FSTAT,
+	SFTP_SETSTAT,
+	SFTP_FSETSTAT,
+	SFTP_OPENDIR,
+	SFTP_READDIR,
+	SFTP_REMOVE,
+	SFTP_MKDIR,
+	SFTP_RMDIR,
+	SFTP_REALPATH,
+	SFTP_STAT,
+	SFTP_RENAME,
+	SFTP_READLINK,
+	SFTP_SYMLINK,
+	SFTP_REPLY_VERSION = 2,
+	SFTP_REPLY_STATUS = 101,
+	SFTP_REPLY_HANDLE,
+	SFTP_REPLY_DATA,
+	SFTP_REPLY_NAME,
+	SFTP_REPLY_ATTRS,
+	SFTP_EXTENDED = 200,
+	SFTP_REPLY_EXTENDED
 };
 
 enum sftp_status {
-	SFTP_OK, SFTP_EOF, SFTP_NO_SUCH_FILE, SFTP_PERMISSION_DENIED, SFTP_FAILURE, SFTP_BAD_MESSAGE,
+	SFTP_OK,
+	SFTP_EOF,
+	SFTP_NO_SUCH_FILE,
+	SFTP_PERMISSION_DENIED,
+	SFTP_FAILURE,
+	SFTP_BAD_MESSAGE,
 	SFTP_OP_UNSUPPORTED = 8
 };
 
-enum { SFTP_ATTR_SIZE = 1, SFTP_ATTR_IDS = 2, SFTP_ATTR_MODE = 4, SFTP_ATTR_TIMES = 8,
-       SFTP_ATTR_EXTENDED = 0x80000000 };
-enum { SFTP_OPEN_READ = 1, SFTP_OPEN_WRITE = 2, SFTP_OPEN_APPEND = 4, SFTP_OPEN_CREATE = 8,
-       SFTP_OPEN_TRUNCATE = 16, SFTP_OPEN_EXCLUSIVE = 32 };
+enum {
+	SFTP_ATTR_SIZE = 1,
+	SFTP_ATTR_IDS = 2,
+	SFTP_ATTR_MODE = 4,
+	SFTP_ATTR_TIMES = 8,
+	SFTP_ATTR_EXTENDED = 0x80000000
+};
+enum {
+	SFTP_OPEN_READ = 1,
+	SFTP_OPEN_WRITE = 2,
+	SFTP_OPEN_APPEND = 4,
+	SFTP_OPEN_CREATE = 8,
+	SFTP_OPEN_TRUNCATE = 16,
+	SFTP_OPEN_EXCLUSIVE = 32
+};
 
 struct sftp_handle {
-	int fd;   /* -1: free, or a directory */
+	int fd; /* -1: free, or a directory */
 	DIR *dir;
 	bool append;
 	uint32_t generation; /* a handle that was closed does not become another file */
@@ -86,7 +127,8 @@ void sftp_put_attrs(struct sftp *sftp, const struct stat *st);
 void sftp_end(struct sftp *sftp);
 /* Space for an answer of this size, flushing if need be; where its bytes go. */
 unsigned char *sftp_reserve(struct sftp *sftp, size_t length);
-void sftp_reply_status(struct sftp *sftp, uint32_t id, enum sftp_status status, const char *message);
+void sftp_reply_status(struct sftp *sftp, uint32_t id, enum sftp_status status,
+		       const char *message);
 void sftp_reply_errno(struct sftp *sftp, uint32_t id, int number); /* 0: it went well */
 void sftp_reply_name(struct sftp *sftp, uint32_t id, const char *name);
 

@@ -36,8 +36,8 @@ static int on_none(ssh_session session, const char *user, void *data)
 	return deny(data);
 }
 
-static int on_publickey(ssh_session session, const char *user, struct ssh_key_struct *key, char state,
-			void *data)
+static int on_publickey(ssh_session session, const char *user, struct ssh_key_struct *key,
+			char state, void *data)
 {
 	struct sess *sess = data;
 	bool known = false;

@@ -4,8 +4,8 @@
 
 #include "sess.h"
 
-static int on_data(ssh_session session, ssh_channel channel, void *data, uint32_t length, int is_stderr,
-		   void *user)
+static int on_data(ssh_session session, ssh_channel channel, void *data, uint32_t length,
+		   int is_stderr, void *user)
 {
 	struct chan *chan = user;
 

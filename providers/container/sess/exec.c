@@ -2,13 +2,13 @@
 /*
  * Session channels: commands, shells, sftp and scp.
  *
- * Theory of operation: requests of the client (env, pty-req, …) are collected until one of them starts
- * something; that is accepted at once and asked of the keeper. Without a terminal the three streams
- * are pipes made here, with one its master comes with the answer. The keeper's connection stays: it
- * carries signals and window sizes to the command and its end back, and when it is closed the command
- * gets SIGHUP. The channel is closed when the command has ended *and* its output has: as with sshd, a
- * background process that keeps the output open keeps the channel open (but not a terminal).
- * If the keeper refuses, its reason goes to the client's stderr, with exit status 125.
+ * Theory of operation: requests of the client (env, pty-req, …) are collected until one of them
+ * starts something; that is accepted at once and asked of the keeper. Without a terminal the three
+ * streams are pipes made here, with one its master comes with the answer. The keeper's connection
+ * stays: it carries signals and window sizes to the command and its end back, and when it is closed
+ * the command gets SIGHUP. The channel is closed when the command has ended *and* its output has:
+ * as with sshd, a background process that keeps the output open keeps the channel open (but not a
+ * terminal). If the keeper refuses, its reason goes to the client's stderr, with exit status 125.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -23,11 +23,11 @@ static const struct {
 	const char *name;
 	int number;
 } signals[] = {
-	{ "ABRT", SIGABRT }, { "ALRM", SIGALRM }, { "FPE", SIGFPE },   { "HUP", SIGHUP },
-	{ "ILL", SIGILL },   { "INT", SIGINT },   { "KILL", SIGKILL }, { "PIPE", SIGPIPE },
-	{ "QUIT", SIGQUIT }, { "SEGV", SIGSEGV }, { "TERM", SIGTERM }, { "USR1", SIGUSR1 },
-	{ "USR2", SIGUSR2 }, { "BUS", SIGBUS },   { "SYS", SIGSYS },   { "TRAP", SIGTRAP },
-	{ "XCPU", SIGXCPU }, { "XFSZ", SIGXFSZ }, { "STOP", SIGSTOP }, { "CONT", SIGCONT },
+	{ "ABRT", SIGABRT }, { "ALRM", SIGALRM },   { "FPE", SIGFPE },   { "HUP", SIGHUP },
+	{ "ILL", SIGILL },   { "INT", SIGINT },     { "KILL", SIGKILL }, { "PIPE", SIGPIPE },
+	{ "QUIT", SIGQUIT }, { "SEGV", SIGSEGV },   { "TERM", SIGTERM }, { "USR1", SIGUSR1 },
+	{ "USR2", SIGUSR2 }, { "BUS", SIGBUS },     { "SYS", SIGSYS },   { "TRAP", SIGTRAP },
+	{ "XCPU", SIGXCPU }, { "XFSZ", SIGXFSZ },   { "STOP", SIGSTOP }, { "CONT", SIGCONT },
 	{ "TSTP", SIGTSTP }, { "WINCH", SIGWINCH },
 };
 
@@ -36,8 +36,8 @@ static bool env_name_ok(const char *name)
 	if (strncmp(name, "LD_", 3) == 0 || !*name || (*name >= '0' && *name <= '9'))
 		return false;
 	for (; *name; name++)
-		if (!(*name == '_' || (*name >= '0' && *name <= '9') || (*name >= 'A' && *name <= 'Z') ||
-		      (*name >= 'a' && *name <= 'z')))
+		if (!(*name == '_' || (*name >= '0' && *name <= '9') ||
+		      (*name >= 'A' && *name <= 'Z') || (*name >= 'a' && *name <= 'z')))
 			return false;
 	return true;
 }
@@ -106,8 +106,8 @@ static void tell_size(const struct chan *chan)
 			     (int)chan->columns));
 }
 
-static int on_window_change(ssh_session session, ssh_channel channel, int columns, int rows, int width,
-			    int height, void *user)
+static int on_window_change(ssh_session session, ssh_channel channel, int columns, int rows,
+			    int width, int height, void *user)
 {
 	struct chan *chan = user;
 
@@ -131,8 +131,8 @@ static void on_signal(ssh_session session, ssh_channel channel, const char *name
 	(void)channel;
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
 		if (strcmp(signals[i].name, name) == 0)
-			tell(chan, json_pack("{s:s,s:i}", "op", "signal", "signal",
-					     signals[i].number));
+			tell(chan,
+			     json_pack("{s:s,s:i}", "op", "signal", "signal", signals[i].number));
 }
 
 static void on_agent(ssh_session session, ssh_channel channel, void *user)
@@ -253,8 +253,9 @@ static void complete(const struct chan *chan, json_t *request, json_t *env)
 		(void)venv__json_set_str(request, "user", sess->user);
 	if (chan->tty)
 		(void)json_object_set_new(request, "tty",
-					  json_pack("{s:i,s:i,s:s}", "rows", (int)chan->rows, "columns",
-						    (int)chan->columns, "term", chan->term));
+					  json_pack("{s:i,s:i,s:s}", "rows", (int)chan->rows,
+						    "columns", (int)chan->columns, "term",
+						    chan->term));
 }
 
 /* Takes request: what to run. 0 or -1, as libssh wants it. */
@@ -278,8 +279,8 @@ static int start(struct chan *chan, json_t *request)
 		fail(chan, "no more descriptors in this connection", NULL);
 		return 0;
 	}
-	chan->call = keeper_ask(&chan->sess->keeper, take_ptr(owned), fds, chan->tty ? 0 : 3, on_started,
-				chan);
+	chan->call = keeper_ask(&chan->sess->keeper, take_ptr(owned), fds, chan->tty ? 0 : 3,
+				on_started, chan);
 	if (!chan->call)
 		fail(chan, "the machine is stopping, or the command is too long", NULL);
 	return 0;
@@ -294,7 +295,8 @@ static int on_exec(ssh_session session, ssh_channel channel, const char *command
 	(void)session;
 	(void)channel;
 	if (words && !chan->tty)
-		request = json_pack("{s:s,s:o*}", "mode", "scp", "argv", venv__json_from_strv(words));
+		request =
+			json_pack("{s:s,s:o*}", "mode", "scp", "argv", venv__json_from_strv(words));
 	else
 		request = json_pack("{s:s}", "shell", command);
 	return start(chan, request);
@@ -359,7 +361,9 @@ void exec_poll(struct chan *chan, struct poll_set *set)
 		set->timeout_ms = TERMINAL_GRACE_MS / 4;
 }
 
-/* The command of a terminal has ended, but something else holds it open: let go, after all output. */
+/*
+ * The command of a terminal has ended, but something else holds it open: let go, after all output.
+ */
 static bool terminal_is_idle(const struct chan *chan)
 {
 	struct pollfd p = { .fd = chan->out.fd, .events = POLLIN };

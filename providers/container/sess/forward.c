@@ -2,11 +2,11 @@
 /*
  * Forwarded connections: -L, -D and -W (direct-tcpip), -R (tcpip-forward), agents.
  *
- * Theory of operation: libssh wants the answer to a direct-tcpip request before its callback returns.
- * So the keeper is asked to dial and is waited for briefly, long enough for everything inside the
- * machine: success and refusal are then told as they are. Whatever takes longer (another host) is
- * accepted, and closed again when it fails. Listeners are few and made at once. What connects to one
- * becomes a channel that is `opening` until the client has agreed.
+ * Theory of operation: libssh wants the answer to a direct-tcpip request before its callback
+ * returns. So the keeper is asked to dial and is waited for briefly, long enough for everything
+ * inside the machine: success and refusal are then told as they are. Whatever takes longer (another
+ * host) is accepted, and closed again when it fails. Listeners are few and made at once. What
+ * connects to one becomes a channel that is `opening` until the client has agreed.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -63,12 +63,12 @@ static int open_direct(struct sess *sess, ssh_message message)
 
 	if (!chan)
 		return 1;
-	chan->call = keeper_ask(&sess->keeper,
-				json_pack("{s:s,s:s,s:i}", "op", "dial", "host", host, "port", port),
-				NULL, 0, on_dialled, chan);
+	chan->call = keeper_ask(
+		&sess->keeper, json_pack("{s:s,s:s,s:i}", "op", "dial", "host", host, "port", port),
+		NULL, 0, on_dialled, chan);
 	if (chan->call)
-		keeper_wait(&sess->keeper, &chan->answered, is_local(host) ? DIAL_LOCAL_MS
-									   : DIAL_OTHER_MS);
+		keeper_wait(&sess->keeper, &chan->answered,
+			    is_local(host) ? DIAL_LOCAL_MS : DIAL_OTHER_MS);
 	if ((chan->call || chan->answered) && !chan->refused)
 		chan->channel = ssh_message_channel_request_open_reply_accept(message);
 	if (!chan->channel || chan_attach(chan) < 0) {
@@ -171,8 +171,9 @@ static void start_forward(struct sess *sess, ssh_message message)
 		(void)ssh_message_reply_default(message);
 		return;
 	}
-	listener = listener_make(sess, json_pack("{s:s,s:s,s:i}", "op", "listen", "host", address, "port",
-						 port), NULL);
+	listener = listener_make(
+		sess, json_pack("{s:s,s:s,s:i}", "op", "listen", "host", address, "port", port),
+		NULL);
 	if (listener)
 		listener->address = strdup(address);
 	if (listener && listener->address && (listener->port || !port))
@@ -210,7 +211,8 @@ void forward_global(ssh_session session, ssh_message message, void *user)
 		 ssh_message_subtype(message) == SSH_GLOBAL_REQUEST_CANCEL_TCPIP_FORWARD)
 		cancel_forward(sess, message);
 	else
-		(void)ssh_message_reply_default(message); /* an answer: that is all a keepalive wants */
+		(void)ssh_message_reply_default(
+			message); /* an answer: that is all a keepalive wants */
 }
 
 /* One agent socket for the connection, made when it is first asked for. */

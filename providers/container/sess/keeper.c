@@ -2,12 +2,13 @@
 /*
  * Requests to the keeper.
  *
- * Theory of operation: a connection to the keeper carries one request at a time, and an exec keeps its
- * connection for as long as the command runs. So the socket that venv-sess is started with is used for
- * one thing: {"op":"open"} is answered with a new connection. One is asked for at the start, while keys
- * are exchanged, so that the first command does not wait for it. Calls wait in one list, in order:
- * those with a connection have been asked, those without one wait for it. A call that was answered or
- * cancelled is only marked, and freed at the end of the turn: the poll set of this turn may name it.
+ * Theory of operation: a connection to the keeper carries one request at a time, and an exec keeps
+ * its connection for as long as the command runs. So the socket that venv-sess is started with is
+ * used for one thing: {"op":"open"} is answered with a new connection. One is asked for at the
+ * start, while keys are exchanged, so that the first command does not wait for it. Calls wait in
+ * one list, in order: those with a connection have been asked, those without one wait for it. A
+ * call that was answered or cancelled is only marked, and freed at the end of the turn: the poll
+ * set of this turn may name it.
  */
 #include <fcntl.h>
 #include <string.h>

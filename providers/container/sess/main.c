@@ -12,7 +12,7 @@
 
 #include "../protocol.h"
 #include "sess.h"
-#include "ssh/confine.h"
+#include "ssh/wire/confine.h"
 
 enum { CONFIG_MAX = 1 << 20 };
 
@@ -57,7 +57,8 @@ static void authorize(struct sess_config *config, const char *line)
 		return;
 	type = strsep(&rest, " \t");
 	blob = strsep(&rest, " \t\n");
-	if (!type || !blob || ssh_pki_import_pubkey_base64(blob, ssh_key_type_from_name(type), &key) < 0)
+	if (!type || !blob ||
+	    ssh_pki_import_pubkey_base64(blob, ssh_key_type_from_name(type), &key) < 0)
 		return;
 	config->authorized[config->n_authorized++] = key;
 }
@@ -73,9 +74,8 @@ static int use_config(struct sess_config *config, const json_t *json)
 	if (!host_key ||
 	    ssh_pki_import_privkey_base64(host_key, NULL, NULL, NULL, &config->host_key) != SSH_OK)
 		return -1;
-	json_array_foreach(json_object_get(json, "authorized"), i, line)
-		if (json_is_string(line))
-			authorize(config, json_string_value(line));
+	json_array_foreach(json_object_get(json, "authorized"), i, line) if (json_is_string(line))
+		authorize(config, json_string_value(line));
 	config->login = login ? strdup(login) : NULL;
 	config->machine = machine ? strdup(machine) : NULL;
 	config->env = venv__json_strv(json, "env");
@@ -83,7 +83,8 @@ static int use_config(struct sess_config *config, const json_t *json)
 	return 0;
 }
 
-static void name_address(const struct sockaddr_storage *address, char text[INET6_ADDRSTRLEN], int *port)
+static void name_address(const struct sockaddr_storage *address, char text[INET6_ADDRSTRLEN],
+			 int *port)
 {
 	const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
 	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
@@ -116,7 +117,8 @@ static void name_connection(struct sess *sess)
 	name_address(&own, to, &to_port);
 	if (asprintf(&sess->client, "SSH_CLIENT=%s %d %d", from, from_port, to_port) < 0)
 		sess->client = NULL;
-	if (asprintf(&sess->connection, "SSH_CONNECTION=%s %d %s %d", from, from_port, to, to_port) < 0)
+	if (asprintf(&sess->connection, "SSH_CONNECTION=%s %d %s %d", from, from_port, to,
+		     to_port) < 0)
 		sess->connection = NULL;
 }
 

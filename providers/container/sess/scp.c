@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The command line of the old scp protocol ("scp -t -- dir", "scp -r -f *.txt"), recognised so that it
- * works in machines without an scp. A shell would have split and expanded it; the words are split here,
- * and come out as patterns: what was quoted is escaped by a backslash, and venv-enter expands the rest
- * (~ and * ? [). Whatever needs more of a shell is left to a shell.
+ * The command line of the old scp protocol ("scp -t -- dir", "scp -r -f *.txt"), recognised so that
+ * it works in machines without an scp. A shell would have split and expanded it; the words are
+ * split here, and come out as patterns: what was quoted is escaped by a backslash, and venv-enter
+ * expands the rest (~ and * ? [). Whatever needs more of a shell is left to a shell.
  */
 #include <string.h>
 

@@ -79,7 +79,8 @@ static void on_packets(void *user, short revents)
 
 	(void)revents;
 	for (int i = 0; i < PACKETS_PER_TURN; i++) {
-		if (ssh_event_dopoll(sess->event, 0) == SSH_ERROR || !ssh_is_connected(sess->session)) {
+		if (ssh_event_dopoll(sess->event, 0) == SSH_ERROR ||
+		    !ssh_is_connected(sess->session)) {
 			sess->broken = true;
 			return;
 		}

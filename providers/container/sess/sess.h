@@ -17,17 +17,17 @@
 #include <libssh/server.h>
 #include <poll.h>
 
-#include "ssh/flow.h"
+#include "ssh/wire/flow.h"
 #include "util/buf.h"
 #include "util/msg.h"
 
 enum {
-	CHANNELS_MAX = 256,  /* open at once in one connection */
+	CHANNELS_MAX = 256, /* open at once in one connection */
 	LISTENERS_MAX = 64,
-	ENV_MAX = 128,       /* variables from the client, per channel */
+	ENV_MAX = 128, /* variables from the client, per channel */
 	ENV_SIZE_MAX = 16384,
-	OUR_FAILURE = 125,   /* exit status when it is not the command's */
-	SYNC_MS = 2000       /* longest wait for what the keeper does without waiting itself */
+	OUR_FAILURE = 125, /* exit status when it is not the command's */
+	SYNC_MS = 2000     /* longest wait for what the keeper does without waiting itself */
 };
 
 struct sess;
@@ -65,9 +65,9 @@ struct keeper_reply {
 typedef void (*keeper_fn)(void *user, struct keeper_reply *reply);
 
 struct keeper {
-	int fd;                    /* where connections are asked for; -1: the keeper is gone */
-	unsigned opening;          /* asked for */
-	int spare[4];              /* idle connections */
+	int fd;           /* where connections are asked for; -1: the keeper is gone */
+	unsigned opening; /* asked for */
+	int spare[4];     /* idle connections */
 	size_t n_spare;
 	struct keeper_call *calls; /* waiting for a connection or an answer */
 };
@@ -93,7 +93,7 @@ struct chan {
 	enum chan_kind kind;
 	ssh_channel channel;
 	struct ssh_channel_callbacks_struct callbacks;
-	struct flow_sink in;        /* to the machine */
+	struct flow_sink in;         /* to the machine */
 	struct flow_source out, err; /* from the machine */
 	struct keeper_call *call;
 	bool gone;     /* by the client: free it */

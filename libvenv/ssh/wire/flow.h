@@ -4,8 +4,8 @@
  * (venv-ssh). The one place that knows how libssh must be fed and drained.
  *
  * Theory of operation: libssh 0.10 grants the peer a new window after every ssh_channel_read(),
- * ignoring what it still holds; whoever reads in small pieces makes its buffer grow without bound, and
- * at 256 MiB libssh drops it without an error. So bytes leave libssh in two ways only:
+ * ignoring what it still holds; whoever reads in small pieces makes its buffer grow without bound,
+ * and at 256 MiB libssh drops it without an error. So bytes leave libssh in two ways only:
  *  - in the data callback, straight into the descriptor, as many as it takes (libssh keeps the rest
  *    and counts it against the window);
  *  - when the descriptor can be written again, *all* that libssh holds in one read (at most about
@@ -34,7 +34,10 @@ struct flow_sink {
 	unsigned char *stash;
 	size_t offset, length;
 };
-#define FLOW_SINK_INIT(error) { .fd = -1, .is_stderr = (error) }
+#define FLOW_SINK_INIT(error)                                                                      \
+	{                                                                                          \
+		.fd = -1, .is_stderr = (error)                                                     \
+	}
 
 /* From a descriptor to the channel. */
 struct flow_source {
@@ -43,13 +46,18 @@ struct flow_source {
 	unsigned char *rest; /* read, but not taken by libssh yet */
 	size_t offset, length;
 };
-#define FLOW_SOURCE_INIT(error) { .fd = -1, .is_stderr = (error) }
+#define FLOW_SOURCE_INIT(error)                                                                    \
+	{                                                                                          \
+		.fd = -1, .is_stderr = (error)                                                     \
+	}
 
 enum flow_state { FLOW_BROKEN = -1, FLOW_ENDED, FLOW_GOES_ON };
 
 /* The body of a data callback: bytes taken. */
 size_t venv__sink_take(struct flow_sink *sink, const void *data, size_t length);
-/* Write what is held back; call it when the descriptor arrived or can be written, and after an end. */
+/*
+ * Write what is held back; call it when the descriptor arrived or can be written, and after an end.
+ */
 void venv__sink_run(struct flow_sink *sink, ssh_channel channel);
 bool venv__sink_waits(const struct flow_sink *sink); /* for POLLOUT */
 /* A late descriptor; -1: there will be none, drop everything. Calls nothing of libssh. */

@@ -98,7 +98,9 @@ static const struct {
 #define RETURN(what) BPF_STMT(BPF_RET | BPF_K, (what))
 #define DENY RETURN(SECCOMP_RET_ERRNO | EPERM)
 
-/* One table row as instructions: number in the accumulator, and there again when it does not match. */
+/*
+ * One table row as instructions: number in the accumulator, and there again when it does not match.
+ */
 static size_t add_row(struct sock_filter *out, uint16_t number, enum rule rule)
 {
 	const struct sock_filter any[] = {

@@ -166,7 +166,8 @@ bool venv__source_waits(const struct flow_source *source, ssh_channel channel)
 }
 
 /* Give bytes to libssh. @return how many it took, or -1 */
-static ssize_t give(const struct flow_source *source, ssh_channel channel, const void *data, size_t n)
+static ssize_t give(const struct flow_source *source, ssh_channel channel, const void *data,
+		    size_t n)
 {
 	uint32_t window = ssh_channel_window_size(channel);
 	int r;
