@@ -1,0 +1,162 @@
+"""What bad input gets: a clear error with place and hint, nothing created, nothing lost."""
+
+import os
+import subprocess
+import time
+
+import pytest
+
+CASES = [
+    # text of venv.yml, place, words of the message or the hint
+    ("box: busybox\nmemroy: 1G\n", "2:1", ["memroy", "memory"]),
+    ("box: busybox\nmemory: 2X\n", "2:9", ["2X", "2G"]),
+    ("box: busybox\ncpus: lots\n", "2:7", ["lots"]),
+    ("box: busybox\n\tcpus: 1\n", "2:1", ["tab"]),
+    ("box: busybox\nbox: other\n", "2:1", ["box"]),
+    ("box: busybox\nports: [ 99999:80 ]\n", "2:10", ["99999"]),
+    ("box: busybox\nautostart: yes\n", "2:12", ["true"]),
+    ("box: [ a\n", "", []),
+    ("cpus: 1\n", "", ["box"]),
+    ("", "", ["box"]),
+    ("box: busybox\nmachines:\n  a: { needs: { b: ready } }\n  b: { needs: { a: ready } }\n", "", ["a", "b"]),
+    ("box: busybox\nmachines:\n  a: { needs: { bb: ready } }\n  b: {}\n", "3:", ["bb"]),
+    ("box: busybox\nmachines:\n  a: { ports: [ 8080:80 ] }\n  b: { ports: [ 8080:80 ] }\n", "4:", ["8080"]),
+    ("box: busybox\nmachines: { 'Bad Name': {} }\n", "2:", ["Bad Name"]),
+    ("box: busybox\nfolders: [ .:relative ]\n", "2:", ["relative"]),
+    ("box: busybox\nnetworks: [ nowhere ]\n", "2:", ["nowhere"]),
+]
+
+
+@pytest.mark.parametrize("text,place,words", CASES)
+def test_configuration(project, venv, text, place, words):
+    project.write(text)
+    for command in ("validate", "up"):
+        result = venv.fails(command)
+        assert result.status in (3, 8), result
+        assert f"venv.yml:{place}" in result.stderr, result
+        for word in words:
+            assert word in result.stderr, result
+    assert project.machines() == []
+
+
+@pytest.mark.parametrize("key", [
+    "triggers: [ { before: halt, run: x, where: machine } ]", "devices: [ gpu ]", "nested: true",
+    "kvm: { sockets: 1 }", "libvirt: { uri: auto }", "provider: kvm", "provider: libvirt",
+    "provision: [ { ansible: x.yml } ]", "folders: [ { host: ., guest: /w, mode: overlay } ]"])
+def test_what_is_not_supported_yet_is_named(project, venv, key):
+    project.write("box: busybox\n" + key + "\n")
+    result = venv.fails("up", status=8)
+    assert "not supported yet" in result.stderr, result
+    assert "venv.yml:2:" in result.stderr, result
+
+
+def test_unknown_box(project, venv):
+    project.write("box: busibox\n")
+    result = venv.fails("up", status=4)
+    assert "busibox" in result.stderr and "busybox" in result.stderr
+    assert "venv.yml:1:6" in result.stderr
+
+
+def test_unknown_machine(project, venv):
+    project.write("box: busybox\nmachines: { web: {} }\n")
+    result = venv.fails("up", "wob", status=4)
+    assert "wob" in result.stderr and "web" in result.stderr
+
+
+def test_box_files_that_are_none(project, venv):
+    project.write("box: busybox\n")
+    project.file("text.tar", "no archive at all")
+    good = subprocess.run(["tar", "c", "-C", "/etc", "hostname"], capture_output=True, check=True).stdout
+    project.file("short.tar", good[:700])
+    for name in ("text.tar", "short.tar", "missing.tar"):
+        result = venv.fails("box", "add", "--name", "x", name)
+        assert result.status in (4, 10), result
+        assert name in result.stderr
+    assert venv.json("box", "list") == []
+
+
+def test_read_only_home(project, venv, as_user):
+    if as_user.uid == 0:
+        pytest.skip("root writes everywhere")
+    project.write("box: busybox\n")
+    result = venv.fails("up", env={"XDG_DATA_HOME": "/proc/nowhere"})
+    assert "XDG_DATA_HOME" in result.stderr
+
+
+def test_the_projects_directory_goes_away_while_it_runs(project, venv):
+    project.write("box: busybox\nnetworks: []\n")
+    venv("up")
+    (machine,) = venv.json("global-status")
+    directory = project.path
+    project.move("elsewhere")
+    (machine,) = venv.json("status")
+    assert machine["state"] == "running"
+    venv("destroy", "-f")
+
+
+def test_a_copy_is_another_project(project, venv):
+    project.write("box: busybox\nnetworks: []\n")
+    venv("up")
+    copy = project.copy("copied")
+    (machine,) = venv.json("status", cwd=copy)
+    assert machine["state"] == "not created"
+    venv("up", cwd=copy)
+    assert len(project.machines()) == 2
+
+
+def test_wiped_pointers(project, venv):
+    project.write("box: busybox\nnetworks: []\n")
+    venv("up")
+    venv.run(["rm", "-r", os.path.join(project.path, ".machines")])
+    (machine,) = venv.json("status")
+    assert machine["state"] == "running"
+    venv("up")
+    assert len(project.machines()) == 1
+
+
+def test_escape_sequences_everywhere(project, venv):
+    project.write('box: "evil\\e[2Jbox"\n')
+    result = venv.fails("up")
+    assert b"\x1b[2J" not in result.err + result.out
+    project.write('box: busybox\nname: "a\\ab"\n')
+    result = venv("status", check=False)
+    assert b"\x07" not in result.err + result.out
+
+
+def test_two_at_once(project, venv):
+    project.write("box: busybox\nprovision: [ { run: sleep 2 } ]\n")
+    venv("box", "build", "busybox")
+    argv = venv.command("up")
+    with subprocess.Popen(argv, cwd=project.path, env=venv.environment(), stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT) as first:
+        deadline = time.monotonic() + 10
+        while venv.json("status")[0]["state"] != "running":
+            assert time.monotonic() < deadline
+        result = venv.fails("up", "--no-wait", status=7)
+        assert "venv up (pid" in result.stderr
+        second = venv("up")
+        first.communicate()
+        assert first.returncode == 0
+    assert second.status == 0
+    assert len(project.machines()) == 1
+
+
+def test_ctrl_c(project, venv):
+    project.write("box: busybox\nprovision: [ { name: long, run: sleep 100 } ]\n")
+    with venv.terminal("up") as terminal:
+        terminal.expect("long")
+        terminal.send("\x03")
+        assert terminal.wait(15) == 130
+    (machine,) = venv.json("status")
+    assert machine["state"] == "running"
+    assert "sleep" not in venv("exec", "--", "ps").stdout
+
+
+def test_a_symlinked_machines_directory(project, venv):
+    project.write("box: busybox\nnetworks: []\n")
+    victim = os.path.join(venv.sandbox, "victim")
+    venv.run(["mkdir", victim])
+    venv.run(["ln", "-s", victim, os.path.join(project.path, ".machines")])
+    venv.fails("up")
+    assert os.listdir(victim) == []
+    os.unlink(os.path.join(project.path, ".machines"))

@@ -1,0 +1,132 @@
+"""Shared folders, volumes, copying."""
+
+import os
+
+import pytest
+
+SMALL = "box: busybox\nnetworks: []\n"
+
+
+@pytest.mark.nested
+def test_files_belong_to_the_right_one_on_both_sides(project, venv, as_user):
+    project.write(SMALL)
+    project.file("from-host", "host\n")
+    venv("up")
+    assert venv("exec", "--", "cat", "/workspace/from-host").stdout == "host\n"
+    assert venv("exec", "--", "stat", "-c", "%u:%g", "/workspace/from-host").stdout == "0:0\n"
+    venv("exec", "--", "sh", "-c", "mkdir -p /workspace/a/b && echo x > /workspace/a/b/c")
+    status = os.stat(os.path.join(project.path, "a/b/c"))
+    assert (status.st_uid, status.st_gid) == (as_user.uid, as_user.gid)
+    venv.run(["rm", "-r", os.path.join(project.path, "a")])
+    assert not os.path.exists(os.path.join(project.path, "a"))
+
+
+def test_setuid_in_a_folder_does_nothing_on_the_host(project, venv):
+    project.write(SMALL)
+    venv("up")
+    venv("exec", "--", "sh", "-c", "cp /bin/busybox /workspace/x && chmod 4755 /workspace/x")
+    mounts = venv("exec", "--", "cat", "/proc/mounts").stdout
+    (line,) = [line for line in mounts.splitlines() if line.split()[1] == "/workspace"]
+    assert "nosuid" in line and "nodev" in line
+
+
+def test_read_only(project, venv):
+    project.file("data/x", "x")
+    project.write(SMALL + "folders: [ { host: ./data, guest: /data, mode: ro } ]\n")
+    venv("up")
+    result = venv("exec", "--", "touch", "/data/y", check=False)
+    assert result.status != 0 and "Read-only" in result.stderr
+    assert venv("exec", "--", "sh", "-c", "mount -o remount,rw /data", check=False).status != 0
+
+
+def test_machines_directory_is_invisible(project, venv):
+    project.write(SMALL)
+    venv("up")
+    assert venv("exec", "--", "ls", "-A", "/workspace/.machines").stdout == ""
+    assert venv("exec", "--", "sh", "-c", "umount /workspace/.machines", check=False).status != 0
+    assert venv("exec", "--", "touch", "/workspace/.machines/x", check=False).status != 0
+
+
+def test_no_folders(project, venv):
+    project.write(SMALL + "folders: []\n")
+    venv("up")
+    assert venv("exec", "--", "ls", "/workspace", check=False).status != 0
+
+
+def test_volumes_survive(project, venv):
+    project.write(SMALL + "volumes: { data: {} }\nmachines: { db: { volumes: [ data:/var/data ] } }\n")
+    venv("up")
+    venv("exec", "--", "sh", "-c", "echo row > /var/data/table; chown 999:999 /var/data/table")
+    assert "running" in venv.fails("volume", "rm", "data", status=7).stderr
+    venv("destroy", "-f")
+    venv("up")
+    assert venv("exec", "--", "cat", "/var/data/table").stdout == "row\n"
+    assert venv("exec", "--", "stat", "-c", "%u", "/var/data/table").stdout == "999\n"
+    venv("destroy", "-f")
+    assert [v["name"] for v in venv.json("volume", "list")] == ["data"]
+    venv("volume", "rm", "data")
+    assert venv.json("volume", "list") == []
+    venv.fails("volume", "rm", "data", status=4)
+
+
+def test_copy_both_ways(project, venv):
+    project.write(SMALL + "folders: []\n")
+    data = os.urandom(1_000_000)
+    project.file("tree/deep/er/file", data, 0o751)
+    project.file("tree/empty", "")
+    venv("up")
+    venv("cp", "tree", ":/root/")
+    assert venv("exec", "--", "stat", "-c", "%a", "/root/tree/deep/er/file").stdout == "751\n"
+    venv("cp", "default:/root/tree", "back")
+    with open(os.path.join(project.path, "back/deep/er/file"), "rb") as file:
+        assert file.read() == data
+    venv("cp", ":/root/tree/deep/er/file", "one")
+    assert os.path.getsize(os.path.join(project.path, "one")) == len(data)
+    assert "does-not-exist" in venv.fails("cp", ":/does-not-exist", "x").stderr
+    venv.fails("cp", "a", "b", status=2)
+
+
+def test_a_machine_cannot_write_outside_by_cp(project, venv):
+    project.write(SMALL + "folders: []\n")
+    venv("up")
+    venv("exec", "--", "sh", "-c", "mkdir -p /root/d; ln -s /etc /root/d/link; echo x > /root/d/f")
+    venv("cp", ":/root/d", "out")
+    assert os.listdir(os.path.join(project.path, "out")) in (["f"], ["link", "f"], ["f", "link"])
+    assert not os.path.islink(os.path.join(project.path, "out", "link"))
+
+
+def test_a_missing_folder_is_told_first(project, venv):
+    project.write(SMALL + "folders:\n  - ./nowhere:/x\n")
+    result = venv.fails("up", status=3)
+    assert "venv.yml:4:" in result.stderr and "does not exist" in result.stderr
+    assert "mkdir -p" in result.stderr
+    assert project.machines() == []
+
+
+def test_a_link_out_of_the_project_is_refused(project, venv):
+    project.write(SMALL + "folders:\n  - ./link:/x\n")
+    os.symlink("/etc", os.path.join(project.path, "link"))
+    assert "symbolic link" in venv.fails("up", status=9).stderr
+
+
+@pytest.mark.parametrize("key", ["folders: [ /etc:/host ]", "host_access: true",
+                                 "ports: [ 0.0.0.0:18099:80 ]"])
+def test_keys_that_reach_the_host_need_approval(project, venv, key):
+    project.write("box: busybox\n" + key + "\n")
+    result = venv.fails("up", status=9)
+    assert "venv approve" in result.stderr
+    assert project.machines() == []
+    venv.fails("approve")  # nobody is asked without a terminal
+    with venv.terminal("approve") as terminal:
+        terminal.expect(r"\[y/N\]|y/n|yes")
+        terminal.send("y\n")
+        assert terminal.wait() == 0
+    venv("up")
+
+
+def test_what_a_guest_wrote_into_the_file_is_not_approved(project, venv):
+    project.write("box: busybox\nnetworks: []\n")
+    venv("up")
+    venv("exec", "--", "sh", "-c", "printf 'folders: [ /:/host ]\\n' >> /workspace/venv.yml")
+    venv("halt", check=False)
+    assert "not approved" in venv.fails("up", status=9).stderr

@@ -1,0 +1,188 @@
+"""The main job: init, up, exec, ssh, status, halt, destroy."""
+
+import os
+import time
+
+import pytest
+
+SMALL = "box: busybox\n"
+
+
+@pytest.mark.nested
+def test_the_main_job(project, venv):
+    venv("init", "busybox")
+    venv("up")
+    assert venv("exec", "--", "echo", "hello").stdout == "hello\n"
+    assert venv("ssh", "-c", "echo over ssh").stdout == "over ssh\n"
+    (machine,) = venv.json("status")
+    assert machine["name"] == "default" and machine["state"] == "running"
+    venv("halt")
+    (machine,) = venv.json("status")
+    assert machine["state"] == "stopped"
+    venv("up")
+    venv("destroy", "-f")
+    (machine,) = venv.json("status")
+    assert machine["state"] == "not created"
+    assert project.machines() == []
+
+
+@pytest.mark.nested
+def test_what_a_machine_wrote_survives_halt_and_not_destroy(project, venv):
+    project.write(SMALL)
+    venv("up")
+    venv("exec", "--", "sh", "-c", "echo kept > /root/file; mkdir -m 700 /root/dir; touch /root/dir/x")
+    venv("halt")
+    venv("up")
+    assert venv("exec", "--", "cat", "/root/file").stdout == "kept\n"
+    venv("destroy", "-f")
+    venv("up")
+    assert venv("exec", "--", "ls", "/root/file", check=False).status == 1
+
+
+def test_up_twice_changes_nothing(project, venv):
+    project.write(SMALL)
+    venv("up")
+    before = venv("exec", "--", "stat", "-c", "%y", "/proc/1").stdout
+    venv("up")
+    assert venv("exec", "--", "stat", "-c", "%y", "/proc/1").stdout == before
+
+
+def test_reload_starts_anew(project, venv):
+    project.write(SMALL + "env: { COLOUR: red }\n")
+    venv("up")
+    assert venv("exec", "--", "sh", "-c", "echo $COLOUR").stdout == "red\n"
+    project.write(SMALL + "env: { COLOUR: blue }\n")
+    result = venv("up")
+    assert "reload" in result.stdout + result.stderr
+    venv("reload")
+    assert venv("exec", "--", "sh", "-c", "echo $COLOUR").stdout == "blue\n"
+
+
+def test_status_of_commands_is_passed_on(project, venv):
+    project.write(SMALL)
+    venv("up")
+    assert venv("exec", "--", "sh", "-c", "exit 7", check=False).status == 7
+    assert venv("ssh", "-c", "exit 9", check=False).status == 9
+    assert venv("exec", "--", "sh", "-c", "kill -9 $$", check=False).status == 137
+    assert venv("exec", "--", "/nonexistent", check=False).status == 127
+
+
+def test_own_failures_of_exec_are_125(project, venv):
+    project.write(SMALL)
+    result = venv.fails("exec", "--", "true", status=125)
+    assert "venv up" in result.stderr
+
+
+@pytest.mark.parametrize("how", ["exec", "ssh"])
+def test_binary_data_both_ways(project, venv, how):
+    project.write(SMALL)
+    venv("up")
+    data = os.urandom(3_000_001)
+    argv = ("exec", "--", "cat") if how == "exec" else ("ssh", "-c", "cat")
+    assert venv(*argv, stdin=data).out == data
+
+
+def test_output_and_errors_are_apart(project, venv):
+    project.write(SMALL)
+    venv("up")
+    for argv in (("exec", "--", "sh", "-c", "echo out; echo err >&2"),
+                 ("ssh", "-c", "echo out; echo err >&2")):
+        result = venv(*argv)
+        assert (result.stdout, result.stderr) == ("out\n", "err\n")
+
+
+def test_a_terminal(project, venv):
+    project.write(SMALL)
+    venv("up")
+    with venv.terminal("ssh", rows=31, columns=97) as terminal:
+        terminal.expect(r"[#$] ")
+        terminal.send("stty size; tty\n")
+        terminal.expect(r"31 97")
+        terminal.expect(r"/dev/pts/\d")
+        terminal.resize(40, 120)
+        time.sleep(0.3)
+        terminal.send("stty size\n")
+        terminal.expect(r"40 120")
+        terminal.send("sleep 100\n")
+        time.sleep(0.3)
+        terminal.send("\x03")
+        terminal.expect(r"[#$] ")
+        terminal.send("exit 3\n")
+        assert terminal.wait() == 3
+
+
+def test_ssh_lands_in_the_directory_one_stands_in(project, venv):
+    project.write(SMALL)
+    project.file("src/lib/x", "")
+    venv("up")
+    inner = os.path.join(project.path, "src", "lib")
+    assert venv("ssh", "-c", "pwd", cwd=inner).stdout == "/workspace/src/lib\n"
+    assert venv("exec", "--", "pwd", cwd=inner).stdout == "/workspace/src/lib\n"
+
+
+def test_pause_and_resume(project, venv, as_user):
+    project.write(SMALL)
+    venv("up")
+    result = venv("pause", check=False)
+    if result.status:
+        assert "hint" in result.stderr or "control" in result.stderr
+        pytest.skip("no control groups for this user here: " + result.stderr.strip())
+    (machine,) = venv.json("status")
+    assert machine["state"] == "paused"
+    assert "resume" in venv.fails("exec", "--", "true").stderr
+    venv("resume")
+    venv("exec", "--", "true")
+
+
+def test_destroy_of_a_paused_machine(project, venv):
+    project.write(SMALL)
+    venv("up")
+    venv("pause", check=False)
+    venv("destroy", "-f")
+
+
+def test_destroy_asks(project, venv):
+    project.write(SMALL)
+    venv("up")
+    venv.fails("destroy")
+    with venv.terminal("destroy") as terminal:
+        terminal.expect(r"\[y/N\]|\(y/N\)|y/n|yes")
+        terminal.send("n\n")
+        terminal.wait()
+    (machine,) = venv.json("status")
+    assert machine["state"] == "running"
+
+
+def test_logs(project, venv):
+    project.write(SMALL)
+    venv("up")
+    venv("exec", "--", "sh", "-c", "echo to the console > /dev/console")
+    deadline = time.monotonic() + 5
+    while "to the console" not in venv("logs").stdout:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_stats(project, venv):
+    project.write(SMALL)
+    venv("up")
+    (stats,) = venv.json("stats")
+    assert stats["state"] == "running"
+
+
+def test_ten_cycles(project, venv):
+    project.write(SMALL + "ports: [ { host: auto, guest: 80 } ]\n")
+    for _ in range(10):
+        venv("up")
+        venv("exec", "--", "true")
+        venv("destroy", "-f")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_a_hundred_cycles(project, venv):
+    project.write(SMALL + "ports: [ { host: auto, guest: 80 } ]\n")
+    for _ in range(100):
+        venv("up")
+        venv("ssh", "-c", "true")
+        venv("destroy", "-f")

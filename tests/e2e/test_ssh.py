@@ -1,0 +1,162 @@
+"""OpenSSH's own clients, through `venv ssh-config`, on a box without sshd."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+
+import pytest
+
+pytestmark = pytest.mark.skipif(not shutil.which("ssh"), reason="no OpenSSH client")
+
+
+@pytest.fixture
+def config(project, venv):
+    """A running machine and the file to give to ssh -F."""
+    project.write("box: busybox\n")
+    venv("up")
+    text = venv("ssh-config").stdout
+    path = project.file("ssh-config", text)
+    os.chmod(path, 0o600)
+    return path
+
+
+@pytest.mark.nested
+def test_ssh(config, venv):
+    result = venv.run(["ssh", "-F", config, "default", "echo $0; exit 5"], check=False)
+    assert result.status == 5, result
+
+
+def test_a_wrong_key_is_refused(config, venv, project):
+    key = os.path.join(project.path, "other")
+    venv.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key])
+    port = [line.split()[1] for line in venv("ssh-config").stdout.splitlines() if "Port" in line][0]
+    result = venv.run(["ssh", "-F", "none", "-p", port, "-i", key, "-o", "IdentitiesOnly=yes",
+                       "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
+                       "root@127.0.0.1", "true"], check=False)
+    assert result.status == 255 and "Permission denied" in result.stderr
+
+
+@pytest.mark.parametrize("options", [[], ["-O"]], ids=["sftp", "scp"])
+def test_scp(config, venv, project, options):
+    data = os.urandom(2_000_000)
+    project.file("data/file", data, 0o640)
+    venv.run(["scp", *options, "-rp", "-F", config, os.path.join(project.path, "data"), "default:/root/there"])
+    assert venv("exec", "--", "stat", "-c", "%a", "/root/there/file").stdout == "640\n"
+    back = os.path.join(project.path, "back")
+    venv.run(["scp", *options, "-F", config, "default:/root/there/file", back])
+    with open(back, "rb") as file:
+        assert file.read() == data
+
+
+def test_sftp(config, venv, project):
+    project.file("x", "contents")
+    batch = project.file("batch", f"cd /root\nput {project.path}/x y\nrename y z\nls -l\nmkdir d\n"
+                                  f"get z {project.path}/out\nrm z\nrmdir d\n")
+    venv.run(["sftp", "-F", config, "-b", batch, "default"])
+    assert project.read("out") == "contents"
+
+
+def wait_for(port):
+    for _ in range(100):
+        try:
+            return socket.create_connection(("127.0.0.1", port), 1)
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError("nobody listens")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_forwarding(config, venv):
+    venv("exec", "--", "sh", "-c", "mkdir /www; echo forwarded > /www/index.html; "
+                                  "httpd -p 127.0.0.1:8000 -h /www")
+    port = free_port()
+    argv = [*venv.account.prefix, "ssh", "-F", config, "-N", "-L", f"{port}:localhost:8000", "default"]
+    with subprocess.Popen(argv, env=venv.environment()) as client:
+        with wait_for(port) as connection:
+            connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            data = b""
+            while chunk := connection.recv(4096):
+                data += chunk
+        client.kill()
+    assert b"forwarded" in data
+
+
+def test_remote_forwarding(config, venv):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        argv = [*venv.account.prefix, "ssh", "-F", config, "-R", f"9000:127.0.0.1:{port}", "default",
+                "sleep 0.5; echo from inside | nc -w 2 127.0.0.1 9000"]
+        with subprocess.Popen(argv, env=venv.environment(), stdin=subprocess.DEVNULL) as client:
+            server.settimeout(10)
+            connection, _ = server.accept()
+            with connection:
+                assert connection.recv(100) == b"from inside\n"
+            client.wait(10)
+
+
+def test_control_master(config, venv, project):
+    # the socket's path must be short
+    control = f"/tmp/venv-cm-{os.getpid()}"
+    base = ["ssh", "-F", config, "-o", f"ControlPath={control}"]
+    venv.run([*base, "-o", "ControlMaster=yes", "-fN", "default"])
+    try:
+        procs = [subprocess.Popen([*venv.account.prefix, *base, "default", f"echo {i}; cat /proc/self/stat > /dev/null"],
+                                  env=venv.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+                 for i in range(20)]
+        for i, process in enumerate(procs):
+            out, _ = process.communicate(timeout=30)
+            assert out == f"{i}\n".encode()
+    finally:
+        venv.run([*base, "-O", "exit", "default"], check=False)
+
+
+def test_agent_forwarding(config, venv, project):
+    key = os.path.join(project.path, "agent-key")
+    venv.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key, "-C", "in the agent"])
+    script = ('eval "$(ssh-agent -s)" >/dev/null; ssh-add -q "$1"; '
+              'ssh -A -F "$2" default "test -S \\$SSH_AUTH_SOCK && echo socket"; kill $SSH_AGENT_PID')
+    result = venv.run(["sh", "-c", script, "sh", key, config])
+    assert result.stdout == "socket\n"
+
+
+def test_the_command_dies_with_its_client(config, venv):
+    argv = [*venv.account.prefix, "ssh", "-F", config, "default", "sleep 1234"]
+    with subprocess.Popen(argv, env=venv.environment(), stdin=subprocess.DEVNULL) as client:
+        deadline = time.monotonic() + 10
+        while "sleep 1234" not in venv("exec", "--", "ps").stdout:
+            assert time.monotonic() < deadline
+        client.kill()
+    while "sleep 1234" in venv("exec", "--", "ps").stdout:
+        assert time.monotonic() < deadline + 10
+        time.sleep(0.1)
+
+
+def test_garbage_at_the_port(config, venv):
+    port = int([line.split()[1] for line in venv("ssh-config").stdout.splitlines() if "Port" in line][0])
+    for data in (b"", b"GET / HTTP/1.0\r\n\r\n", os.urandom(100000), b"SSH-2.0-x\r\n" + os.urandom(50000)):
+        with socket.create_connection(("127.0.0.1", port), 5) as connection:
+            try:
+                connection.sendall(data)
+                connection.shutdown(socket.SHUT_WR)
+                connection.settimeout(5)
+                while connection.recv(65536):
+                    pass
+            except OSError:
+                pass
+    assert venv("ssh", "-c", "echo fine").stdout == "fine\n"
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_a_gigabyte_both_ways(config, venv, project):
+    script = ("head -c 1000000000 /dev/urandom > big; sha256sum < big; "
+              "for i in 1 2 3 4 5 6 7 8 9 10; do ssh -F \"$1\" default cat < big | sha256sum; done; rm big")
+    result = venv.run(["bash", "-c", script, "sh", config], timeout=800)
+    assert len(set(result.stdout.splitlines())) == 1
