@@ -74,6 +74,7 @@ static unsigned size_ok(int value, unsigned otherwise)
 	return value > 0 && value <= TERMINAL_SIZE_MAX ? (unsigned)value : otherwise;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the parameters are libssh's */
 static int on_pty(ssh_session session, ssh_channel channel, const char *term, int columns, int rows,
 		  int width, int height, void *user)
 {
