@@ -299,7 +299,7 @@ static int session_config(void)
 		die("keys");
 	(void)close(dir);
 	config = json_pack("{s:s,s:[s],s:s,s:[s],s:b,s:s}", "host_key", host, "authorized", id,
-			   "login", login, "env", "VENV_MACHINE=test", "forward_agent", 1,
+			   "login", login, "env", "VENV_MACHINE=test", "forward_agent", 0,
 			   "machine", "test");
 	text = json_dumps(config, JSON_COMPACT);
 	fd = venv__memfd_sealed("sess", text, strlen(text));

