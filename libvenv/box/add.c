@@ -94,8 +94,14 @@ static int merge(struct adding *a, struct part *p, const char *what, venv_error 
 	const int fds[2] = { p->fs, p->list };
 	size_t n = (size_t)(p - a->parts);
 	_cleanup_free_ int *lower = calloc(n + 1, sizeof(int));
-	struct worker_task task = { .fds = fds, .n_fds = 2, .more = lower, .n_more = n, .op = a->op,
-				    .lock = p->stage.lock, .what = what, .hash_fd = -1 };
+	struct worker_task task = { .fds = fds,
+				    .n_fds = 2,
+				    .more = lower,
+				    .n_more = n,
+				    .op = a->op,
+				    .lock = p->stage.lock,
+				    .what = what,
+				    .hash_fd = -1 };
 	int r;
 
 	for (size_t i = 0; lower && i < n; i++)
@@ -106,9 +112,10 @@ static int merge(struct adding *a, struct part *p, const char *what, venv_error 
 	task.request = request;
 	r = venv__worker_run(a->store->ctx, &task, &result, err);
 	if (r == 0 && venv__json_int(json_object_get(result, "counts"), "moved", 0))
-		venv__op_warning(a->op, NULL,
-				 "%s: directories that are links below (as bin -> usr/bin) were followed",
-				 what);
+		venv__op_warning(
+			a->op, NULL,
+			"%s: directories that are links below (as bin -> usr/bin) were followed",
+			what);
 	return r;
 }
 
@@ -126,7 +133,8 @@ static void warn_of(struct adding *a, const json_t *counts, const char *what)
 		int64_t n = venv__json_int(counts, warnings[i].key, 0);
 
 		if (n)
-			venv__op_warning(a->op, NULL, "%s: %lld %s", what, (long long)n, warnings[i].text);
+			venv__op_warning(a->op, NULL, "%s: %lld %s", what, (long long)n,
+					 warnings[i].text);
 	}
 	if (venv__json_int(counts, "devices", 0))
 		venv__debug(a->store->ctx, "%s: %lld device nodes were not made", what,
@@ -146,9 +154,16 @@ static int unpack(struct adding *a, struct part *p, int fd, bool automatic, cons
 {
 	_cleanup_json_ json_t *request = json_pack("{s:s, s:b}", "op", "unpack", "auto", automatic);
 	const int fds[3] = { fd, p->fs, p->list };
-	struct worker_task task = { .request = request, .fds = fds, .n_fds = 3, .lock = p->stage.lock,
-				    .what = what, .op = a->op, .base = a->done, .total = a->total,
-				    .hash_fd = ret_hash ? fd : -1, .ret_hash = ret_hash };
+	struct worker_task task = { .request = request,
+				    .fds = fds,
+				    .n_fds = 3,
+				    .lock = p->stage.lock,
+				    .what = what,
+				    .op = a->op,
+				    .base = a->done,
+				    .total = a->total,
+				    .hash_fd = ret_hash ? fd : -1,
+				    .ret_hash = ret_hash };
 	int r;
 
 	if (!request)
@@ -215,7 +230,8 @@ static bool have_layer(struct adding *a, struct part *p, const char *key, const 
 	if (dir < 0 || venv__json_read(dir, "meta.json", &meta, NULL) < 0)
 		return false;
 	counts = json_object_get(meta, "counts");
-	if (!venv__json_str(meta, "diff_id") || strcmp(venv__json_str(meta, "diff_id"), diff_id) != 0)
+	if (!venv__json_str(meta, "diff_id") ||
+	    strcmp(venv__json_str(meta, "diff_id"), diff_id) != 0)
 		return false;
 	if (p != a->parts && !stands_alone(counts) && strcmp(key, p->chain) != 0)
 		return false;
@@ -228,8 +244,9 @@ static bool have_layer(struct adding *a, struct part *p, const char *key, const 
 
 static int wrong_digest(const char *what, const char *stated, const char *found, venv_error **err)
 {
-	int r = venv__fail(err, VENV_ERR_BOX, "%s: its digest is sha256:%s, not sha256:%s as the image says",
-			   what, found, stated);
+	int r = venv__fail(err, VENV_ERR_BOX,
+			   "%s: its digest is sha256:%s, not sha256:%s as the image says", what,
+			   found, stated);
 
 	return venv__hint(r, err, "the image is damaged or was changed: make or download it again");
 }
@@ -266,7 +283,8 @@ static int add_layer(struct adding *a, const struct image *image, size_t i, cons
 		return venv__wrap(r, err, "%s", what);
 	if (layer->digest && strcmp(blob, layer->digest) != 0)
 		return wrong_digest(what, layer->digest, blob, err);
-	if (!venv__json_str(result, "digest") || strcmp(venv__json_str(result, "digest"), layer->diff_id) != 0)
+	if (!venv__json_str(result, "digest") ||
+	    strcmp(venv__json_str(result, "digest"), layer->diff_id) != 0)
 		return wrong_digest(what, layer->diff_id, venv__json_str(result, "digest"), err);
 	r = take_result(a, p, result, what, err);
 	return r < 0 ? venv__wrap(r, err, "%s", what) : 0;
@@ -276,8 +294,9 @@ static int add_layer(struct adding *a, const struct image *image, size_t i, cons
 
 static int write_meta(struct part *p, venv_error **err)
 {
-	_cleanup_json_ json_t *meta = json_pack("{s:i, s:s, s:s, s:O}", "format", 1, "diff_id",
-						p->ref.diff_id, "key", p->ref.key, "counts", p->counts);
+	_cleanup_json_ json_t *meta =
+		json_pack("{s:i, s:s, s:s, s:O}", "format", 1, "diff_id", p->ref.diff_id, "key",
+			  p->ref.key, "counts", p->counts);
 
 	if (!meta)
 		return venv__fail_nomem(err);
@@ -318,8 +337,8 @@ static const char *base_name(const char *path)
 /* "alpine.tar.gz" is the box alpine. */
 static char *name_of_path(const char *path)
 {
-	static const char *const suffixes[] = { ".gz", ".xz", ".zst", ".tgz", ".txz", ".tzst", ".tar",
-						".oci", ".docker", ".rootfs" };
+	static const char *const suffixes[] = { ".gz",   ".xz",  ".zst", ".tgz",    ".txz",
+						".tzst", ".tar", ".oci", ".docker", ".rootfs" };
 	char *name = strdup(base_name(path));
 
 	for (bool again = true; name && again;) {
@@ -353,12 +372,13 @@ static int name_box(const struct addition *how, const struct image *image, const
 		name = image->name ? strdup(image->name) : name_of_path(path);
 	}
 	if (name && !venv__name_valid(name))
-		return venv__hint(venv__fail(err, VENV_ERR_INVALID, "'%s' is no name for a box", name), err,
-				  "give it a name: 'venv box add --name NAME %s'", path);
+		return venv__hint(
+			venv__fail(err, VENV_ERR_INVALID, "'%s' is no name for a box", name), err,
+			"give it a name: 'venv box add --name NAME %s'", path);
 	if (!version)
-		version = strdup(how->version		     ? how->version :
-				 !how->name && image->version ? image->version :
-								"0");
+		version = strdup(how->version                   ? how->version
+				 : !how->name && image->version ? image->version
+								: "0");
 	if (!name || !version)
 		return venv__fail_nomem(err);
 	*ret_name = take_ptr(name);
@@ -416,17 +436,20 @@ static int add_image(struct adding *a, const struct image *image, const struct a
 static int add_rootfs(struct adding *a, const json_t *result, const struct addition *how,
 		      const char *path, struct box *ret, venv_error **err)
 {
-	const char *architecture = venv__architecture_of_elf((unsigned)venv__json_int(result, "machine", 0));
+	const char *architecture =
+		venv__architecture_of_elf((unsigned)venv__json_int(result, "machine", 0));
 	const char *host = venv__architecture_host();
 	_cleanup_image_ struct image image = { .dir = -1 };
 	int r;
 
 	if (!venv__json_bool(result, "marked", false))
-		return venv__hint(venv__fail(err, VENV_ERR_BOX, "the archive is cut short: its end is missing"),
+		return venv__hint(venv__fail(err, VENV_ERR_BOX,
+					     "the archive is cut short: its end is missing"),
 				  err, "make or download it again");
 	if (architecture && strcmp(architecture, host) != 0)
-		return venv__fail(err, VENV_ERR_UNSUPPORTED, "its programs are for %s, and this host is %s",
-				  architecture, host);
+		return venv__fail(err, VENV_ERR_UNSUPPORTED,
+				  "its programs are for %s, and this host is %s", architecture,
+				  host);
 	r = take_result(a, a->parts, result, base_name(path), err);
 	if (r < 0)
 		return r;
@@ -482,13 +505,16 @@ static int add_directory(struct adding *a, int fd, const char *tag, const struct
 		return venv__fail_errno(err, errno, "cannot read the image");
 	r = venv__image_read(dir, false, tag, &image, err);
 	if (r == VENV_ERR_BOX)
-		(void)venv__hint(r, err, "a directory of files becomes a box by way of an archive: "
-					 "'tar -C %s -cf rootfs.tar . && venv box add rootfs.tar'", path);
+		(void)venv__hint(r, err,
+				 "a directory of files becomes a box by way of an archive: "
+				 "'tar -C %s -cf rootfs.tar . && venv box add rootfs.tar'",
+				 path);
 	return r < 0 ? r : add_image(a, &image, how, path, ret, err);
 }
 
 static int add_opened(struct store *store, int fd, const char *path, const char *tag,
-		      const struct addition *how, struct venv_op *op, struct box *ret, venv_error **err)
+		      const struct addition *how, struct venv_op *op, struct box *ret,
+		      venv_error **err)
 {
 	_cleanup_adding_ struct adding a = { .store = store, .op = op };
 	struct stat st;
@@ -502,8 +528,9 @@ static int add_opened(struct store *store, int fd, const char *path, const char 
 	return add_file(&a, fd, how, path, ret, err);
 }
 
-static int add_tagged(struct store *store, const char *path, const char *tag, const struct addition *how,
-		      struct venv_op *op, struct box *ret, venv_error **err)
+static int add_tagged(struct store *store, const char *path, const char *tag,
+		      const struct addition *how, struct venv_op *op, struct box *ret,
+		      venv_error **err)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC), lock = -1;
 	_cleanup_free_ char *absolute = realpath(path, NULL);
@@ -537,7 +564,8 @@ static int not_supported(const char *source, venv_error **err)
 
 	if (!strncmp(source, "docker://", 9)) {
 		r = venv__fail(err, VENV_ERR_UNSUPPORTED, "registries are not supported yet");
-		return venv__hint(r, err, "run 'skopeo copy %s oci:DIR' and 'venv box add DIR'", source);
+		return venv__hint(r, err, "run 'skopeo copy %s oci:DIR' and 'venv box add DIR'",
+				  source);
 	}
 	r = venv__fail(err, VENV_ERR_UNSUPPORTED, "box sources with '%.*s' are not supported yet",
 		       (int)strcspn(source, ":"), source);
@@ -547,7 +575,8 @@ static int not_supported(const char *source, venv_error **err)
 int venv__box_add(struct venv *ctx, const char *name, const char *source, struct venv_op *op,
 		  struct box *ret, venv_error **err)
 {
-	static const char *const prefixes[] = { "oci-archive:", "docker-archive:", "oci:", "file://" };
+	static const char *const prefixes[] = { "oci-archive:", "docker-archive:", "oci:",
+						"file://" };
 	_cleanup_store_ struct store store = STORE_INIT;
 	_cleanup_free_ char *path = NULL;
 	_cleanup_box_ struct box box = { 0 };

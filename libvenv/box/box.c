@@ -29,18 +29,19 @@ void venv__box_done(struct box *box)
 
 json_t *venv__box_to_json(const struct box *box)
 {
-	json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o}", "name", box->name, "version",
-				 box->version, "digest", box->digest, "architecture", box->architecture,
-				 "source", box->source, "kind", box->kind == BOX_DISK ? "disk" : "rootfs",
-				 "size", (json_int_t)box->size, "layers",
-				 venv__json_from_strv(box->layers));
+	json_t *json = json_pack(
+		"{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o}", "name", box->name, "version",
+		box->version, "digest", box->digest, "architecture", box->architecture, "source",
+		box->source, "kind", box->kind == BOX_DISK ? "disk" : "rootfs", "size",
+		(json_int_t)box->size, "layers", venv__json_from_strv(box->layers));
 
 	if (!json)
 		return NULL;
 	if (box->env)
 		(void)json_object_set_new(json, "env", venv__json_from_strv(box->env));
 	if (box->entrypoint)
-		(void)json_object_set_new(json, "entrypoint", venv__json_from_strv(box->entrypoint));
+		(void)json_object_set_new(json, "entrypoint",
+					  venv__json_from_strv(box->entrypoint));
 	if (box->cmd)
 		(void)json_object_set_new(json, "cmd", venv__json_from_strv(box->cmd));
 	if (box->volumes)
@@ -67,12 +68,13 @@ static int check_architecture(const struct record *record, const char *wanted, c
 		return 0;
 	r = venv__fail(err, VENV_ERR_UNSUPPORTED, "box '%s' is for %s, and %s is wanted", name,
 		       record->architecture, wanted);
-	return venv__hint(r, err, "add a box for %s under this name, or set 'architecture: %s'", wanted,
-			  record->architecture);
+	return venv__hint(r, err, "add a box for %s under this name, or set 'architecture: %s'",
+			  wanted, record->architecture);
 }
 
 static int open_record(const struct store *store, const char *hex, const char *name,
-		       const char *version, const char *architecture, struct box *ret, venv_error **err)
+		       const char *version, const char *architecture, struct box *ret,
+		       venv_error **err)
 {
 	_cleanup_record_ struct record record = { 0 };
 	int r = venv__record_read(store, hex, &record, err);
@@ -99,9 +101,12 @@ static int not_found(struct venv *ctx, const char *name, venv_error **err)
 		return venv__hint(r, err, "build it: 'venv box build %s'", name);
 	similar = venv__box_suggest(ctx, name);
 	if (similar && strcmp(similar, name) != 0)
-		return venv__hint(r, err, "did you mean '%s'? 'venv box list' shows what there is", similar);
-	return venv__hint(r, err, "add it from a file ('venv box add --name %s FILE'), or take one of "
-				  "'venv box list'", name);
+		return venv__hint(r, err, "did you mean '%s'? 'venv box list' shows what there is",
+				  similar);
+	return venv__hint(r, err,
+			  "add it from a file ('venv box add --name %s FILE'), or take one of "
+			  "'venv box list'",
+			  name);
 }
 
 /* The best entry of a name's versions; NULL when none fits, *ret_failed < 0 for a bad constraint. */
@@ -123,7 +128,8 @@ static const json_t *best_version(const json_t *names, const char *version, cons
 			*ret_failed = fits;
 			return NULL;
 		}
-		if (fits && (!best || venv__version_compare(have, venv__json_str(best, "version")) > 0))
+		if (fits &&
+		    (!best || venv__version_compare(have, venv__json_str(best, "version")) > 0))
 			best = entry;
 	}
 	return best;
@@ -160,7 +166,8 @@ static int open_name(const struct store *store, const char *reference, const cha
 	if (r == VENV_ERR_NOT_FOUND)
 		return not_found(store->ctx, name, err);
 	if (r < 0)
-		return venv__hint(venv__fail(err, VENV_ERR_CORRUPT, "the record of box '%s' is damaged", name),
+		return venv__hint(venv__fail(err, VENV_ERR_CORRUPT,
+					     "the record of box '%s' is damaged", name),
 				  err, "add or build the box again");
 	entry = best_version(names, version, constraint, &failed, err);
 	if (failed < 0)
@@ -191,8 +198,10 @@ static void search_done(struct search *s)
 
 static void consider(struct search *s, const json_t *names, const json_t *entry)
 {
-	const char *digest = venv__json_str(entry, "digest"), *source = venv__json_str(entry, "source");
-	const char *name = venv__json_str(names, "name"), *version = venv__json_str(entry, "version");
+	const char *digest = venv__json_str(entry, "digest"),
+		   *source = venv__json_str(entry, "source");
+	const char *name = venv__json_str(names, "name"),
+		   *version = venv__json_str(entry, "version");
 	int64_t added = venv__json_int(entry, "added", 0);
 
 	if (!digest || !name || !version || (s->hex && added < s->added) ||
@@ -249,7 +258,8 @@ static int open_digest(const struct store *store, const char *hex, const char *a
 	_cleanup_record_ struct record record = { 0 };
 	int r;
 
-	if (strlen(hex) < PREFIX_MIN || strspn(hex, "0123456789abcdef") != strlen(hex) || strlen(hex) > 64)
+	if (strlen(hex) < PREFIX_MIN || strspn(hex, "0123456789abcdef") != strlen(hex) ||
+	    strlen(hex) > 64)
 		return venv__fail(err, VENV_ERR_INVALID, "'sha256:%s' is no digest of a box", hex);
 	r = search(store, &s, err);
 	if (r < 0)
@@ -286,7 +296,8 @@ int venv__box_open(struct venv *ctx, const char *reference, const char *constrai
 
 /* ---- List and describe -------------------------------------------------------------------- */
 
-static int append_versions(const struct store *store, const json_t *names, json_t *list, venv_error **err)
+static int append_versions(const struct store *store, const json_t *names, json_t *list,
+			   venv_error **err)
 {
 	const json_t *versions = json_object_get(names, "versions");
 	const char *name = venv__json_str(names, "name");
@@ -305,11 +316,12 @@ static int append_versions(const struct store *store, const json_t *names, json_
 		}
 		for (size_t j = 0; j < record.n_layers; j++)
 			size += record.layers[j].size;
-		item = json_pack("{s:s, s:s, s:o, s:s, s:s, s:I, s:I, s:I, s:s}", "name", name, "version",
-				 version, "digest", json_sprintf("sha256:%s", hex), "kind", "rootfs",
-				 "architecture", record.architecture, "size", (json_int_t)size, "layers",
-				 (json_int_t)record.n_layers, "added",
-				 (json_int_t)venv__json_int(entry, "added", 0), "source", record.source);
+		item = json_pack("{s:s, s:s, s:o, s:s, s:s, s:I, s:I, s:I, s:s}", "name", name,
+				 "version", version, "digest", json_sprintf("sha256:%s", hex),
+				 "kind", "rootfs", "architecture", record.architecture, "size",
+				 (json_int_t)size, "layers", (json_int_t)record.n_layers, "added",
+				 (json_int_t)venv__json_int(entry, "added", 0), "source",
+				 record.source);
 		if (!item || json_array_append_new(list, item) < 0)
 			return venv__fail_nomem(err);
 	}
@@ -375,12 +387,15 @@ static int check_unused(struct venv *ctx, const char *name, const char *hex, ven
 		return r < 0 ? r : 0;
 	for (char **user = users; *user; user++)
 		venv__buf_printf(&text, "%s'%s'", user == users ? "" : ", ", *user);
-	r = venv__fail(err, VENV_ERR_BUSY, "box '%s' is in use by %s", name, text.data ? text.data : "");
-	return venv__hint(r, err, "destroy what stands on it first ('venv destroy' in that project)");
+	r = venv__fail(err, VENV_ERR_BUSY, "box '%s' is in use by %s", name,
+		       text.data ? text.data : "");
+	return venv__hint(r, err,
+			  "destroy what stands on it first ('venv destroy' in that project)");
 }
 
 /* Move a layer out of the store, then delete it: a crash leaves garbage in the stage. */
-static int remove_layer(const struct store *store, const char *key, uint64_t *bytes, venv_error **err)
+static int remove_layer(const struct store *store, const char *key, uint64_t *bytes,
+			venv_error **err)
 {
 	_cleanup_stage_ struct stage stage = STAGE_INIT;
 	_cleanup_close_ int dir = openat(store->layers, key, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -427,13 +442,14 @@ static int used_digests(const struct store *store, char ***ret, venv_error **err
 	int r = venv__machines_digests(store->ctx, &machines, err);
 
 	for (char **digest = machines; r == 0 && digest && *digest; digest++)
-		if (venv__strv_add(ret, !strncmp(*digest, "sha256:", 7) ? *digest + 7 : *digest) < 0)
+		if (venv__strv_add(ret, !strncmp(*digest, "sha256:", 7) ? *digest + 7 : *digest) <
+		    0)
 			r = venv__fail_nomem(err);
 	return r;
 }
 
-static int sweep_records(const struct store *store, char *const *kept, char ***layers, int64_t *removed,
-			 venv_error **err)
+static int sweep_records(const struct store *store, char *const *kept, char ***layers,
+			 int64_t *removed, venv_error **err)
 {
 	_cleanup_strv_ char **files = NULL;
 	int r = venv__dir_list(store->records, &files, err);
@@ -540,7 +556,8 @@ static int check_versions(const struct store *store, const json_t *names, const 
 
 	for (size_t i = 0; i < json_array_size(versions); i++) {
 		const json_t *entry = json_array_get(versions, i);
-		const char *have = venv__json_str(entry, "version"), *hex = venv__json_str(entry, "digest");
+		const char *have = venv__json_str(entry, "version"),
+			   *hex = venv__json_str(entry, "digest");
 		int r;
 
 		if (!have || !hex || (version && venv__version_compare(have, version) != 0))

@@ -19,12 +19,12 @@
 
 enum box_kind { BOX_ROOTFS, BOX_DISK };
 
-struct box { /* all owned; venv__box_done() */
-	char *name;    /* "debian/12" */
-	char *version; /* "0" when the source has none */
-	char *digest;  /* "sha256:…": of the record's content: what venv.lock pins */
+struct box {                /* all owned; venv__box_done() */
+	char *name;         /* "debian/12" */
+	char *version;      /* "0" when the source has none */
+	char *digest;       /* "sha256:…": of the record's content: what venv.lock pins */
 	char *architecture; /* "amd64"… */
-	char *source;  /* where it came from, as given */
+	char *source;       /* where it came from, as given */
 	enum box_kind kind;
 	char **layers; /* absolute paths of layer roots, topmost first */
 	/* from the image's configuration; each NULL when it says nothing */
@@ -36,7 +36,7 @@ struct box { /* all owned; venv__box_done() */
 	char *stop_signal; /* "SIGTERM" or a number */
 	char **volumes;
 	char **exposed; /* "5432/tcp" */
-	uint64_t size; /* bytes of all layers */
+	uint64_t size;  /* bytes of all layers */
 };
 void venv__box_done(struct box *box);
 #define _cleanup_box_ _cleanup_(venv__box_done)

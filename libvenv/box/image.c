@@ -33,13 +33,13 @@ void venv__image_done(struct image *image)
 /* ---- Architectures ------------------------------------------------------------------------ */
 
 static const struct {
-	const char *name; /* as images call it */
+	const char *name;    /* as images call it */
 	const char *machine; /* as the kernel does */
 	unsigned elf;
 } architectures[] = {
-	{ "amd64", "x86_64", 62 },    { "arm64", "aarch64", 183 }, { "386", "i686", 3 },
-	{ "arm", "armv7l", 40 },      { "riscv64", "riscv64", 243 }, { "ppc64le", "ppc64le", 21 },
-	{ "s390x", "s390x", 22 },     { "loong64", "loongarch64", 258 },
+	{ "amd64", "x86_64", 62 }, { "arm64", "aarch64", 183 },       { "386", "i686", 3 },
+	{ "arm", "armv7l", 40 },   { "riscv64", "riscv64", 243 },     { "ppc64le", "ppc64le", 21 },
+	{ "s390x", "s390x", 22 },  { "loong64", "loongarch64", 258 },
 };
 
 const char *venv__architecture_host(void)
@@ -88,7 +88,8 @@ int venv__image_open(const struct image *image, const char *path, venv_error **e
 	struct stat st;
 
 	if (!path_allowed(path))
-		return venv__fail(err, VENV_ERR_BOX, "the image names a file '%s' outside of itself", path);
+		return venv__fail(err, VENV_ERR_BOX,
+				  "the image names a file '%s' outside of itself", path);
 	if (image->inside) {
 		fd = venv__open_in_root(image->dir, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0);
 		errno = fd < 0 ? -fd : 0;
@@ -96,7 +97,8 @@ int venv__image_open(const struct image *image, const char *path, venv_error **e
 		fd = openat(image->dir, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	}
 	if (fd < 0 && errno == ENOENT)
-		return venv__fail(err, VENV_ERR_BOX, "the image has no file '%s': it is incomplete", path);
+		return venv__fail(err, VENV_ERR_BOX, "the image has no file '%s': it is incomplete",
+				  path);
 	if (fd < 0)
 		return venv__fail_errno(err, errno, "cannot open '%s' of the image", path);
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
@@ -112,12 +114,14 @@ static int read_bounded(int fd, const char *path, struct buf *text, venv_error *
 	while ((n = read(fd, chunk, sizeof(chunk))) > 0) {
 		venv__buf_add(text, chunk, (size_t)n);
 		if (text->length > MANIFEST_MAX)
-			return venv__fail(err, VENV_ERR_BOX, "'%s' of the image is larger than 4 MiB", path);
+			return venv__fail(err, VENV_ERR_BOX,
+					  "'%s' of the image is larger than 4 MiB", path);
 	}
 	if (n < 0)
 		return venv__fail_errno(err, errno, "cannot read '%s' of the image", path);
-	return text->failed || !text->data ? venv__fail(err, VENV_ERR_BOX, "'%s' of the image is empty", path) :
-					     0;
+	return text->failed || !text->data
+		       ? venv__fail(err, VENV_ERR_BOX, "'%s' of the image is empty", path)
+		       : 0;
 }
 
 static bool too_deep(const char *text, size_t length)
@@ -157,13 +161,14 @@ static int read_json(const struct image *image, const char *path, const char *di
 	if (r < 0)
 		return r;
 	if (size >= 0 && (uint64_t)size != text.length)
-		return venv__fail(err, VENV_ERR_BOX, "'%s' of the image has %zu bytes instead of %lld", path,
+		return venv__fail(err, VENV_ERR_BOX,
+				  "'%s' of the image has %zu bytes instead of %lld", path,
 				  text.length, (long long)size);
 	if (venv__digest_of(text.data, text.length, hex) < 0)
 		return venv__fail_nomem(err);
 	if (digest && strcmp(hex, digest) != 0)
-		return venv__fail(err, VENV_ERR_BOX, "'%s' of the image has another digest (sha256:%s)",
-				  path, hex);
+		return venv__fail(err, VENV_ERR_BOX,
+				  "'%s' of the image has another digest (sha256:%s)", path, hex);
 	if (too_deep(text.data, text.length))
 		return venv__fail(err, VENV_ERR_BOX, "'%s' of the image is nested too deep", path);
 	if (venv__json_parse(text.data, text.length, ret, NULL) < 0)
@@ -178,14 +183,16 @@ static const char *digest_hex(const char *digest, venv_error **err)
 	    strspn(digest + 7, "0123456789abcdef") == 64)
 		return digest + 7;
 	if (digest && !strncmp(digest, "sha512:", 7))
-		(void)venv__fail(err, VENV_ERR_UNSUPPORTED, "the image uses sha512, and only sha256 is "
-							    "supported yet");
+		(void)venv__fail(err, VENV_ERR_UNSUPPORTED,
+				 "the image uses sha512, and only sha256 is "
+				 "supported yet");
 	else
 		(void)venv__fail(err, VENV_ERR_BOX, "'%s' is no digest", digest ? digest : "");
 	return NULL;
 }
 
-static int read_blob(const struct image *image, const json_t *descriptor, json_t **ret, venv_error **err)
+static int read_blob(const struct image *image, const json_t *descriptor, json_t **ret,
+		     venv_error **err)
 {
 	const char *hex = digest_hex(venv__json_str(descriptor, "digest"), err);
 	char path[128];
@@ -200,16 +207,19 @@ static int read_blob(const struct image *image, const json_t *descriptor, json_t
 
 static int check_platform(const json_t *config, venv_error **err)
 {
-	const char *os = venv__json_str(config, "os"), *have = venv__json_str(config, "architecture");
+	const char *os = venv__json_str(config, "os"),
+		   *have = venv__json_str(config, "architecture");
 	const char *host = venv__architecture_host();
 
 	if (os && strcmp(os, "linux") != 0)
 		return venv__fail(err, VENV_ERR_BOX, "the image is for %s, not for Linux", os);
 	if (!have)
-		return venv__fail(err, VENV_ERR_BOX, "the image does not say for which architecture it is");
+		return venv__fail(err, VENV_ERR_BOX,
+				  "the image does not say for which architecture it is");
 	if (strcmp(have, host) != 0)
 		return venv__hint(venv__fail(err, VENV_ERR_UNSUPPORTED,
-					     "the image is for %s, and this host is %s", have, host),
+					     "the image is for %s, and this host is %s", have,
+					     host),
 				  err, "take the image's variant for %s", host);
 	return 0;
 }
@@ -223,7 +233,8 @@ static int take_config(struct image *image, const json_t *config, venv_error **e
 	if (r < 0)
 		return r;
 	if (json_array_size(ids) != image->n_layers)
-		return venv__fail(err, VENV_ERR_BOX, "the image has %zu layers and %zu digests of them",
+		return venv__fail(err, VENV_ERR_BOX,
+				  "the image has %zu layers and %zu digests of them",
 				  image->n_layers, json_array_size(ids));
 	for (size_t i = 0; i < image->n_layers; i++) {
 		const char *hex = digest_hex(json_string_value(json_array_get(ids, i)), err);
@@ -244,8 +255,8 @@ static int new_layers(struct image *image, const json_t *list, venv_error **err)
 	size_t n = json_array_size(list);
 
 	if (n == 0 || n > LAYERS_MAX)
-		return venv__fail(err, VENV_ERR_BOX, "the image has %zu layers instead of 1 to %d", n,
-				  LAYERS_MAX);
+		return venv__fail(err, VENV_ERR_BOX, "the image has %zu layers instead of 1 to %d",
+				  n, LAYERS_MAX);
 	image->layers = calloc(n, sizeof(*image->layers));
 	if (!image->layers)
 		return venv__fail_nomem(err);
@@ -283,7 +294,8 @@ static int take_manifest(struct image *image, const json_t *manifest, venv_error
 	int r;
 
 	if (venv__json_int(manifest, "schemaVersion", 0) != 2)
-		return venv__fail(err, VENV_ERR_BOX, "the image's manifest has an unknown schema version");
+		return venv__fail(err, VENV_ERR_BOX,
+				  "the image's manifest has an unknown schema version");
 	r = new_layers(image, list, err);
 	for (size_t i = 0; r == 0 && i < image->n_layers; i++) {
 		const json_t *item = json_array_get(list, i);
@@ -294,7 +306,8 @@ static int take_manifest(struct image *image, const json_t *manifest, venv_error
 		if (!hex)
 			return VENV_ERR_BOX;
 		if (!is_layer_type(type))
-			return venv__fail(err, VENV_ERR_BOX, "layer %zu is of the unknown type '%s'", i + 1,
+			return venv__fail(err, VENV_ERR_BOX,
+					  "layer %zu is of the unknown type '%s'", i + 1,
 					  type ? type : "");
 		layer->size = venv__json_int(item, "size", -1);
 		layer->digest = strdup(hex);
@@ -330,23 +343,33 @@ static int none_fits(const json_t *list, const char *tag, venv_error **err)
 
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		const json_t *item = json_array_get(list, i);
-		const char *architecture = venv__json_str(json_object_get(item, "platform"), "architecture");
+		const char *architecture =
+			venv__json_str(json_object_get(item, "platform"), "architecture");
 		const char *text = tag ? ref_name(item) : architecture;
 
 		if (text && strcmp(text, "unknown") != 0)
 			venv__buf_printf(&have, "%s%s", have.length ? ", " : "", text);
 	}
 	if (tag)
-		r = venv__fail(err, VENV_ERR_NOT_FOUND, "the layout has no image '%s', only: %s", tag,
-			       have.data ? have.data : "images without names");
+		r = venv__fail(err, VENV_ERR_NOT_FOUND, "the layout has no image '%s', only: %s",
+			       tag, have.data ? have.data : "images without names");
 	else
-		r = venv__fail(err, VENV_ERR_UNSUPPORTED, "the image is for %s, and this host is %s",
-			       have.data ? have.data : "no architecture", venv__architecture_host());
+		r = venv__fail(
+			err, VENV_ERR_UNSUPPORTED, "the image is for %s, and this host is %s",
+			have.data ? have.data : "no architecture", venv__architecture_host());
 	return r;
 }
 
-/* The one descriptor of an index that we want; NULL with *err set. */
-static const json_t *choose(const json_t *index, const char *tag, venv_error **err)
+static int several(const char *one, const char *other, venv_error **err)
+{
+	int r = venv__fail(err, VENV_ERR_INVALID, "the layout has several images: '%s', '%s'…", one,
+			   other);
+
+	return venv__hint(r, err, "name one: 'oci:DIRECTORY:%s'", other);
+}
+
+/* The one descriptor of an index that we want. */
+static int choose(const json_t *index, const char *tag, const json_t **ret, venv_error **err)
 {
 	const json_t *list = json_object_get(index, "manifests"), *chosen = NULL;
 
@@ -356,19 +379,15 @@ static const json_t *choose(const json_t *index, const char *tag, venv_error **e
 
 		if (!platform_fits(item) || (tag && (!name || strcmp(name, tag) != 0)))
 			continue;
-		if (chosen && ref_name(chosen) && name && strcmp(name, ref_name(chosen)) != 0) {
-			(void)venv__hint(venv__fail(err, VENV_ERR_INVALID,
-						    "the layout has several images: '%s', '%s'…",
-						    ref_name(chosen), name),
-					 err, "name one: 'oci:DIRECTORY:%s'", name);
-			return NULL;
-		}
+		if (chosen && ref_name(chosen) && name && strcmp(name, ref_name(chosen)) != 0)
+			return several(ref_name(chosen), name, err);
 		if (!chosen)
 			chosen = item;
 	}
 	if (!chosen)
-		(void)none_fits(list, tag, err);
-	return chosen;
+		return none_fits(list, tag, err);
+	*ret = chosen;
+	return 0;
 }
 
 static int read_index(struct image *image, const char *tag, venv_error **err)
@@ -378,16 +397,16 @@ static int read_index(struct image *image, const char *tag, venv_error **err)
 
 	for (int depth = 0; r == 0; depth++) {
 		_cleanup_json_ json_t *next = NULL;
-		const json_t *descriptor;
+		const json_t *descriptor = NULL;
 
 		if (!json_is_array(json_object_get(at, "manifests")))
 			return take_manifest(image, at, err);
 		if (depth > NESTING_MAX)
-			return venv__fail(err, VENV_ERR_BOX, "the image's indexes are nested too deep");
-		descriptor = choose(at, depth == 0 ? tag : NULL, err);
-		if (!descriptor)
-			return tag ? VENV_ERR_NOT_FOUND : VENV_ERR_BOX;
-		r = read_blob(image, descriptor, &next, err);
+			return venv__fail(err, VENV_ERR_BOX,
+					  "the image's indexes are nested too deep");
+		r = choose(at, depth == 0 ? tag : NULL, &descriptor, err);
+		if (r == 0)
+			r = read_blob(image, descriptor, &next, err);
 		json_decref(at);
 		at = take_ptr(next);
 	}
@@ -442,16 +461,20 @@ static int take_saved(struct image *image, const json_t *item, venv_error **err)
 		image->layers[i].size = -1;
 		image->layers[i].path = path ? strdup(path) : NULL;
 		if (!image->layers[i].path)
-			r = venv__fail(err, VENV_ERR_BOX, "'manifest.json' of the image is damaged");
+			r = venv__fail(err, VENV_ERR_BOX,
+				       "'manifest.json' of the image is damaged");
 	}
 	if (r < 0)
 		return r;
 	if (!config_path)
-		return venv__fail(err, VENV_ERR_BOX, "'manifest.json' of the image names no configuration");
-	r = read_json(image, config_path, hex_in_name(config_path, hex) ? hex : NULL, -1, &config, err);
+		return venv__fail(err, VENV_ERR_BOX,
+				  "'manifest.json' of the image names no configuration");
+	r = read_json(image, config_path, hex_in_name(config_path, hex) ? hex : NULL, -1, &config,
+		      err);
 	if (r < 0)
 		return r;
-	take_repo_tag(image, json_string_value(json_array_get(json_object_get(item, "RepoTags"), 0)));
+	take_repo_tag(image,
+		      json_string_value(json_array_get(json_object_get(item, "RepoTags"), 0)));
 	return take_config(image, config, err);
 }
 
@@ -479,8 +502,9 @@ int venv__image_read(int dir, bool inside, const char *tag, struct image *ret, v
 	else if (faccessat(dir, "manifest.json", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
 		r = read_saved(&image, err);
 	else
-		r = venv__fail(err, VENV_ERR_BOX, "it is neither an OCI layout (index.json) nor made by "
-						  "'docker save' (manifest.json)");
+		r = venv__fail(err, VENV_ERR_BOX,
+			       "it is neither an OCI layout (index.json) nor made by "
+			       "'docker save' (manifest.json)");
 	if (r < 0)
 		return r;
 	*ret = image;

@@ -104,7 +104,8 @@ static bool take_wanted(struct recipe *recipe, void *user)
 {
 	struct wanted *wanted = user;
 
-	if (strcmp(recipe->name, wanted->name) != 0 && !venv__strv_has(recipe->aliases, wanted->name))
+	if (strcmp(recipe->name, wanted->name) != 0 &&
+	    !venv__strv_has(recipe->aliases, wanted->name))
 		return false;
 	wanted->recipe = *recipe;
 	*recipe = (struct recipe){ 0 };
@@ -137,7 +138,8 @@ char **venv__recipe_names(struct venv *ctx)
 	return list;
 }
 
-static int find_recipe(struct venv *ctx, const char *reference, struct recipe *ret, venv_error **err)
+static int find_recipe(struct venv *ctx, const char *reference, struct recipe *ret,
+		       venv_error **err)
 {
 	_cleanup_free_ char *name = strndup(reference, strcspn(reference, "@"));
 	_cleanup_free_ char *path = venv__path_home(reference), *absolute = NULL;
@@ -165,7 +167,8 @@ static int find_recipe(struct venv *ctx, const char *reference, struct recipe *r
 
 /* ---- Run ---------------------------------------------------------------------------------- */
 
-static const char path_of_build[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+static const char path_of_build[] =
+	"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 static bool tool_there(const char *tool)
 {
@@ -192,7 +195,8 @@ static int check_needs(const struct recipe *recipe, venv_error **err)
 
 	for (size_t i = 0; i < json_array_size(needs); i++) {
 		const json_t *need = json_array_get(needs, i);
-		const char *tool = venv__json_str(need, "tool"), *package = venv__json_str(need, "package");
+		const char *tool = venv__json_str(need, "tool"),
+			   *package = venv__json_str(need, "package");
 
 		if (!tool || tool_there(tool))
 			continue;
@@ -201,17 +205,19 @@ static int check_needs(const struct recipe *recipe, venv_error **err)
 	}
 	if (!tools.length)
 		return 0;
-	r = venv__fail(err, VENV_ERR_HOST, "building box '%s' needs %s, which this host lacks", recipe->name,
-		       tools.data);
+	r = venv__fail(err, VENV_ERR_HOST, "building box '%s' needs %s, which this host lacks",
+		       recipe->name, tools.data);
 	return venv__hint(r, err, "install what is missing: 'sudo apt install%s'", packages.data);
 }
 
 /* What the build gets of our environment: nothing that changes what comes out, but the proxies. */
 static char **build_environment(const char *temporary)
 {
-	static const char *const passed[] = { "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY",
-					      "HTTPS_PROXY", "NO_PROXY", "HOME", "USER", "LOGNAME",
-					      "APT_CONFIG", "SOURCE_DATE_EPOCH" };
+	static const char *const passed[] = {
+		"http_proxy",       "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY",
+		"NO_PROXY",         "HOME",        "USER",     "LOGNAME",    "APT_CONFIG",
+		"SOURCE_DATE_EPOCH"
+	};
 	char **list = NULL;
 	int r = venv__strv_add(&list, path_of_build);
 
@@ -267,10 +273,11 @@ static int pass_output(int fd, struct venv_op *op, struct buf *tail, venv_error 
 	}
 }
 
-static int build_failed(const struct recipe *recipe, int status, const struct buf *tail, venv_error **err)
+static int build_failed(const struct recipe *recipe, int status, const struct buf *tail,
+			venv_error **err)
 {
-	int r = venv__fail(err, VENV_ERR_BOX, "the build of box '%s' failed with status %d", recipe->name,
-			   status);
+	int r = venv__fail(err, VENV_ERR_BOX, "the build of box '%s' failed with status %d",
+			   recipe->name, status);
 
 	r = venv__hint(r, err, "its last lines tell why; the script is '%s/build'", recipe->dir);
 	return venv__error_set_details(r, err, tail->data ? tail->data : "");
@@ -284,8 +291,9 @@ static int run_build(const struct recipe *recipe, const char *out, const char *t
 	_cleanup_close_ int read_end = -1, write_end = -1;
 	_cleanup_buf_ struct buf tail = { 0 };
 	char *argv[] = { script, target, NULL };
-	struct spawn spawn = { .path = script, .argv = argv, .envp = env, .directory = recipe->dir,
-			       .n_fds = 3 };
+	struct spawn spawn = {
+		.path = script, .argv = argv, .envp = env, .directory = recipe->dir, .n_fds = 3
+	};
 	int ends[2], r, status;
 	pid_t pid;
 
@@ -335,7 +343,8 @@ static int build_archive(struct store *store, const struct recipe *recipe, struc
 	if (r < 0)
 		return r;
 	if (access(*ret_path, R_OK) < 0)
-		return venv__fail(err, VENV_ERR_BOX, "the build of box '%s' made no archive", recipe->name);
+		return venv__fail(err, VENV_ERR_BOX, "the build of box '%s' made no archive",
+				  recipe->name);
 	venv__op_end(op, NULL, "build");
 	return 0;
 }
@@ -344,8 +353,10 @@ static int build_locked(struct store *store, const struct recipe *recipe, struct
 			struct box *ret, venv_error **err)
 {
 	const char *prebuilt = venv__json_str(recipe->json, "prebuilt");
-	const struct addition how = { .name = recipe->name, .version = recipe->version,
-				      .aliases = recipe->aliases, .source = recipe->dir };
+	const struct addition how = { .name = recipe->name,
+				      .version = recipe->version,
+				      .aliases = recipe->aliases,
+				      .source = recipe->dir };
 	_cleanup_stage_ struct stage stage = STAGE_INIT;
 	_cleanup_free_ char *path = NULL;
 	int r = 0;

@@ -65,9 +65,9 @@ static json_t *keys_of(json_t *value)
 	const char *key;
 	json_t *ignored;
 
-	json_object_foreach (value, key, ignored)
-		if (list && json_array_size(list) < LIST_MAX && strlen(key) <= TEXT_MAX)
-			(void)json_array_append_new(list, json_string(key));
+	json_object_foreach(value, key, ignored) if (list && json_array_size(list) < LIST_MAX &&
+						     strlen(key) <= TEXT_MAX)(void)
+		json_array_append_new(list, json_string(key));
 	return list;
 }
 
@@ -97,15 +97,17 @@ static json_t *content_of(const struct record *record)
 	json_t *ids = json_array();
 
 	for (size_t i = 0; ids && i < record->n_layers; i++)
-		(void)json_array_append_new(ids, json_sprintf("sha256:%s", record->layers[i].diff_id));
-	return json_pack("{s:s, s:s, s:O, s:o}", "kind", "rootfs", "architecture", record->architecture,
-			 "config", record->config, "layers", ids);
+		(void)json_array_append_new(ids,
+					    json_sprintf("sha256:%s", record->layers[i].diff_id));
+	return json_pack("{s:s, s:s, s:O, s:o}", "kind", "rootfs", "architecture",
+			 record->architecture, "config", record->config, "layers", ids);
 }
 
 int venv__record_seal(struct record *record, venv_error **err)
 {
 	_cleanup_json_ json_t *content = content_of(record);
-	_cleanup_free_ char *text = content ? json_dumps(content, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+	_cleanup_free_ char *text =
+		content ? json_dumps(content, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
 
 	if (!text || venv__digest_of(text, strlen(text), record->digest) < 0)
 		return venv__fail_nomem(err);
@@ -121,12 +123,12 @@ int venv__record_write(const struct store *store, const struct record *record, v
 	for (size_t i = 0; layers && i < record->n_layers; i++) {
 		const struct layer_ref *layer = &record->layers[i];
 
-		(void)json_array_append_new(layers,
-					    json_pack("{s:s, s:s, s:I}", "key", layer->key, "diff_id",
-						      layer->diff_id, "size", (json_int_t)layer->size));
+		(void)json_array_append_new(layers, json_pack("{s:s, s:s, s:I}", "key", layer->key,
+							      "diff_id", layer->diff_id, "size",
+							      (json_int_t)layer->size));
 	}
-	json = json_pack("{s:i, s:s, s:o, s:o, s:I, s:s}", "format", FORMAT, "digest", record->digest,
-			 "content", content_of(record), "layers", layers, "added",
+	json = json_pack("{s:i, s:s, s:o, s:o, s:I, s:s}", "format", FORMAT, "digest",
+			 record->digest, "content", content_of(record), "layers", layers, "added",
 			 (json_int_t)record->added, "source", record->source ? record->source : "");
 	if (!json)
 		return venv__fail_nomem(err);
@@ -149,7 +151,8 @@ static bool read_layers(const json_t *list, struct record *record)
 		return false;
 	for (size_t i = 0; i < n; i++) {
 		const json_t *item = json_array_get(list, i);
-		const char *key = venv__json_str(item, "key"), *id = venv__json_str(item, "diff_id");
+		const char *key = venv__json_str(item, "key"),
+			   *id = venv__json_str(item, "diff_id");
 
 		if (!hex_digest(key) || !hex_digest(id))
 			return false;
@@ -177,7 +180,8 @@ static bool read_record(const json_t *json, const char *hex, struct record *reco
 	return record->architecture && record->source && json_is_object(record->config);
 }
 
-int venv__record_read(const struct store *store, const char *hex, struct record *ret, venv_error **err)
+int venv__record_read(const struct store *store, const char *hex, struct record *ret,
+		      venv_error **err)
 {
 	_cleanup_record_ struct record record = { 0 };
 	_cleanup_json_ json_t *json = NULL;
@@ -191,10 +195,12 @@ int venv__record_read(const struct store *store, const char *hex, struct record 
 	if (r < 0)
 		return r;
 	if (venv__json_int(json, "format", 0) > FORMAT)
-		return venv__fail(err, VENV_ERR_UNSUPPORTED, "box sha256:%s was added by a newer venv", hex);
+		return venv__fail(err, VENV_ERR_UNSUPPORTED,
+				  "box sha256:%s was added by a newer venv", hex);
 	if (!read_record(json, hex, &record))
-		return venv__hint(venv__fail(err, VENV_ERR_CORRUPT, "the record of box sha256:%s is damaged",
-					     hex), err, "add the box again");
+		return venv__hint(venv__fail(err, VENV_ERR_CORRUPT,
+					     "the record of box sha256:%s is damaged", hex),
+				  err, "add the box again");
 	*ret = record;
 	record = (struct record){ 0 };
 	return 0;
@@ -207,14 +213,10 @@ static int fill_config(struct box *box, const json_t *config)
 		char **text;
 		char ***list;
 	} members[] = {
-		{ "env", NULL, &box->env },
-		{ "entrypoint", NULL, &box->entrypoint },
-		{ "cmd", NULL, &box->cmd },
-		{ "user", &box->user, NULL },
-		{ "workdir", &box->workdir, NULL },
-		{ "stop_signal", &box->stop_signal, NULL },
-		{ "volumes", NULL, &box->volumes },
-		{ "exposed", NULL, &box->exposed },
+		{ "env", NULL, &box->env },         { "entrypoint", NULL, &box->entrypoint },
+		{ "cmd", NULL, &box->cmd },         { "user", &box->user, NULL },
+		{ "workdir", &box->workdir, NULL }, { "stop_signal", &box->stop_signal, NULL },
+		{ "volumes", NULL, &box->volumes }, { "exposed", NULL, &box->exposed },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
@@ -230,6 +232,15 @@ static int fill_config(struct box *box, const json_t *config)
 	return 0;
 }
 
+/* Images repeat a layer (often an empty one): overlayfs wants it once, and the topmost decides. */
+static bool repeated(const struct record *record, size_t i)
+{
+	for (size_t j = i + 1; j < record->n_layers; j++)
+		if (!strcmp(record->layers[i].key, record->layers[j].key))
+			return true;
+	return false;
+}
+
 static int fill_layers(struct box *box, const struct store *store, const struct record *record,
 		       venv_error **err)
 {
@@ -237,6 +248,8 @@ static int fill_layers(struct box *box, const struct store *store, const struct 
 		const struct layer_ref *layer = &record->layers[i];
 		int r;
 
+		if (repeated(record, i))
+			continue;
 		if (faccessat(store->layers, layer->key, F_OK, 0) < 0) {
 			r = venv__fail(err, VENV_ERR_CORRUPT, "its layer %.12s is not in the store",
 				       layer->key);
@@ -290,7 +303,8 @@ bool venv__name_valid(const char *name)
 int venv__name_split(const char *reference, char **ret_name, char **ret_version, venv_error **err)
 {
 	const char *at = strchr(reference, '@');
-	_cleanup_free_ char *name = strndup(reference, at ? (size_t)(at - reference) : strlen(reference));
+	_cleanup_free_ char *name =
+		strndup(reference, at ? (size_t)(at - reference) : strlen(reference));
 	_cleanup_free_ char *version = at ? strdup(at + 1) : NULL;
 	int r;
 
@@ -298,8 +312,9 @@ int venv__name_split(const char *reference, char **ret_name, char **ret_version,
 		return venv__fail_nomem(err);
 	if (!venv__name_valid(name)) {
 		r = venv__fail(err, VENV_ERR_INVALID, "'%s' is no name of a box", reference);
-		return venv__hint(r, err, "use letters, digits, '.', '_', '-' and single '/', as in "
-					  "'debian/12' or 'debian/12@1.0'");
+		return venv__hint(r, err,
+				  "use letters, digits, '.', '_', '-' and single '/', as in "
+				  "'debian/12' or 'debian/12@1.0'");
 	}
 	if (version && !venv__version_valid(version))
 		return venv__fail(err, VENV_ERR_INVALID, "'%s' is no version of a box", version);
@@ -331,8 +346,8 @@ int venv__name_read(const struct store *store, const char *name, json_t **ret, v
 static int point_at(json_t *names, const char *version, const struct record *record)
 {
 	json_t *versions = json_object_get(names, "versions");
-	json_t *entry = json_pack("{s:s, s:s, s:I, s:s}", "version", version, "digest", record->digest,
-				  "added", (json_int_t)record->added, "source",
+	json_t *entry = json_pack("{s:s, s:s, s:I, s:s}", "version", version, "digest",
+				  record->digest, "added", (json_int_t)record->added, "source",
 				  record->source ? record->source : "");
 
 	for (size_t i = 0; entry && i < json_array_size(versions); i++) {
@@ -370,7 +385,8 @@ static int set_one(const struct store *store, const char *file_name, const char 
 int venv__name_set(const struct store *store, const char *name, char *const *aliases,
 		   const char *version, const struct record *record, venv_error **err)
 {
-	_cleanup_close_ int lock = openat(store->dir, "names.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	_cleanup_close_ int lock =
+		openat(store->dir, "names.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	int r;
 
 	/* read, change, write: short, so without asking for cancellation */

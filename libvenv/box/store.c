@@ -75,7 +75,8 @@ int venv__store_wait(int fd, bool exclusive, const char *what, struct venv_op *o
 		if (r < 0)
 			return r;
 		if (!told)
-			venv__op_notice(op, NULL, "waiting for another venv command that uses %s", what);
+			venv__op_notice(op, NULL, "waiting for another venv command that uses %s",
+					what);
 		told = true;
 		(void)poll(&cancel, 1, WAIT_MS);
 	}
@@ -145,7 +146,8 @@ static int lock_new(const struct store *store, char **ret_id, int *ret_fd)
 		fd = openat(store->stage, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 		if (fd < 0 && errno != EEXIST)
 			return -errno;
-		if (fd < 0 || venv__lock_try(fd, true) < 0 || fstat(fd, &st) < 0 || st.st_nlink == 0)
+		if (fd < 0 || venv__lock_try(fd, true) < 0 || fstat(fd, &st) < 0 ||
+		    st.st_nlink == 0)
 			continue;
 		*ret_id = strdup(id);
 		*ret_fd = take_fd(&fd);
@@ -178,7 +180,8 @@ static void remove_stage(const struct store *store, const char *id)
 	_cleanup_free_ char *lock = NULL;
 
 	if (venv__store_remove_tree(store->ctx, store->stage, id, &err) < 0) {
-		venv__debug(store->ctx, "a staging directory stays for now: %s", venv_error_message(err));
+		venv__debug(store->ctx, "a staging directory stays for now: %s",
+			    venv_error_message(err));
 		return; /* with its lock file, so that the next sweep tries again */
 	}
 	if (asprintf(&lock, "%s.lock", id) < 0)
@@ -247,8 +250,12 @@ void venv__stage_sweep(const struct store *store)
 static int by_unpacker(struct venv *ctx, json_t *request, int dir_fd, venv_error **err)
 {
 	_cleanup_json_ json_t *owned = request;
-	struct worker_task task = { .request = request, .fds = &dir_fd, .n_fds = 1, .lock = -1,
-				    .what = "a directory", .hash_fd = -1 };
+	struct worker_task task = { .request = request,
+				    .fds = &dir_fd,
+				    .n_fds = 1,
+				    .lock = -1,
+				    .what = "a directory",
+				    .hash_fd = -1 };
 
 	return request ? venv__worker_run(ctx, &task, NULL, err) : venv__fail_nomem(err);
 }
@@ -278,8 +285,9 @@ int venv__store_make_dir(struct venv *ctx, int dir_fd, const char *name, uid_t u
 		return r;
 	if (!map->root && (uid || gid))
 		return by_unpacker(ctx,
-				   json_pack("{s:s, s:s, s:i, s:i, s:i}", "op", "mkdir", "name", name,
-					     "uid", (int)uid, "gid", (int)gid, "mode", (int)mode),
+				   json_pack("{s:s, s:s, s:i, s:i, s:i}", "op", "mkdir", "name",
+					     name, "uid", (int)uid, "gid", (int)gid, "mode",
+					     (int)mode),
 				   dir_fd, err);
 	r = venv__dir_make_at(dir_fd, name, 0700, &fd, err);
 	if (r < 0)

@@ -16,10 +16,14 @@ struct store {
 int venv__store_open(struct venv *ctx, struct store *ret, venv_error **err);
 void venv__store_done(struct store *store);
 #define _cleanup_store_ _cleanup_(venv__store_done)
-#define STORE_INIT { NULL, NULL, -1, -1, -1, -1, -1 }
+#define STORE_INIT                                                                                 \
+	{                                                                                          \
+		NULL, NULL, -1, -1, -1, -1, -1                                                     \
+	}
 
 /* Take a lock, asking op for cancellation while somebody else has it, and saying so. 0 or a code. */
-int venv__store_wait(int fd, bool exclusive, const char *what, struct venv_op *op, venv_error **err);
+int venv__store_wait(int fd, bool exclusive, const char *what, struct venv_op *op,
+		     venv_error **err);
 /* Hold the lock of one thing being made, as a box of this name: fd or a code. */
 int venv__store_lock_name(const struct store *store, const char *name, struct venv_op *op,
 			  venv_error **err);
@@ -34,7 +38,10 @@ struct stage {
 	int lock;
 	int dir;
 };
-#define STAGE_INIT { NULL, NULL, -1, -1 }
+#define STAGE_INIT                                                                                 \
+	{                                                                                          \
+		NULL, NULL, -1, -1                                                                 \
+	}
 int venv__stage_new(const struct store *store, struct stage *ret, venv_error **err);
 /* Removes what is still there. */
 void venv__stage_done(struct stage *stage);
@@ -51,7 +58,7 @@ struct worker_task {
 	size_t n_fds;
 	const int *more; /* for the merge: sent after the request */
 	size_t n_more;
-	int lock;        /* stays held while the unpacker lives; -1: none */
+	int lock;         /* stays held while the unpacker lives; -1: none */
 	const char *what; /* for messages: "layer 2 of 'x'" */
 	struct venv_op *op;
 	uint64_t base, total; /* of the progress of phase "unpack"; total 0: none is told */
@@ -76,7 +83,7 @@ struct image {
 	char *name;  /* from the image itself, or NULL */
 	char *version;
 	char *architecture;
-	json_t *config; /* the "config" object, reduced to what we take */
+	json_t *config;             /* the "config" object, reduced to what we take */
 	struct image_layer *layers; /* bottom first */
 	size_t n_layers;
 };
@@ -92,7 +99,7 @@ const char *venv__architecture_of_elf(unsigned machine);
 /* ---- Records (record.c) ------------------------------------------------------------------- */
 
 struct layer_ref {
-	char key[DIGEST_HEX_SIZE];     /* of its directory */
+	char key[DIGEST_HEX_SIZE]; /* of its directory */
 	char diff_id[DIGEST_HEX_SIZE];
 	uint64_t size;
 };
@@ -112,7 +119,8 @@ void venv__record_done(struct record *record);
 int venv__record_seal(struct record *record, venv_error **err);
 int venv__record_write(const struct store *store, const struct record *record, venv_error **err);
 /* hex without "sha256:" */
-int venv__record_read(const struct store *store, const char *hex, struct record *ret, venv_error **err);
+int venv__record_read(const struct store *store, const char *hex, struct record *ret,
+		      venv_error **err);
 int venv__record_to_box(const struct store *store, const struct record *record, const char *name,
 			const char *version, struct box *ret, venv_error **err);
 /* Reduce an image's configuration to what a box says; new reference. */

@@ -19,7 +19,8 @@ static unsigned distance(const char *a, const char *b)
 		row[0] = i;
 		for (unsigned j = 1; j <= length; j++) {
 			unsigned above = row[j];
-			bool same = tolower((unsigned char)a[i - 1]) == tolower((unsigned char)b[j - 1]);
+			bool same = tolower((unsigned char)a[i - 1]) ==
+				    tolower((unsigned char)b[j - 1]);
 
 			row[j] = MIN(MIN(above, row[j - 1]) + 1, corner + !same);
 			corner = above;

@@ -65,8 +65,8 @@ static json_t *counts_to_json(const struct counts *c)
 			 (json_int_t)c->directories, "bytes", (json_int_t)c->bytes, "duplicates",
 			 (json_int_t)c->duplicates, "through_links", (json_int_t)c->through_links,
 			 "devices", (json_int_t)c->devices, "attributes", (json_int_t)c->attributes,
-			 "implicit", (json_int_t)c->implicit, "pending", (json_int_t)c->pending, "moved",
-			 (json_int_t)c->moved);
+			 "implicit", (json_int_t)c->implicit, "pending", (json_int_t)c->pending,
+			 "moved", (json_int_t)c->moved);
 }
 
 static int run_untar(struct untar *untar, struct stream *stream, json_t **ret, venv_error **err)
@@ -87,22 +87,27 @@ static int run_untar(struct untar *untar, struct stream *stream, json_t **ret, v
 		r = venv__tree_sync(untar->root_fd, err);
 	if (r < 0)
 		return r;
-	result = json_pack("{s:s, s:b, s:b, s:b, s:i, s:o}", "digest", digest, "marked", marked, "image",
-			   untar->image, "synced", synced, "machine", (int)untar->machine, "counts",
-			   counts_to_json(&untar->counts));
+	result = json_pack("{s:s, s:b, s:b, s:b, s:i, s:o}", "digest", digest, "marked", marked,
+			   "image", untar->image, "synced", synced, "machine", (int)untar->machine,
+			   "counts", counts_to_json(&untar->counts));
 	if (!result)
 		return venv__fail_nomem(err);
 	*ret = result;
 	return 0;
 }
 
-static int op_unpack(const json_t *request, const struct msg_fds *fds, json_t **ret, venv_error **err)
+static int op_unpack(const json_t *request, const struct msg_fds *fds, json_t **ret,
+		     venv_error **err)
 {
 	const struct limits limits = limits_of(request);
 	struct ticker ticker = { .last = venv__now_us() };
-	struct untar untar = { .root_fd = fds->fd[1], .list_fd = fds->fd[2], .limits = &limits,
-			       .mode = venv__json_bool(request, "auto", false) ? UNTAR_AUTO : UNTAR_LAYER,
-			       .tick = tick, .user = &ticker };
+	struct untar untar = { .root_fd = fds->fd[1],
+			       .list_fd = fds->fd[2],
+			       .limits = &limits,
+			       .mode = venv__json_bool(request, "auto", false) ? UNTAR_AUTO
+									       : UNTAR_LAYER,
+			       .tick = tick,
+			       .user = &ticker };
 	int r;
 
 	r = venv__sandbox_enter(&fds->fd[1], 1, NULL, 0, err);
@@ -127,14 +132,17 @@ static int receive_lower(size_t n, int *lower, venv_error **err)
 		int r = venv__msg_receive(SOCKET_FD, -1, &message, &fds, err);
 
 		if (r <= 0)
-			return r < 0 ? r : venv__fail(err, VENV_ERR_SYSTEM, "the request is incomplete");
+			return r < 0 ? r
+				     : venv__fail(err, VENV_ERR_SYSTEM,
+						  "the request is incomplete");
 		for (size_t i = 0; i < fds.count && have < n; i++)
 			lower[have++] = venv__msg_fds_take(&fds, i);
 	}
 	return 0;
 }
 
-static int op_merge(const json_t *request, const struct msg_fds *fds, json_t **ret, venv_error **err)
+static int op_merge(const json_t *request, const struct msg_fds *fds, json_t **ret,
+		    venv_error **err)
 {
 	static int lower[LOWER_MAX];
 	struct merge merge = { .root_fd = fds->fd[0], .list_fd = fds->fd[1], .lower = lower };
@@ -164,7 +172,8 @@ static int op_sync(const json_t *request, const struct msg_fds *fds, json_t **re
 	return r < 0 ? r : venv__tree_sync(fds->fd[0], err);
 }
 
-static int op_remove(const json_t *request, const struct msg_fds *fds, json_t **ret, venv_error **err)
+static int op_remove(const json_t *request, const struct msg_fds *fds, json_t **ret,
+		     venv_error **err)
 {
 	const char *name = venv__json_str(request, "name");
 	int r = venv__sandbox_enter(&fds->fd[0], 1, NULL, 0, err);
@@ -177,7 +186,8 @@ static int op_remove(const json_t *request, const struct msg_fds *fds, json_t **
 	return venv__tree_delete(fds->fd[0], name, err);
 }
 
-static int op_mkdir(const json_t *request, const struct msg_fds *fds, json_t **ret, venv_error **err)
+static int op_mkdir(const json_t *request, const struct msg_fds *fds, json_t **ret,
+		    venv_error **err)
 {
 	const char *name = venv__json_str(request, "name");
 	_cleanup_close_ int fd = -1;
@@ -201,7 +211,8 @@ static int op_mkdir(const json_t *request, const struct msg_fds *fds, json_t **r
 static const struct {
 	const char *name;
 	size_t n_fds;
-	int (*run)(const json_t *request, const struct msg_fds *fds, json_t **ret, venv_error **err);
+	int (*run)(const json_t *request, const struct msg_fds *fds, json_t **ret,
+		   venv_error **err);
 } operations[] = {
 	{ "unpack", 3, op_unpack }, { "merge", 2, op_merge }, { "sync", 1, op_sync },
 	{ "remove", 1, op_remove }, { "mkdir", 1, op_mkdir },
@@ -240,7 +251,8 @@ int main(void)
 	if (r == 0)
 		r = ready ? venv__msg_send(SOCKET_FD, ready, NULL, 0, &err) : VENV_ERR_NOMEM;
 	if (r == 0)
-		r = venv__msg_receive(SOCKET_FD, -1, &request, &fds, &err) == 1 ? 0 : VENV_ERR_SYSTEM;
+		r = venv__msg_receive(SOCKET_FD, -1, &request, &fds, &err) == 1 ? 0
+										: VENV_ERR_SYSTEM;
 	if (r == 0)
 		r = run(request, &fds, &result, &err);
 	if (r < 0)

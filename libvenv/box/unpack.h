@@ -84,7 +84,7 @@ struct counts {
 	uint64_t attributes;    /* that the file system refused */
 	uint64_t implicit;      /* directories that no entry describes */
 	uint64_t pending;       /* hard links to files of lower layers */
-	uint64_t moved;         /* directories whose content went where a lower layer's link points */
+	uint64_t moved; /* directories whose content went where a lower layer's link points */
 };
 
 struct writer;
@@ -121,8 +121,8 @@ int venv__path_resolve(int root_fd, const char *path, made_fn made, void *user, 
  * caller, unless it is "?". */
 char *venv__path_show(const char *path);
 /* Fail about an entry: "'path': …" with the text of number unless it is 0. */
-int venv__entry_fail(venv_error **err, int code, int number, const char *path, const char *format, ...)
-	_printf_(5, 6);
+int venv__entry_fail(venv_error **err, int code, int number, const char *path, const char *format,
+		     ...) _printf_(5, 6);
 
 /* ---- Extended attributes (unpack_xattr.c) ------------------------------------------------- */
 

@@ -100,7 +100,8 @@ static int xz_open(struct inflater *in)
 	return lzma_stream_decoder(&in->xz, XZ_MEMORY, LZMA_CONCATENATED) == LZMA_OK ? 0 : -1;
 }
 
-static int xz_work(struct inflater *in, unsigned char *out, size_t size, size_t *done, const char **why)
+static int xz_work(struct inflater *in, unsigned char *out, size_t size, size_t *done,
+		   const char **why)
 {
 	lzma_ret r;
 
@@ -115,9 +116,9 @@ static int xz_work(struct inflater *in, unsigned char *out, size_t size, size_t 
 		in->inside = false;
 		in->ended = true;
 	} else if (r != LZMA_OK && !(r == LZMA_BUF_ERROR && !in->eof)) {
-		*why = r == LZMA_MEMLIMIT_ERROR ? "it needs more than 512 MiB of memory" :
-		       r == LZMA_BUF_ERROR	? "it is cut short" :
-						  "data error";
+		*why = r == LZMA_MEMLIMIT_ERROR ? "it needs more than 512 MiB of memory"
+		       : r == LZMA_BUF_ERROR    ? "it is cut short"
+						: "data error";
 		return -1;
 	}
 	return 0;
@@ -171,7 +172,9 @@ static const struct {
 	const char *refused;
 } kinds[] = {
 	{ "\x1f\x8b", 2, &gzip, NULL },
-	{ "\xfd" "7zXZ", 5, &xz, NULL },
+	{ "\xfd"
+	  "7zXZ",
+	  5, &xz, NULL },
 	{ "\x28\xb5\x2f\xfd", 4, &zstd, NULL },
 	{ "BZh", 3, NULL, "it is compressed by bzip2: use gzip, xz or zstd" },
 	{ "\x04\x22\x4d\x18", 4, NULL, "it is compressed by lz4: use gzip, xz or zstd" },
@@ -218,8 +221,7 @@ static int recognize(struct inflater *in, venv_error **err)
 		if (n < kinds[i].length || memcmp(p, kinds[i].magic, kinds[i].length) != 0)
 			continue;
 		in->codec = kinds[i].codec;
-		return kinds[i].refused ?
-			       venv__fail(err, VENV_ERR_BOX, "%s", kinds[i].refused) : 0;
+		return kinds[i].refused ? venv__fail(err, VENV_ERR_BOX, "%s", kinds[i].refused) : 0;
 	}
 	if (skippable_frame(p, n)) {
 		in->codec = &zstd;
@@ -227,8 +229,9 @@ static int recognize(struct inflater *in, venv_error **err)
 	}
 	if (tar_header(p, n))
 		return 0;
-	return venv__fail(err, VENV_ERR_BOX, n ? "it is no tar archive (plain, .gz, .xz or .zst)" :
-						 "the file is empty");
+	return venv__fail(err, VENV_ERR_BOX,
+			  n ? "it is no tar archive (plain, .gz, .xz or .zst)"
+			    : "the file is empty");
 }
 
 /* Regular files give whole blocks; a pipe may give less than a header at first. */
@@ -320,7 +323,8 @@ int venv__inflater_read(struct inflater *in, void *space, size_t size, size_t *r
 		at_end = in->eof && in->start == in->end;
 		if (at_end && !in->inside)
 			break;
-		if (in->codec->work(in, (unsigned char *)space + total, size - total, &done, &why) < 0)
+		if (in->codec->work(in, (unsigned char *)space + total, size - total, &done, &why) <
+		    0)
 			return venv__fail(err, VENV_ERR_BOX, "the %s data is damaged: %s",
 					  in->codec->name, why);
 		total += done;

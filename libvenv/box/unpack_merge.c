@@ -55,7 +55,8 @@ static enum found find_in_layer(int layer_fd, const char *path, int *ret_fd, str
 		int next;
 
 		opaque = opaque || is_opaque(fd);
-		next = openat(fd, name, (rest ? O_RDONLY | O_DIRECTORY : O_PATH) | O_NOFOLLOW | O_CLOEXEC);
+		next = openat(fd, name,
+			      (rest ? O_RDONLY | O_DIRECTORY : O_PATH) | O_NOFOLLOW | O_CLOEXEC);
 		if (next < 0 && errno == ENOENT)
 			return opaque ? FOUND_HIDDEN : FOUND_NOT;
 		if (next < 0)
@@ -211,7 +212,8 @@ static int move_to_target(struct merge *m, const char *path)
 		return 0; /* a link to nowhere: the directory takes its place */
 	if (r < 0)
 		return r;
-	if (!strncmp(target, path, strlen(path)) && (!target[strlen(path)] || target[strlen(path)] == '/'))
+	if (!strncmp(target, path, strlen(path)) &&
+	    (!target[strlen(path)] || target[strlen(path)] == '/'))
 		return 0;
 	r = venv__path_resolve(m->root_fd, target, note_made, m, &real);
 	if (r == -ENOTDIR)
@@ -261,8 +263,8 @@ static int copy_bytes(int from, int to)
 	}
 }
 
-static int copy_file(struct merge *m, int dir_fd, const char *name, int lower_dir, const char *lower_name,
-		     const struct stat *st)
+static int copy_file(struct merge *m, int dir_fd, const char *name, int lower_dir,
+		     const char *lower_name, const struct stat *st)
 {
 	const struct timespec times[2] = { st->st_mtim, st->st_mtim };
 	_cleanup_close_ int from = openat(lower_dir, lower_name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
@@ -276,7 +278,8 @@ static int copy_file(struct merge *m, int dir_fd, const char *name, int lower_di
 	if (to < 0)
 		return -errno;
 	r = copy_bytes(from, to);
-	if (r == 0 && (fchown(to, st->st_uid, st->st_gid) < 0 || fchmod(to, st->st_mode & 07777) < 0))
+	if (r == 0 &&
+	    (fchown(to, st->st_uid, st->st_gid) < 0 || fchmod(to, st->st_mode & 07777) < 0))
 		r = -errno;
 	if (r == 0)
 		r = venv__xattr_copy(from, to, &m->counts.attributes);
@@ -371,10 +374,12 @@ int venv__merge(struct merge *m, venv_error **err)
 	while ((n = read(m->list_fd, chunk, sizeof(chunk))) > 0 && list.length < LIST_MAX)
 		venv__buf_add(&list, chunk, (size_t)n);
 	if (n != 0 || list.failed)
-		return venv__fail_errno(err, n < 0 ? errno : ENOMEM, "cannot read the list of directories");
+		return venv__fail_errno(err, n < 0 ? errno : ENOMEM,
+					"cannot read the list of directories");
 	/* links first: they name their files as the archive does */
 	for (int pass = 0; pass < 2; pass++)
-		for (size_t at = 0; r == 0 && at + 2 < list.length; at += strlen(list.data + at) + 1)
+		for (size_t at = 0; r == 0 && at + 2 < list.length;
+		     at += strlen(list.data + at) + 1)
 			if ((list.data[at] == 'D') == (pass == 1))
 				r = merge_line(m, list.data + at, &link, err);
 	return r;
@@ -390,7 +395,8 @@ static bool one_journal(int fd)
 {
 	struct statfs fs;
 
-	return fstatfs(fd, &fs) == 0 && (fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC);
+	return fstatfs(fd, &fs) == 0 &&
+	       (fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC);
 }
 
 static int sync_one(int fd, const struct stat *st, bool journal)
@@ -401,8 +407,9 @@ static int sync_one(int fd, const struct stat *st, bool journal)
 		return fsync(fd) < 0 ? -errno : 0;
 	if (!S_ISREG(st->st_mode) || !st->st_size)
 		return 0;
-	r = sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
-				      SYNC_FILE_RANGE_WAIT_AFTER);
+	r = sync_file_range(fd, 0, 0,
+			    SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+				    SYNC_FILE_RANGE_WAIT_AFTER);
 	return r < 0 ? -errno : 0;
 }
 
@@ -422,8 +429,8 @@ static int sync_directory(int fd, int depth, bool journal)
 		child = openat(fd, *name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 		if (child < 0)
 			return -errno;
-		r = S_ISDIR(st.st_mode) ? sync_directory(child, depth + 1, journal) :
-					  sync_one(child, &st, journal);
+		r = S_ISDIR(st.st_mode) ? sync_directory(child, depth + 1, journal)
+					: sync_one(child, &st, journal);
 	}
 	return r == 0 && !journal && fsync(fd) < 0 ? -errno : r;
 }

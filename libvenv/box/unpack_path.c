@@ -13,8 +13,11 @@ enum { LINKS_MAX = 40 };
 /* The length of a valid UTF-8 sequence, or 0. */
 static size_t sequence_length(const unsigned char *p)
 {
-	size_t n = p[0] < 0x80 ? 1 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : (p[0] & 0xf0) == 0xe0 ? 3 :
-		   p[0] >= 0xf0 && p[0] < 0xf5 ? 4 : 0;
+	size_t n = p[0] < 0x80                   ? 1
+		   : p[0] >= 0xc2 && p[0] < 0xe0 ? 2
+		   : (p[0] & 0xf0) == 0xe0       ? 3
+		   : p[0] >= 0xf0 && p[0] < 0xf5 ? 4
+						 : 0;
 
 	for (size_t i = 1; i < n; i++)
 		if ((p[i] & 0xc0) != 0x80)
@@ -44,7 +47,8 @@ char *venv__path_show(const char *path)
 	return venv__buf_steal(&text);
 }
 
-int venv__entry_fail(venv_error **err, int code, int number, const char *path, const char *format, ...)
+int venv__entry_fail(venv_error **err, int code, int number, const char *path, const char *format,
+		     ...)
 {
 	_cleanup_free_ char *shown = venv__path_show(path);
 	_cleanup_free_ char *message = NULL;
@@ -67,10 +71,11 @@ static int add_component(struct buf *clean, const char *start, size_t length, co
 			 venv_error **err)
 {
 	if (length == 2 && !memcmp(start, "..", 2))
-		return venv__entry_fail(err, VENV_ERR_BOX, 0, path, "a name with '..' is not allowed");
+		return venv__entry_fail(err, VENV_ERR_BOX, 0, path,
+					"a name with '..' is not allowed");
 	if (length > NAME_MAX)
-		return venv__entry_fail(err, VENV_ERR_BOX, 0, path, "a name is longer than %d bytes",
-					NAME_MAX);
+		return venv__entry_fail(err, VENV_ERR_BOX, 0, path,
+					"a name is longer than %d bytes", NAME_MAX);
 	if (clean->length)
 		venv__buf_puts(clean, "/");
 	venv__buf_add(clean, start, length);
@@ -85,8 +90,8 @@ int venv__path_entry(const char *path, unsigned depth, char **ret, venv_error **
 	int r;
 
 	if (strnlen(path, PATH_MAX + 1) > PATH_MAX)
-		return venv__entry_fail(err, VENV_ERR_BOX, 0, path, "the name is longer than %d bytes",
-					PATH_MAX);
+		return venv__entry_fail(err, VENV_ERR_BOX, 0, path,
+					"the name is longer than %d bytes", PATH_MAX);
 	while (*p) {
 		size_t length = strcspn(p, "/");
 
@@ -135,7 +140,7 @@ static int replace_text(char **text, const char *format, const char *a, const ch
 
 	if (strlen(a) + strlen(b) > 2UL * PATH_MAX)
 		return -ENAMETOOLONG;
-	/* both formats are literals of this file */
+		/* both formats are literals of this file */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
 	if (asprintf(&joined, format, a, b) < 0)
@@ -214,8 +219,11 @@ static int next_step(struct resolve *s)
 
 int venv__path_resolve(int root_fd, const char *path, made_fn made, void *user, char **ret)
 {
-	struct resolve s = { .root_fd = root_fd, .done = strdup(""), .rest = strdup(path),
-			     .made = made, .user = user };
+	struct resolve s = { .root_fd = root_fd,
+			     .done = strdup(""),
+			     .rest = strdup(path),
+			     .made = made,
+			     .user = user };
 	int r = s.done && s.rest ? 0 : -ENOMEM;
 
 	while (r == 0 && *s.rest)

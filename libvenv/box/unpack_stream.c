@@ -61,9 +61,10 @@ static int check_ratio(const struct stream *s, uint64_t out, venv_error **err)
 
 	if (out <= LIMIT_RATIO_FREE || out / s->limits.ratio <= in)
 		return 0;
-	return venv__fail(err, VENV_ERR_BOX,
-			  "%llu compressed bytes became more than %llu: this is a decompression bomb",
-			  (unsigned long long)in, (unsigned long long)out);
+	return venv__fail(
+		err, VENV_ERR_BOX,
+		"%llu compressed bytes became more than %llu: this is a decompression bomb",
+		(unsigned long long)in, (unsigned long long)out);
 }
 
 static void *read_all(void *user)

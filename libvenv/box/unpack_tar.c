@@ -103,8 +103,8 @@ static int describe(struct session *s, struct tar_entry *e, venv_error **err)
 	};
 	if (e->mtime.tv_nsec < 0 || e->mtime.tv_nsec > 999999999)
 		e->mtime.tv_nsec = 0;
-	e->target = e->kind == ENTRY_HARDLINK ? archive_entry_hardlink(s->entry) :
-						archive_entry_symlink(s->entry);
+	e->target = e->kind == ENTRY_HARDLINK ? archive_entry_hardlink(s->entry)
+					      : archive_entry_symlink(s->entry);
 	return collect_attributes(s, e) < 0 ? venv__fail_nomem(err) : 0;
 }
 
@@ -154,7 +154,7 @@ static int copy_data(struct session *s, venv_error **err)
 		r = archive_read_data_block(s->archive, &data, &length, &offset);
 		if (r == ARCHIVE_EOF)
 			return 0;
-		if (r < ARCHIVE_WARN)
+		if (r != ARCHIVE_OK && r != ARCHIVE_WARN)
 			return archive_failed(s, err);
 		r = venv__writer_data(s->writer, data, length, offset, err);
 		if (r < 0)
@@ -198,7 +198,8 @@ static int all_entries(struct session *s, venv_error **err)
 		r = archive_read_next_header2(s->archive, s->entry);
 		if (r == ARCHIVE_EOF)
 			break;
-		if (r < ARCHIVE_WARN)
+		if (r != ARCHIVE_OK &&
+		    r != ARCHIVE_WARN) /* "retry" is a damaged header passed over */
 			return archive_failed(s, err);
 		r = one_entry(s, &root, err);
 		if (r < 0)
@@ -217,7 +218,8 @@ static int all_entries(struct session *s, venv_error **err)
 
 int venv__untar(struct untar *untar, venv_error **err)
 {
-	struct session s = { .untar = untar, .archive = archive_read_new(),
+	struct session s = { .untar = untar,
+			     .archive = archive_read_new(),
 			     .entry = archive_entry_new() };
 	int r;
 

@@ -179,7 +179,8 @@ static void implicit_clear(struct writer *w, char *path)
 static int parent_failed(struct writer *w, int r, const char *path, venv_error **err)
 {
 	if (r == -EDQUOT && w->counts.entries > w->limits.entries)
-		return venv__entry_fail(err, VENV_ERR_BOX, 0, path, "the archive has more than %llu entries",
+		return venv__entry_fail(err, VENV_ERR_BOX, 0, path,
+					"the archive has more than %llu entries",
 					(unsigned long long)w->limits.entries);
 	if (r == -ENOTDIR)
 		return venv__entry_fail(err, VENV_ERR_BOX, 0, path,
@@ -474,7 +475,8 @@ static int remember_link(struct writer *w, const char *path, const char *target)
 	return p->path && p->target ? 0 : -ENOMEM;
 }
 
-static int add_hardlink(struct writer *w, const char *leaf, const struct tar_entry *e, venv_error **err)
+static int add_hardlink(struct writer *w, const char *leaf, const struct tar_entry *e,
+			venv_error **err)
 {
 	_cleanup_free_ char *path = real_path(w, leaf), *target = NULL;
 	int r;
@@ -537,8 +539,8 @@ static int whiteout(struct writer *w, const char *path, venv_error **err)
 		return 0; /* some tools delete below what is a file by now */
 	if (r < 0)
 		return parent_failed(w, r, path, err);
-	r = !strcmp(leaf, WHITEOUT_OPAQUE) ? venv__xattr_opaque(w->dir_fd) :
-					     add_whiteout(w, leaf + 4);
+	r = !strcmp(leaf, WHITEOUT_OPAQUE) ? venv__xattr_opaque(w->dir_fd)
+					   : add_whiteout(w, leaf + 4);
 	return r < 0 ? venv__entry_fail(err, 0, -r, path, "cannot mark it as deleted") : 0;
 }
 
@@ -601,7 +603,9 @@ int venv__writer_begin(struct writer *w, const struct tar_entry *e, venv_error *
 		return r;
 	if (!*path) {
 		r = add_root(w, e);
-		return r < 0 ? venv__entry_fail(err, VENV_ERR_BOX, 0, "/", "the root is no directory") : 0;
+		return r < 0 ? venv__entry_fail(err, VENV_ERR_BOX, 0, "/",
+						"the root is no directory")
+			     : 0;
 	}
 	r = w->mode == WRITER_LAYER ? whiteout(w, path, err) : 1;
 	if (r <= 0)
@@ -617,8 +621,8 @@ int venv__writer_begin(struct writer *w, const struct tar_entry *e, venv_error *
 
 static void note_machine(struct writer *w, const unsigned char *head)
 {
-	unsigned machine = head[5] == 2 ? (unsigned)head[18] << 8 | head[19] :
-					  (unsigned)head[19] << 8 | head[18];
+	unsigned machine = head[5] == 2 ? (unsigned)head[18] << 8 | head[19]
+					: (unsigned)head[19] << 8 | head[18];
 
 	for (size_t i = 0; i < MACHINES_MAX; i++) {
 		if (w->machines[i].count && w->machines[i].machine != machine)
@@ -750,8 +754,8 @@ static int finish_times(struct writer *w, venv_error **err)
 	for (size_t i = 0; i < w->n_times; i++) {
 		const struct directory_time *t = &w->times[i];
 		const struct timespec times[2] = { t->mtime, t->mtime };
-		_cleanup_close_ int fd = venv__open_strict(w->root_fd, t->path,
-							   O_RDONLY | O_DIRECTORY);
+		_cleanup_close_ int fd =
+			venv__open_strict(w->root_fd, t->path, O_RDONLY | O_DIRECTORY);
 
 		/* it may have been replaced since */
 		if (fd >= 0 && futimens(fd, times) < 0)
@@ -770,6 +774,7 @@ int venv__writer_finish(struct writer *w, int list_fd, venv_error **err)
 		return r;
 	twalk_r(w->implicit, list_implicit, w);
 	if (w->list_result < 0)
-		return venv__fail_errno(err, -w->list_result, "cannot write the list of directories");
+		return venv__fail_errno(err, -w->list_result,
+					"cannot write the list of directories");
 	return finish_times(w, err);
 }

@@ -16,7 +16,8 @@ bool venv__xattr_kept(const char *name)
 	if (!strncmp(name, "user.overlay.", 13))
 		return false;
 	return !strncmp(name, "user.", 5) || !strcmp(name, "security.capability") ||
-	       !strcmp(name, "system.posix_acl_access") || !strcmp(name, "system.posix_acl_default");
+	       !strcmp(name, "system.posix_acl_access") ||
+	       !strcmp(name, "system.posix_acl_default");
 }
 
 int venv__xattr_apply(int fd, const struct attribute *attributes, size_t n, uint64_t *refused)
@@ -46,7 +47,8 @@ int venv__xattr_copy(int from_fd, int to_fd, uint64_t *refused)
 	if (length < 0)
 		return errno == ENOTSUP ? 0 : -errno;
 	for (const char *name = names; name < names + length; name += strlen(name) + 1) {
-		ssize_t n = venv__xattr_kept(name) ? fgetxattr(from_fd, name, value, VALUE_MAX) : -1;
+		ssize_t n =
+			venv__xattr_kept(name) ? fgetxattr(from_fd, name, value, VALUE_MAX) : -1;
 		struct attribute a = { .name = name, .value = value, .size = (size_t)n };
 		int r = n < 0 ? 0 : venv__xattr_apply(to_fd, &a, 1, refused);
 

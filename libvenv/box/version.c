@@ -125,13 +125,22 @@ static bool pessimistic(const char *version, const char *wanted)
 
 static const struct {
 	const char *text;
-	enum operator { EQUAL, UNEQUAL, LESS, GREATER, LESS_EQUAL, GREATER_EQUAL, PESSIMISTIC } operator;
+	enum operator{
+		EQUAL,
+		UNEQUAL,
+		LESS,
+		GREATER,
+		LESS_EQUAL,
+		GREATER_EQUAL,
+		PESSIMISTIC
+	}
+	operator;
 } operators[] = {
 	{ "~>", PESSIMISTIC }, { ">=", GREATER_EQUAL }, { "<=", LESS_EQUAL }, { "!=", UNEQUAL },
-	{ "=", EQUAL },	       { ">", GREATER },	{ "<", LESS },
+	{ "=", EQUAL },        { ">", GREATER },        { "<", LESS },
 };
 
-static bool holds(const char *version, enum operator operator, const char *wanted)
+static bool holds(const char *version, enum operator operator, const char * wanted)
 {
 	int order = venv__version_compare(version, wanted);
 
@@ -155,14 +164,14 @@ static bool holds(const char *version, enum operator operator, const char *wante
 
 static int match_one(const char *version, char *term, const char *constraint, venv_error **err)
 {
-	enum operator operator = EQUAL;
+	enum operator operator= EQUAL;
 	size_t length;
 	int r;
 
 	term += strspn(term, " \t");
 	for (size_t i = 0; i < ARRAY_SIZE(operators); i++)
 		if (!strncmp(term, operators[i].text, strlen(operators[i].text))) {
-			operator = operators[i].operator;
+			operator= operators[i].operator;
 			term += strlen(operators[i].text);
 			break;
 		}

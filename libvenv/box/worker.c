@@ -63,8 +63,9 @@ static int ended(const struct worker *w, venv_error **err)
 	int r = venv__fail(err, VENV_ERR_SYSTEM, "%s: venv-unpack ended without an answer",
 			   w->task->what);
 
-	return venv__hint(r, err, "it was killed or crashed: look into the system's log ('dmesg'), then "
-				  "run the command again");
+	return venv__hint(r, err,
+			  "it was killed or crashed: look into the system's log ('dmesg'), then "
+			  "run the command again");
 }
 
 static int wait_ready(struct venv *ctx, struct worker *w, venv_error **err)
@@ -87,8 +88,8 @@ static int send_request(struct worker *w, venv_error **err)
 {
 	_cleanup_json_ json_t *more = json_pack("{s:b}", "fds", 1);
 	const struct worker_task *task = w->task;
-	int r = more ? venv__msg_send(w->socket, task->request, task->fds, task->n_fds, err) :
-		       venv__fail_nomem(err);
+	int r = more ? venv__msg_send(w->socket, task->request, task->fds, task->n_fds, err)
+		     : venv__fail_nomem(err);
 
 	for (size_t i = 0; r == 0 && i < task->n_more; i += MSG_FDS_MAX)
 		r = venv__msg_send(w->socket, more, task->more + i,
@@ -110,7 +111,9 @@ static int hash_some(struct worker *w, venv_error **err)
 	ssize_t n = pread(w->task->hash_fd, w->chunk, HASH_CHUNK, w->hashed);
 
 	if (n < 0)
-		return errno == EINTR ? 0 : venv__fail_errno(err, errno, "%s: cannot read it", w->task->what);
+		return errno == EINTR
+			       ? 0
+			       : venv__fail_errno(err, errno, "%s: cannot read it", w->task->what);
 	if (n > 0)
 		venv__digest_add(w->digest, w->chunk, (size_t)n);
 	else
