@@ -260,7 +260,7 @@ int venv__inflater_new(int fd, struct inflater **ret, venv_error **err)
 		return venv__fail_nomem(err);
 	in->fd = fd;
 	in->xz = (lzma_stream)LZMA_STREAM_INIT;
-	in->input = malloc(INPUT_SIZE);
+	in->input = calloc(1, INPUT_SIZE); /* fresh pages: as cheap as malloc(), and never unset */
 	r = in->input ? fill_first(in, err) : venv__fail_nomem(err);
 	if (r == 0)
 		r = recognize(in, err);
