@@ -268,19 +268,25 @@ int machine_plug(struct fake_machine *machine)
 	return r;
 }
 
+void machine_enter(struct fake_machine *machine)
+{
+	char path[64];
+
+	assert_int_equal(agent_start(&machine->agent, be_born, &machine->net), 0);
+	(void)snprintf(path, sizeof(path), "/proc/%d/ns/net", machine->agent.pid);
+	machine->netns_fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(machine->netns_fd >= 0);
+}
+
 void machine_start(struct fixture *fixture, struct fake_machine *machine, const struct machine_spec *spec)
 {
 	_cleanup_error_ venv_error *err = NULL;
-	char path[64];
 
 	*machine = (struct fake_machine){ .netns_fd = -1 };
 	assert_int_equal(venv__random_id(machine->id), 0);
 	if (try_attach(fixture, spec, machine->id, &machine->net, &err) < 0)
 		fail_msg("attach: %s", venv_error_message(err));
-	assert_int_equal(agent_start(&machine->agent, be_born, &machine->net), 0);
-	(void)snprintf(path, sizeof(path), "/proc/%d/ns/net", machine->agent.pid);
-	machine->netns_fd = open(path, O_RDONLY | O_CLOEXEC);
-	assert_true(machine->netns_fd >= 0);
+	machine_enter(machine);
 	assert_int_equal(machine_plug(machine), 0);
 	machine->address = machine->net.n_interfaces ? machine->net.interfaces[0].address : NULL;
 }

@@ -60,6 +60,7 @@ int try_attach(struct fixture *fixture, const struct machine_spec *spec, const c
 	       struct net_attachment *ret, venv_error **err);
 /* Attach, make its namespaces as the container provider does, plug. */
 void machine_start(struct fixture *fixture, struct fake_machine *machine, const struct machine_spec *spec);
+void machine_enter(struct fake_machine *machine); /* only the namespaces */
 int machine_plug(struct fake_machine *machine);
 void machine_stop(struct fake_machine *machine);
 /* Wait until no netd answers for the project any more; false after 3 s. */

@@ -20,20 +20,25 @@
 
 #define TABLE "venv"
 
+static void add_closed(struct batch *batch, const struct ranges *closed)
+{
+	for (size_t i = 0; i < closed->n; i++) {
+		nft_rule(batch, NFPROTO_IPV4, TABLE, "closed");
+		nft_payload(batch, NFT_PAYLOAD_NETWORK_HEADER, 16, 4);
+		nft_compare_u32(batch, NFT_CMP_GTE, htonl(closed->list[i].first));
+		nft_compare_u32(batch, NFT_CMP_LTE, htonl(closed->list[i].last));
+		nft_verdict(batch, NF_DROP, NULL);
+		nft_rule_end(batch);
+	}
+}
+
 int venv__nft_close(const struct ranges *closed)
 {
 	_cleanup_batch_ struct batch batch = { 0 };
 
 	nft_begin(&batch);
 	nft_flush(&batch, NFPROTO_IPV4, TABLE, "closed");
-	for (size_t i = 0; i < closed->n; i++) {
-		nft_rule(&batch, NFPROTO_IPV4, TABLE, "closed");
-		nft_payload(&batch, NFT_PAYLOAD_NETWORK_HEADER, 16, 4);
-		nft_compare_u32(&batch, NFT_CMP_GTE, htonl(closed->list[i].first));
-		nft_compare_u32(&batch, NFT_CMP_LTE, htonl(closed->list[i].last));
-		nft_verdict(&batch, NF_DROP, NULL);
-		nft_rule_end(&batch);
-	}
+	add_closed(&batch, closed);
 	return nft_commit(&batch);
 }
 
@@ -84,14 +89,25 @@ static int add_ipv6(void)
 	return nft_commit(&batch);
 }
 
-/* Tables of a netd that died. Not there: fine. */
+/*
+ * Tables of a netd that died. Made before they are deleted, so that there is always one: a transaction
+ * that fails costs the kernel a grace period of RCU, 10 ms and more.
+ */
 static void delete_table(uint8_t family)
 {
 	_cleanup_batch_ struct batch batch = { 0 };
 
 	nft_begin(&batch);
+	nft_table(&batch, NFT_MSG_NEWTABLE, family, TABLE);
 	nft_table(&batch, NFT_MSG_DELTABLE, family, TABLE);
 	(void)nft_commit(&batch);
+}
+
+void venv__nft_clear(void)
+{
+	delete_table(NFPROTO_IPV4);
+	delete_table(NFPROTO_IPV6);
+	delete_table(NFPROTO_NETDEV);
 }
 
 int venv__nft_base(const struct ranges *closed)
@@ -99,12 +115,10 @@ int venv__nft_base(const struct ranges *closed)
 	_cleanup_batch_ struct batch batch = { 0 };
 	int r;
 
-	delete_table(NFPROTO_IPV4);
-	delete_table(NFPROTO_IPV6);
-	delete_table(NFPROTO_NETDEV);
 	nft_begin(&batch);
 	add_chains(&batch);
 	add_forward(&batch);
+	add_closed(&batch, closed);
 	nft_rule(&batch, NFPROTO_IPV4, TABLE, "input");
 	nft_established(&batch);
 	nft_verdict(&batch, NF_ACCEPT, NULL);
@@ -114,9 +128,6 @@ int venv__nft_base(const struct ranges *closed)
 	nft_masquerade(&batch);
 	nft_rule_end(&batch);
 	r = nft_commit(&batch);
-	if (r < 0)
-		return r;
-	r = venv__nft_close(closed);
 	if (r < 0)
 		return r;
 	r = add_ipv6();

@@ -23,7 +23,9 @@
 
 #include "../common/ranges.h"
 
-/* Make the tables anew (an old netd's are replaced). 0 or -errno */
+/* Delete the tables of a netd that died. */
+void venv__nft_clear(void);
+/* Make the tables. 0 or -errno */
 int venv__nft_base(const struct ranges *closed);
 int venv__nft_close(const struct ranges *closed);
 int venv__nft_network(const char *bridge, uint32_t gateway, bool nat);

@@ -268,6 +268,22 @@ static int connect_all(const struct netns *netns, const json_t *interfaces, int 
 	return r;
 }
 
+static void wait_for_ports(const json_t *interfaces)
+{
+	struct rtnl rtnl;
+	struct plug plug;
+	size_t i;
+	json_t *item;
+
+	if (venv__rtnl_open(&rtnl) < 0)
+		return;
+	json_array_foreach(interfaces, i, item)
+		if (read_plug(item, &plug))
+			venv__rtnl_wait_port(&rtnl, venv__rtnl_index(plug.device),
+					     venv__rtnl_index(plug.bridge));
+	venv__rtnl_done(&rtnl);
+}
+
 int venv__netns_plug(struct netns *netns, const json_t *request, int machine_fd, venv_error **err)
 {
 	_cleanup_close_ int fd = machine_fd;
@@ -291,6 +307,7 @@ int venv__netns_plug(struct netns *netns, const json_t *request, int machine_fd,
 	if (r < 0)
 		return venv__fail_nomem(err);
 	(void)take_fd(&fd);
+	wait_for_ports(interfaces);
 	return 0;
 }
 

@@ -15,6 +15,12 @@
 #include "../common/uplink.h"
 #include "util/cleanup.h"
 
+enum {
+	WAIT_US = 100,
+	WAIT_TRIES = 2000,
+	OPERATIONAL_UP = 6, /* IF_OPER_UP: linux/if.h and net/if.h do not go together */
+};
+
 int venv__rtnl_open(struct rtnl *rtnl)
 {
 	struct sockaddr_nl address = { .nl_family = AF_NETLINK };
@@ -206,4 +212,67 @@ void venv__rtnl_default_route(struct rtnl *rtnl, int index, uint32_t gateway)
 	mnl_attr_put_u32(header, RTA_GATEWAY, htonl(gateway));
 	mnl_attr_put_u32(header, RTA_OIF, (uint32_t)index);
 	end(rtnl, header);
+}
+
+struct link_state {
+	uint8_t operational, port;
+};
+
+static int read_slave_data(const struct nlattr *attribute, void *user)
+{
+	struct link_state *state = user;
+
+	if (mnl_attr_get_type(attribute) == IFLA_BRPORT_STATE &&
+	    mnl_attr_validate(attribute, MNL_TYPE_U8) == 0)
+		state->port = mnl_attr_get_u8(attribute);
+	return MNL_CB_OK;
+}
+
+static int read_link_info(const struct nlattr *attribute, void *user)
+{
+	if (mnl_attr_get_type(attribute) == IFLA_INFO_SLAVE_DATA)
+		return mnl_attr_parse_nested(attribute, read_slave_data, user);
+	return MNL_CB_OK;
+}
+
+static int read_link(const struct nlattr *attribute, void *user)
+{
+	struct link_state *state = user;
+
+	if (mnl_attr_get_type(attribute) == IFLA_OPERSTATE &&
+	    mnl_attr_validate(attribute, MNL_TYPE_U8) == 0)
+		state->operational = mnl_attr_get_u8(attribute);
+	if (mnl_attr_get_type(attribute) == IFLA_LINKINFO)
+		return mnl_attr_parse_nested(attribute, read_link_info, user);
+	return MNL_CB_OK;
+}
+
+static bool get_state(struct rtnl *rtnl, int index, struct link_state *ret)
+{
+	_Alignas(8) char buffer[8192];
+	struct nlmsghdr *header = begin_link(rtnl, RTM_GETLINK, 0, index);
+	ssize_t n;
+
+	*ret = (struct link_state){ 0 };
+	header->nlmsg_flags = NLM_F_REQUEST;
+	if (send(rtnl->fd, header, header->nlmsg_len, 0) < 0)
+		return false;
+	n = recv(rtnl->fd, buffer, sizeof(buffer), 0);
+	header = (struct nlmsghdr *)(void *)buffer;
+	return n > 0 && mnl_nlmsg_ok(header, (int)n) && header->nlmsg_type == RTM_NEWLINK &&
+	       mnl_attr_parse(header, sizeof(struct ifinfomsg), read_link, ret) >= 0;
+}
+
+void venv__rtnl_wait_port(struct rtnl *rtnl, int port, int bridge)
+{
+	struct link_state state;
+
+	for (int i = 0; i < WAIT_TRIES; i++) {
+		if (!get_state(rtnl, port, &state))
+			return;
+		if (state.port == BR_STATE_FORWARDING &&
+		    (!get_state(rtnl, bridge, &state) || state.operational == OPERATIONAL_UP))
+			return;
+		(void)usleep(WAIT_US);
+	}
 }

@@ -147,7 +147,7 @@ static int no_filter(int number, venv_error **err)
 }
 
 /* Ask for what is closed, set everything up, hand it over. */
-static int prepare(struct netns *netns, venv_error **err)
+static int prepare(struct netns *netns, bool adopt, venv_error **err)
 {
 	_cleanup_json_ json_t *request = json_pack("{s:s}", "op", "closed");
 	_cleanup_json_ json_t *answer = NULL, *ready = json_pack("{s:b}", "ready", 1);
@@ -173,6 +173,8 @@ static int prepare(struct netns *netns, venv_error **err)
 		return r;
 	if (!venv__ranges_from_json(json_object_get(answer, "closed"), &closed))
 		return venv__fail(err, VENV_ERR_INVALID, "bad list of addresses");
+	if (adopt)
+		venv__nft_clear();
 	r = venv__nft_base(&closed);
 	if (r < 0)
 		return no_filter(-r, err);
@@ -183,5 +185,5 @@ int venv__netns_setup(struct netns *netns, bool adopt, venv_error **err)
 {
 	int r = adopt ? enter(err) : make(netns, err);
 
-	return r < 0 ? r : prepare(netns, err);
+	return r < 0 ? r : prepare(netns, adopt, err);
 }
