@@ -115,6 +115,10 @@ class Commands(Case):
         r = self.ssh("echo out; echo err >&2; exit 3")
         self.assertEqual((r.returncode, r.stdout, r.stderr), (3, b"out\n", b"err\n"))
 
+    def test_streams_can_be_opened_by_name(self):
+        r = self.ssh("echo out >/dev/stdout; echo err >/dev/stderr; cat /dev/stdin", input=b"in")
+        self.assertEqual((r.returncode, r.stdout, r.stderr), (0, b"out\nin", b"err\n"))
+
     def test_death_by_signal(self):
         self.assertEqual(self.ssh("kill -KILL $$").returncode, 255)
         self.assertEqual(self.run_ours("kill -KILL $$").returncode, 128 + 9)

@@ -70,6 +70,7 @@ static const struct {
 	{ SYS_shutdown, ANY, 0 },
 	{ SYS_dup, ANY, 0 },
 	{ SYS_pipe2, ANY, 0 },
+	{ SYS_fchmod, ANY, 0 },
 	{ SYS_socketpair, UNIX_ONLY, 0 },
 	{ SYS_accept4, ANY, 0 },
 	{ SYS_getpeername, ANY, 0 },

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "sess.h"
 #include "util/sys.h"
@@ -211,6 +212,7 @@ static int make_pipes(struct chan *chan, int ret[3])
 		ret[i] = ends[i == 0 ? 0 : 1];
 		ours[i] = ends[i == 0 ? 1 : 0];
 		(void)fcntl(ours[i], F_SETFL, O_NONBLOCK);
+		(void)fchmod(ret[i], 0666); /* so that its user can open /dev/stderr and the like */
 		if (i < 2)
 			(void)fcntl(ours[i], F_SETPIPE_SZ, PIPE_SIZE);
 	}
