@@ -5,11 +5,13 @@
  * Theory of operation: compiling takes libseccomp milliseconds, so the program is kept in
  * <data>/seccomp/, named by a hash of everything that it was made from. A file is used only when it is
  * ours alone and its own checksum is right; else it is made again. `dev` forbids what a system in a
- * user namespace does not need and what has been a way out; `app` permits what is known, minus a
- * longer list. Other processor modes (32 bit) are answered with "no such call".
+ * user namespace does not need and what has been a way out; `app` forbids more, and all calls that are
+ * newer than this list. Other processor modes (32 bit) are answered with "no such call".
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/seccomp.h>
 #include <seccomp.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -22,7 +24,15 @@
 #include "util/process.h"
 
 /* raise the first when the rules in make_filter() change */
-enum { RULES_VERSION = 1, NEWEST_CALL = 460, CLONE_NEW_ANY = 0x7e020000 };
+enum { RULES_VERSION = 2, NEWEST_CALL = 461, CLONE_NEW_ANY = 0x7e020000, PROLOGUE_MAX = 8 };
+
+#if defined(__x86_64__)
+#define NATIVE_ARCH AUDIT_ARCH_X86_64
+#elif defined(__aarch64__)
+#define NATIVE_ARCH AUDIT_ARCH_AARCH64
+#else
+#error "no filters of system calls for this processor yet"
+#endif
 
 /* never, in either profile */
 static const char *const forbidden[] = {
@@ -78,14 +88,6 @@ static uint64_t hash_profile(enum profile_kind profile)
 	return hash_list(hash, forbidden_app, ARRAY_SIZE(forbidden_app));
 }
 
-static bool is_in(const char *const *list, size_t n, const char *name)
-{
-	for (size_t i = 0; i < n; i++)
-		if (strcmp(list[i], name) == 0)
-			return true;
-	return false;
-}
-
 static int answer_all(scmp_filter_ctx filter, const char *const *list, size_t n, int number)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -94,28 +96,6 @@ static int answer_all(scmp_filter_ctx filter, const char *const *list, size_t n,
 		if (call < 0) /* another processor's, or not known yet */
 			continue;
 		r = seccomp_rule_add(filter, SCMP_ACT_ERRNO((uint32_t)number), call, 0);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-/* `app`: everything that exists and is not forbidden. What comes after NEWEST_CALL does not exist. */
-static int allow_known(scmp_filter_ctx filter)
-{
-	for (int call = 0; call <= NEWEST_CALL; call++) {
-		char *name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, call);
-		int r = 0;
-
-		if (!name)
-			continue;
-		if (!is_in(forbidden, ARRAY_SIZE(forbidden), name) &&
-		    !is_in(forbidden_app, ARRAY_SIZE(forbidden_app), name) &&
-		    !is_in(absent, ARRAY_SIZE(absent), name) && strcmp(name, "clone") != 0 &&
-		    strcmp(name, "clone3") != 0 && strcmp(name, "socket") != 0 &&
-		    strcmp(name, "ioctl") != 0)
-			r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 0);
-		free(name);
 		if (r < 0)
 			return r;
 	}
@@ -132,7 +112,7 @@ static int when(scmp_filter_ctx filter, uint32_t action, const char *name, unsig
 	return seccomp_rule_add_array(filter, action, seccomp_syscall_resolve_name(name), 1, &compare);
 }
 
-static int dev_arguments(scmp_filter_ctx filter)
+static int answer_values(scmp_filter_ctx filter, bool app)
 {
 	const uint32_t no = SCMP_ACT_ERRNO(EPERM);
 	int r = when(filter, no, "ioctl", 1, TIOCSTI);
@@ -141,71 +121,46 @@ static int dev_arguments(scmp_filter_ctx filter)
 		r = when(filter, no, "ioctl", 1, TIOCLINUX);
 	if (r == 0)
 		r = when(filter, no, "socket", 0, AF_ALG);
-	return r == 0 ? when(filter, no, "socket", 0, AF_VSOCK) : r;
+	if (r == 0)
+		r = when(filter, no, "socket", 0, AF_VSOCK);
+	return r == 0 && app ? when(filter, no, "socket", 0, AF_PACKET) : r;
 }
 
-static int allow_between(scmp_filter_ctx filter, const char *name, unsigned argument,
-			 const uint32_t *except, size_t n)
+/* `app`: no new namespaces. Flags of clone3 lie in memory, so it does not exist; libc falls back. */
+static int answer_clone(scmp_filter_ctx filter)
 {
-	int call = seccomp_syscall_resolve_name(name), r;
-	uint32_t next = 0;
+	static const char *const clone3[] = { "clone3" };
+	int r = answer_all(filter, clone3, 1, ENOSYS);
 
-	for (size_t i = 0; i <= n; i++) {
-		uint32_t last = i < n ? except[i] - 1 : 0x7fffffff;
-		struct scmp_arg_cmp range[] = {
-			{ .arg = argument, .op = SCMP_CMP_GE, .datum_a = next },
-			{ .arg = argument, .op = SCMP_CMP_LE, .datum_a = last },
-		};
+	for (unsigned bit = 0; bit < 32 && r == 0; bit++) {
+		struct scmp_arg_cmp is_set = { .arg = 0, .op = SCMP_CMP_MASKED_EQ,
+					       .datum_a = UINT64_C(1) << bit, .datum_b = UINT64_C(1) << bit };
 
-		r = 0;
-		if (last >= next && !(i < n && except[i] == 0))
-			r = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, call, 2, range);
-		(void)range;
-		if (r < 0)
-			return r;
-		next = i < n ? except[i] + 1 : 0;
+		if (CLONE_NEW_ANY & (UINT32_C(1) << bit))
+			r = seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
+						   &is_set);
 	}
-	return 0;
-}
-
-/* As Docker, Podman and others: no new namespaces by clone, and a clone3 that does not exist, since
- * its flags lie in memory. */
-static int app_arguments(scmp_filter_ctx filter)
-{
-	static const uint32_t families[] = { AF_PACKET, AF_ALG, AF_VSOCK };
-	static const uint32_t terminals[] = { TIOCSTI, TIOCLINUX };
-	struct scmp_arg_cmp plain = { .arg = 0, .op = SCMP_CMP_MASKED_EQ, .datum_a = CLONE_NEW_ANY,
-				      .datum_b = 0 };
-	int r = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, &plain);
-
-	if (r == 0)
-		r = allow_between(filter, "socket", 0, families, ARRAY_SIZE(families));
-	if (r == 0)
-		r = allow_between(filter, "ioctl", 1, terminals, ARRAY_SIZE(terminals));
 	return r;
 }
 
-static int make_filter(enum profile_kind profile, scmp_filter_ctx *ret)
+static int make_filter(bool app, scmp_filter_ctx *ret)
 {
-	bool app = profile == PROFILE_APP;
-	scmp_filter_ctx filter = seccomp_init(app ? SCMP_ACT_ERRNO(ENOSYS) : SCMP_ACT_ALLOW);
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
 	int r;
 
 	if (!filter)
 		return -ENOMEM;
 	r = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS));
-	if (r == 0 && app)
-		(void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	if (r == 0)
 		r = answer_all(filter, forbidden, ARRAY_SIZE(forbidden), EPERM);
-	if (r == 0 && !app)
+	if (r == 0)
 		r = answer_all(filter, absent, ARRAY_SIZE(absent), ENOSYS);
+	if (r == 0)
+		r = answer_values(filter, app);
 	if (r == 0 && app)
 		r = answer_all(filter, forbidden_app, ARRAY_SIZE(forbidden_app), EPERM);
 	if (r == 0 && app)
-		r = allow_known(filter);
-	if (r == 0)
-		r = app ? app_arguments(filter) : dev_arguments(filter);
+		r = answer_clone(filter);
 	if (r < 0)
 		seccomp_release(filter);
 	else
@@ -213,14 +168,31 @@ static int make_filter(enum profile_kind profile, scmp_filter_ctx *ret)
 	return r;
 }
 
+/* `app`: what comes after NEWEST_CALL was not looked at by anybody here, so it does not exist. Before
+ * libseccomp's program, which has no ranges: a call of this processor's, and newer? */
+static size_t put_prologue(struct sock_filter *code)
+{
+	const struct sock_filter prologue[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NATIVE_ARCH, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, NEWEST_CALL, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+	};
+
+	memcpy(code, prologue, sizeof(prologue));
+	return ARRAY_SIZE(prologue);
+}
+
 /* The program's bytes, owned by the caller; *ret_length a multiple of an instruction. */
-static int compile(enum profile_kind profile, void **ret, size_t *ret_length, venv_error **err)
+static int compile(bool app, void **ret, size_t *ret_length, venv_error **err)
 {
 	_cleanup_close_ int fd = memfd_create("venv-filter", MFD_CLOEXEC);
-	_cleanup_free_ void *code = NULL;
+	_cleanup_free_ struct sock_filter *code = NULL;
 	scmp_filter_ctx filter = NULL;
+	size_t first = 0;
 	struct stat st;
-	int r = make_filter(profile, &filter);
+	int r = make_filter(app, &filter);
 
 	if (r == 0)
 		r = seccomp_export_bpf(filter, fd);
@@ -228,13 +200,15 @@ static int compile(enum profile_kind profile, void **ret, size_t *ret_length, ve
 		seccomp_release(filter);
 	if (r < 0 || fstat(fd, &st) < 0)
 		return venv__fail_errno(err, r < 0 ? -r : errno, "cannot make the filter of system calls");
-	code = malloc((size_t)st.st_size);
+	code = calloc((size_t)st.st_size / sizeof(*code) + PROLOGUE_MAX, sizeof(*code));
 	if (!code)
 		return venv__fail_nomem(err);
-	if (pread(fd, code, (size_t)st.st_size, 0) != st.st_size)
+	if (app)
+		first = put_prologue(code);
+	if (pread(fd, code + first, (size_t)st.st_size, 0) != st.st_size)
 		return venv__fail_errno(err, EIO, "cannot make the filter of system calls");
 	*ret = take_ptr(code);
-	*ret_length = (size_t)st.st_size;
+	*ret_length = first * sizeof(*code) + (size_t)st.st_size;
 	return 0;
 }
 
@@ -294,7 +268,7 @@ int container_seccomp(struct venv *ctx, enum profile_kind profile, venv_error **
 	(void)snprintf(name, sizeof(name), "%016llx.bpf", (unsigned long long)hash_profile(profile));
 	code = read_kept(dir, name, &length);
 	if (!code) {
-		r = compile(profile, &code, &length, err);
+		r = compile(profile == PROFILE_APP, &code, &length, err);
 		if (r < 0)
 			return r;
 		keep(dir, name, code, length);

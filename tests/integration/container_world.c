@@ -222,17 +222,20 @@ static void check(int r, venv_error *error, const char *what)
 void world_up(struct world *world)
 {
 	_cleanup_error_ venv_error *error = NULL;
+	int r = provider->create(&world->machine, NULL, &error);
 
-	check(provider->create(&world->machine, NULL, &error), error, "create");
-	check(provider->start(&world->machine, NULL, &error), error, "start");
+	check(r, error, "create");
+	r = provider->start(&world->machine, NULL, &error);
+	check(r, error, "start");
 	assert_int_equal(world_state(world), MACHINE_RUNNING);
 }
 
 void world_down(struct world *world)
 {
 	_cleanup_error_ venv_error *error = NULL;
+	int r = provider->stop(&world->machine, STOP_GRACEFUL, NULL, &error);
 
-	check(provider->stop(&world->machine, STOP_GRACEFUL, NULL, &error), error, "stop");
+	check(r, error, "stop");
 	assert_int_equal(world_state(world), MACHINE_STOPPED);
 }
 
@@ -287,11 +290,13 @@ struct output world_exec(struct world *world, const struct exec_spec *spec)
 	struct exec_spec copy = *spec;
 	int pipe_fds[2];
 	struct output output;
+	int r;
 
 	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
 	if (copy.fds[1] == -1)
 		copy.fds[1] = copy.fds[2] = pipe_fds[1];
-	check(provider->exec(&world->machine, &copy, &handle, &error), error, "exec");
+	r = provider->exec(&world->machine, &copy, &handle, &error);
+	check(r, error, "exec");
 	(void)close(pipe_fds[1]);
 	output = collect(&handle, spec->tty ? handle.tty : pipe_fds[0]);
 	(void)close(pipe_fds[0]);

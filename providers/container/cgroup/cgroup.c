@@ -16,9 +16,6 @@
 
 enum { FREEZE_WAIT_MS = 5000 };
 
-static const char *const v1_names[CGROUP_V1_MAX] = { "memory", "cpu",	 "cpuacct",
-						     "pids",   "cpuset", "blkio" };
-
 /* Guest root may make groups of its own below the payload's. */
 static void give_payload(const struct cgroup *cgroup, const struct idmap *map)
 {
@@ -67,7 +64,7 @@ static void keep_available(struct cgroup *cgroup)
 		(void)venv__strv_add(&cgroup->controllers, word);
 }
 
-static void open_v2(struct cgroup *cgroup, const struct cgroup_host *host, const char *name)
+static void open_v2(struct cgroup *cgroup, const struct cgroup_host *host)
 {
 	_cleanup_close_ int base =
 		host->base ? open(host->base, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
@@ -75,7 +72,7 @@ static void open_v2(struct cgroup *cgroup, const struct cgroup_host *host, const
 	if (base < 0)
 		return;
 	enable_controllers(cgroup, base);
-	cgroup->machine_fd = container_cgroup_make(host->base, name, &cgroup->path);
+	cgroup->machine_fd = container_cgroup_make(host->base, cgroup->name, &cgroup->path);
 	if (cgroup->machine_fd < 0)
 		return;
 	keep_available(cgroup);
@@ -109,22 +106,10 @@ static int open_systemd(struct cgroup *cgroup, const char *id, venv_error **err)
 	return 0;
 }
 
-static void open_hybrid(struct cgroup *cgroup, const struct cgroup_host *host, const char *name,
-			const json_t *limits)
+static void open_hybrid(struct cgroup *cgroup, const struct cgroup_host *host)
 {
 	if (host->base)
-		cgroup->machine_fd = container_cgroup_make(host->base, name, &cgroup->path);
-	for (size_t i = 0; i < CGROUP_V1_MAX; i++) {
-		cgroup->v1[i].controller = v1_names[i];
-		cgroup->v1[i].fd = -1;
-		if (!host->v1[i].base)
-			continue;
-		/* entering each costs every command some microseconds: only where it is used */
-		if ((i == 4 && !json_object_get(limits, "cpuset")) ||
-		    (i == 5 && !json_object_get(limits, "io_weight")))
-			continue;
-		cgroup->v1[i].fd = container_cgroup_make(host->v1[i].base, name, &cgroup->v1[i].path);
-	}
+		cgroup->machine_fd = container_cgroup_make(host->base, cgroup->name, &cgroup->path);
 }
 
 int container_cgroup_open(struct cgroup *ret, const char *id, const struct idmap *map, const json_t *limits,
@@ -132,13 +117,10 @@ int container_cgroup_open(struct cgroup *ret, const char *id, const struct idmap
 {
 	_cleanup_error_ venv_error *problem = NULL;
 	struct cgroup_host host;
-	char name[64];
 	int r = 0;
 
 	*ret = (struct cgroup)CGROUP_INIT;
-	for (size_t i = 0; i < CGROUP_V1_MAX; i++)
-		ret->v1[i].fd = -1;
-	(void)snprintf(name, sizeof(name), "venv-%s", id);
+	(void)snprintf(ret->name, sizeof(ret->name), "venv-%s", id);
 	container_cgroup_host_find(&host);
 	ret->layout = host.layout;
 	ret->controllers = take_ptr(host.controllers);
@@ -147,9 +129,9 @@ int container_cgroup_open(struct cgroup *ret, const char *id, const struct idmap
 		ret->layout = host.layout = CGROUP_V2;
 	}
 	if (host.layout == CGROUP_V2)
-		open_v2(ret, &host, name);
+		open_v2(ret, &host);
 	else if (host.layout == CGROUP_HYBRID)
-		open_hybrid(ret, &host, name, limits);
+		open_hybrid(ret, &host);
 	container_cgroup_host_done(&host);
 	if (r == 0) {
 		open_payload(ret, map);
@@ -168,7 +150,7 @@ void container_cgroup_done(struct cgroup *cgroup)
 		if (fds[i] >= 0)
 			(void)close(fds[i]);
 	for (size_t i = 0; i < CGROUP_V1_MAX; i++) {
-		if (cgroup->v1[i].path && cgroup->v1[i].fd >= 0)
+		if (cgroup->v1[i].path)
 			(void)close(cgroup->v1[i].fd);
 		free(cgroup->v1[i].path);
 	}
@@ -183,14 +165,9 @@ int container_cgroup_procs(const struct cgroup *cgroup, int ret[CGROUP_PROCS_MAX
 	int fd;
 
 	for (size_t i = 0; i < CGROUP_V1_MAX; i++) {
-		if (!cgroup->v1[i].path || cgroup->v1[i].fd < 0)
+		if (!cgroup->v1[i].path)
 			continue;
 		fd = openat(cgroup->v1[i].fd, "cgroup.procs", O_WRONLY | O_CLOEXEC);
-		if (fd >= 0)
-			ret[n++] = fd;
-	}
-	if (cgroup->payload_fd >= 0) {
-		fd = openat(cgroup->payload_fd, "cgroup.procs", O_WRONLY | O_CLOEXEC);
 		if (fd >= 0)
 			ret[n++] = fd;
 	}

@@ -34,10 +34,11 @@ struct cgroup {
 	int machine_fd; /* v2: it; -1 */
 	int payload_fd; /* v2: its leaf; -1 */
 	struct {
-		const char *controller;
-		char *path;
+		char controller[16];
+		char *path; /* NULL: not in use */
 		int fd;
 	} v1[CGROUP_V1_MAX];
+	char name[48];  /* "venv-<id>" */
 	char **controllers;
 	int oom_fd;        /* becomes readable when something ran out of memory; -1 */
 	bool oom_inotify;
@@ -56,8 +57,14 @@ int container_cgroup_host_warnings(const struct cgroup_host *host, const json_t 
 int container_cgroup_open(struct cgroup *ret, const char *id, const struct idmap *map, const json_t *limits,
 		venv_error **err);
 void container_cgroup_done(struct cgroup *cgroup); /* closes; removes nothing */
-/* Descriptors of cgroup.procs to write "0" to; ended by -1. The caller closes them. */
+/*
+ * Who shall be in the groups is cloned into payload_fd (CLONE_INTO_CGROUP) and writes "0" to each of
+ * these descriptors of v1, ended by -1, which the caller closes. Such a write waits for a grace period
+ * of the kernel's, often 10 ms; so v1 groups are made only for limits that are set.
+ */
 int container_cgroup_procs(const struct cgroup *cgroup, int ret[CGROUP_PROCS_MAX]);
+/* The group of a v1 controller, made when it is missing, with all of the machine in it. fd or -errno */
+int container_cgroup_v1_need(struct cgroup *cgroup, const char *controller);
 /* limits: {"memory":B?,"memory_low":B?,"cpus":R?,"cpu_weight":N?,"cpuset":S?,"io_weight":N?,
  * "pids":N?,"oom":"kill"|"freeze"?}; null takes a limit away. What cannot be enforced is skipped. */
 int container_cgroup_limit(struct cgroup *cgroup, const json_t *limits, venv_error **err);

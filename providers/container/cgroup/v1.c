@@ -14,6 +14,60 @@ int container_cgroup_v1_fd(const struct cgroup *cgroup, const char *controller)
 	return -1;
 }
 
+/* Of a group made while the machine runs: everybody into it, from the group of v2. */
+static void move_all(const struct cgroup *cgroup, int fd)
+{
+	_cleanup_free_ char *list = cgroup->payload_fd < 0 ?
+					    NULL :
+					    container_cgroup_read(cgroup->payload_fd, "cgroup.procs");
+	char *pid, *save = NULL;
+
+	for (pid = list ? strtok_r(list, "\n", &save) : NULL; pid; pid = strtok_r(NULL, "\n", &save))
+		(void)container_cgroup_write(fd, "cgroup.procs", pid);
+}
+
+/* A cpuset without memory and processors takes nobody. */
+static void fill_cpuset(int fd)
+{
+	static const char *const names[] = { "cpuset.mems", "cpuset.cpus" };
+	_cleanup_close_ int parent = openat(fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		_cleanup_free_ char *text = container_cgroup_read(parent, names[i]);
+
+		if (text)
+			(void)container_cgroup_write(fd, names[i], text);
+	}
+}
+
+int container_cgroup_v1_need(struct cgroup *cgroup, const char *controller)
+{
+	struct cgroup_host host;
+	int fd = container_cgroup_v1_fd(cgroup, controller);
+	size_t slot = 0;
+
+	if (fd >= 0)
+		return fd;
+	while (slot < CGROUP_V1_MAX && cgroup->v1[slot].path)
+		slot++;
+	container_cgroup_host_find(&host);
+	fd = -ENOENT;
+	for (size_t i = 0; i < CGROUP_V1_MAX && slot < CGROUP_V1_MAX; i++) {
+		if (!host.v1[i].base || strcmp(host.v1[i].controller, controller) != 0)
+			continue;
+		fd = container_cgroup_make(host.v1[i].base, cgroup->name, &cgroup->v1[slot].path);
+		cgroup->v1[slot].fd = fd;
+		(void)snprintf(cgroup->v1[slot].controller, sizeof(cgroup->v1[slot].controller), "%s",
+			       controller);
+	}
+	container_cgroup_host_done(&host);
+	if (fd >= 0 && strcmp(controller, "cpuset") == 0)
+		fill_cpuset(fd);
+	if (fd >= 0)
+		move_all(cgroup, fd);
+	return fd;
+}
+
 static int refused(int r, const char *key, venv_error **err)
 {
 	return venv__fail_errno(err, -r, "cannot set the limit '%s'", key);
@@ -21,11 +75,11 @@ static int refused(int r, const char *key, venv_error **err)
 
 /* Raising: the limit of memory and swap together first; lowering: the other way round. Hosts may
  * not count swap. */
-static int limit_memory(const struct cgroup *cgroup, int64_t bytes, venv_error **err)
+static int limit_memory(struct cgroup *cgroup, int64_t bytes, venv_error **err)
 {
 	int64_t reserve = cgroup->freeze_on_oom ? CGROUP_FREEZE_RESERVE : 0;
 	static const char both[] = "memory.memsw.limit_in_bytes", memory[] = "memory.limit_in_bytes";
-	int fd = container_cgroup_v1_fd(cgroup, "memory"), r;
+	int fd = container_cgroup_v1_need(cgroup, "memory"), r;
 
 	if (fd < 0)
 		return 0;
@@ -43,9 +97,9 @@ static int limit_memory(const struct cgroup *cgroup, int64_t bytes, venv_error *
 	return r < 0 ? refused(r, "memory", err) : 0;
 }
 
-static int limit_cpus(const struct cgroup *cgroup, double cpus, venv_error **err)
+static int limit_cpus(struct cgroup *cgroup, double cpus, venv_error **err)
 {
-	int fd = container_cgroup_v1_fd(cgroup, "cpu"), r;
+	int fd = container_cgroup_v1_need(cgroup, "cpu"), r;
 
 	if (fd < 0)
 		return 0;
@@ -53,26 +107,21 @@ static int limit_cpus(const struct cgroup *cgroup, double cpus, venv_error **err
 	return r < 0 ? refused(r, "cpus", err) : 0;
 }
 
-static int limit_cpuset(const struct cgroup *cgroup, const char *cpus, venv_error **err)
+static int limit_cpuset(struct cgroup *cgroup, const char *cpus, venv_error **err)
 {
-	int fd = container_cgroup_v1_fd(cgroup, "cpuset"), r = 0;
-	_cleanup_close_ int parent = fd < 0 ? -1 : openat(fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_free_ char *memory = parent < 0 ? NULL : container_cgroup_read(parent, "cpuset.mems");
-	_cleanup_free_ char *all = parent < 0 ? NULL : container_cgroup_read(parent, "cpuset.cpus");
+	int fd = container_cgroup_v1_need(cgroup, "cpuset"), r;
 
-	if (fd < 0 || !memory || !all)
+	if (fd < 0)
 		return 0;
-	/* an empty set takes no process */
-	r = container_cgroup_write(fd, "cpuset.mems", memory);
-	if (r == 0)
-		r = container_cgroup_write(fd, "cpuset.cpus", cpus ? cpus : all);
+	fill_cpuset(fd);
+	r = cpus ? container_cgroup_write(fd, "cpuset.cpus", cpus) : 0;
 	return r < 0 ? refused(r, "cpuset", err) : 0;
 }
 
-static int limit_number(const struct cgroup *cgroup, const char *controller, const char *file,
+static int limit_number(struct cgroup *cgroup, const char *controller, const char *file,
 			const char *key, int64_t value, venv_error **err)
 {
-	int fd = container_cgroup_v1_fd(cgroup, controller), r;
+	int fd = container_cgroup_v1_need(cgroup, controller), r;
 
 	if (fd < 0)
 		return 0;
@@ -113,17 +162,17 @@ static void watch_threshold(const struct cgroup *cgroup)
 
 int container_cgroup_v1_limit(struct cgroup *cgroup, const json_t *limits, venv_error **err)
 {
-	int memory = container_cgroup_v1_fd(cgroup, "memory");
 	int64_t io = venv__json_int(limits, "io_weight", 0);
 	int r = 0;
 
-	if (json_object_get(limits, "memory") || json_object_get(limits, "oom"))
+	if (json_object_get(limits, "memory") || (json_object_get(limits, "oom") && cgroup->memory))
 		r = limit_memory(cgroup, cgroup->memory, err);
 	if (r == 0 && cgroup->oom_fd >= 0)
 		watch_threshold(cgroup);
-	if (r == 0 && json_object_get(limits, "memory_low") && memory >= 0)
-		(void)container_cgroup_write_number(memory, "memory.soft_limit_in_bytes",
-					  venv__json_int(limits, "memory_low", -1));
+	if (r == 0 && json_object_get(limits, "memory_low"))
+		(void)container_cgroup_write_number(container_cgroup_v1_need(cgroup, "memory"),
+						    "memory.soft_limit_in_bytes",
+						    venv__json_int(limits, "memory_low", -1));
 	if (r == 0 && json_object_get(limits, "cpus"))
 		r = limit_cpus(cgroup, json_number_value(json_object_get(limits, "cpus")), err);
 	if (r == 0 && json_object_get(limits, "cpu_weight"))

@@ -125,15 +125,42 @@ static void put(json_t *object, const char *key, int64_t value)
 		(void)json_object_set_new(object, key, json_integer(value));
 }
 
+/* Where no controller counts: what the processes have to themselves, and how many they are. */
+static void put_processes(json_t *stats, const struct cgroup *cgroup)
+{
+	_cleanup_free_ char *list = cgroup->payload_fd < 0 ?
+					    NULL :
+					    container_cgroup_read(cgroup->payload_fd, "cgroup.procs");
+	int64_t pages = 0, count = 0;
+	char *pid, *save = NULL;
+
+	if (!list)
+		return;
+	for (pid = strtok_r(list, "\n", &save); pid; pid = strtok_r(NULL, "\n", &save)) {
+		_cleanup_free_ char *text = NULL;
+		long long size, resident, shared;
+		char path[64];
+
+		(void)snprintf(path, sizeof(path), "/proc/%s/statm", pid);
+		count++;
+		if (venv__file_read(AT_FDCWD, path, 256, &text, NULL, NULL) == 0 &&
+		    sscanf(text, "%lld %lld %lld", &size, &resident, &shared) == 3)
+			pages += resident - shared;
+	}
+	put(stats, "memory", pages * sysconf(_SC_PAGESIZE));
+	put(stats, "pids", count);
+}
+
 static void put_v1(json_t *stats, const struct cgroup *cgroup)
 {
 	int memory = container_cgroup_v1_fd(cgroup, "memory");
-	int64_t nanoseconds = container_cgroup_read_number(container_cgroup_v1_fd(cgroup, "cpuacct"), "cpuacct.usage", -1);
+	int pids = container_cgroup_v1_fd(cgroup, "pids");
 
+	put_processes(stats, cgroup);
 	put(stats, "memory", container_cgroup_read_number(memory, "memory.usage_in_bytes", -1));
 	put(stats, "memory_peak", container_cgroup_read_number(memory, "memory.max_usage_in_bytes", -1));
-	put(stats, "cpu_us", nanoseconds < 0 ? -1 : nanoseconds / 1000);
-	put(stats, "pids", container_cgroup_read_number(container_cgroup_v1_fd(cgroup, "pids"), "pids.current", -1));
+	put(stats, "cpu_us", container_cgroup_read_word(cgroup->payload_fd, "cpu.stat", "usage_usec", -1));
+	put(stats, "pids", container_cgroup_read_number(pids, "pids.current", -1));
 }
 
 static void put_v2(json_t *stats, const struct cgroup *cgroup)

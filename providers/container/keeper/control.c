@@ -64,9 +64,10 @@ static void op_pause(struct client *client, const json_t *request, struct msg_fd
 {
 	_cleanup_error_ venv_error *error = NULL;
 	bool pause = strcmp(venv__json_str(request, "op"), "pause") == 0;
+	int r = keeper_pause(client->keeper, pause, &error);
 
 	(void)fds;
-	finish(client, keeper_pause(client->keeper, pause, &error), error);
+	finish(client, r, error);
 }
 
 static void op_limits(struct client *client, const json_t *request, struct msg_fds *fds)

@@ -21,7 +21,7 @@
 #include <termios.h>
 
 #include "../enter/enter.h"
-#include "../setup/report.h"
+#include "../setup/setup.h"
 #include "keeper.h"
 #include "util/process.h"
 
@@ -120,24 +120,25 @@ static _Noreturn void inside(struct entering *entering)
 	give_up(entering, errno, "executing venv-enter");
 }
 
+static void enter_groups(const struct entering *entering)
+{
+	for (const int *fd = entering->procs; *fd >= 0; fd++)
+		if (write(*fd, "0", 1) != 1)
+			give_up(entering, errno, "entering a control group");
+}
+
 /* The payload group itself takes no process when the machine has handed its controllers on (systemd
  * does): then there is a group for what comes from outside. */
-static void enter_groups(struct entering *entering)
+static pid_t clone_helper(const struct keeper *keeper)
 {
-	const struct keeper *keeper = entering->keeper;
+	pid_t pid = setup_clone_into(keeper->cgroup.payload_fd);
+	_cleanup_close_ int leaf = -1;
 
-	for (int *fd = entering->procs; *fd >= 0; fd++) {
-		_cleanup_close_ int leaf = -1;
-
-		if (write(*fd, "0", 1) == 1)
-			continue;
-		if (errno != EBUSY || keeper->cgroup.payload_fd < 0)
-			give_up(entering, errno, "entering a control group");
-		(void)mkdirat(keeper->cgroup.payload_fd, "venv.exec", 0755);
-		leaf = openat(keeper->cgroup.payload_fd, "venv.exec/cgroup.procs", O_WRONLY | O_CLOEXEC);
-		if (leaf < 0 || write(leaf, "0", 1) != 1)
-			give_up(entering, errno, "entering a control group");
-	}
+	if (pid != -EBUSY)
+		return pid;
+	(void)mkdirat(keeper->cgroup.payload_fd, "venv.exec", 0755);
+	leaf = openat(keeper->cgroup.payload_fd, "venv.exec", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return leaf < 0 ? -errno : setup_clone_into(leaf);
 }
 
 static _Noreturn void helper(struct entering *entering)
@@ -206,7 +207,6 @@ int keeper_enter(struct keeper *keeper, const struct entry *entry, int *ret_mast
 	_cleanup_free_ char *path = venv__path_join(keeper->plan.libexec, "venv-enter");
 	struct entering entering = { .keeper = keeper, .entry = entry };
 	_cleanup_close_ int ours = -1, program = -1;
-	struct clone_args args = { 0 };
 	int pair[2], r;
 	pid_t child, pid;
 
@@ -223,8 +223,7 @@ int keeper_enter(struct keeper *keeper, const struct entry *entry, int *ret_mast
 	entering.sync = pair[1];
 	entering.program_fd = program;
 	(void)container_cgroup_procs(&keeper->cgroup, entering.procs);
-	args.exit_signal = SIGCHLD;
-	child = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+	child = clone_helper(keeper);
 	if (child == 0) {
 		(void)close(ours);
 		helper(&entering);
@@ -233,7 +232,7 @@ int keeper_enter(struct keeper *keeper, const struct entry *entry, int *ret_mast
 	for (int *fd = entering.procs; *fd >= 0; fd++)
 		(void)close(*fd);
 	if (child < 0)
-		return venv__fail_errno(err, errno, "cannot start a process");
+		return venv__fail_errno(err, -child, "cannot start a process");
 	pid = hear(ours, entry->tty, ret_master, err);
 	(void)venv__child_wait(child);
 	return pid;

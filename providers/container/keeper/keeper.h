@@ -54,6 +54,9 @@ struct keeper {
 
 	pid_t init_pid;
 	int init_pidfd, devpts_fd, machine_netns_fd;
+	/* Held so that unmounting, which waits for the kernel's grace periods, is not on the path of
+	 * those who wait for the machine's end; let go after they were answered. */
+	int machine_mntns_fd;
 	int console_fd, console_log_fd;
 	struct loop_source *console_source;
 	struct loop_source *stop_timer;
@@ -69,6 +72,8 @@ struct keeper {
 int keeper_machine_start(struct keeper *keeper, venv_error **err);
 /* After process 1 is reaped: console to its end, groups, namespaces. */
 void keeper_machine_gone(struct keeper *keeper);
+/* Let its mounts go; before the lock, or the next start would find the upper directory in use. */
+void keeper_machine_unmount(struct keeper *keeper);
 /* trees.c: mounts of the folders for a machine of root's, shifted to their owners */
 int keeper_trees_make(const struct plan *plan, const int64_t (*owners)[2], int *ret, venv_error **err);
 

@@ -160,6 +160,7 @@ static int clone_machine(struct start *start, venv_error **err)
 	start->sync = pair[0];
 	start->setup.sync = pair[1];
 	start->setup.cgroup_procs = procs;
+	start->setup.cgroup_fd = keeper->cgroup.payload_fd;
 	(void)container_cgroup_procs(&keeper->cgroup, procs);
 	helper = setup_clone(&start->setup, pair[0]);
 	for (int *fd = procs; *fd >= 0; fd++)
@@ -250,6 +251,7 @@ static int on_record(struct start *start, venv_error **err)
 	case RECORD_ERROR:
 		return report_error(&record, err);
 	case RECORD_HELLO:
+		start->keeper->machine_mntns_fd = fds[1];
 		r = send_plug(start, fds[0], err);
 		break;
 	case RECORD_USER:
@@ -327,6 +329,12 @@ static int converse(struct start *start, venv_error **err)
 	}
 }
 
+void keeper_machine_unmount(struct keeper *keeper)
+{
+	if (keeper->machine_mntns_fd >= 0)
+		(void)close(take_fd(&keeper->machine_mntns_fd));
+}
+
 static void give_up(struct keeper *keeper)
 {
 	if (keeper->init_pid > 0) {
@@ -335,6 +343,7 @@ static void give_up(struct keeper *keeper)
 		(void)venv__child_wait(keeper->init_pid);
 	}
 	keeper_machine_gone(keeper);
+	keeper_machine_unmount(keeper);
 }
 
 int keeper_machine_start(struct keeper *keeper, venv_error **err)

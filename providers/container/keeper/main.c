@@ -211,7 +211,11 @@ static void tell_starter(struct keeper *keeper, const venv_error *error)
 	(void)close(take_fd(&keeper->starter_fd));
 }
 
-/* The lock and the network are let go before anybody is told, so that who is told may use them. */
+/*
+ * The network is let go before anybody is told, so that who is told may use its ports. The lock comes
+ * last: "stopped" in the record says already that the machine is gone, and who starts it again waits
+ * for the lock.
+ */
 static void finish(struct keeper *keeper)
 {
 	static const char stopped[] = "{\"state\":\"stopped\"}\n";
@@ -224,8 +228,8 @@ static void finish(struct keeper *keeper)
 		(void)close(take_fd(&keeper->net_fd));
 	if (keeper->ssh_fd >= 0)
 		(void)close(take_fd(&keeper->ssh_fd));
-	(void)close(take_fd(&keeper->alive_fd));
 	keeper_control_end(keeper);
+	keeper_machine_unmount(keeper);
 }
 
 static int run(struct keeper *keeper)
@@ -238,6 +242,7 @@ static int run(struct keeper *keeper)
 		if (!keeper->restarts)
 			return 0;
 		keeper->restarts = false;
+		keeper_machine_unmount(keeper);
 		if (start(keeper, &error) < 0) {
 			keeper_console_say(keeper, "restart: %s", venv_error_message(error));
 			return 1;
@@ -250,7 +255,7 @@ int main(int argc, char **argv)
 	struct keeper keeper = {
 		.starter_fd = STARTER_FD, .log_fd = 2, .machine_fd = -1, .alive_fd = -1, .plan_fd = -1,
 		.net_fd = -1, .userns_fd = -1, .netns_fd = -1, .init_pidfd = -1, .devpts_fd = -1,
-		.machine_netns_fd = -1, .console_fd = -1, .console_log_fd = -1, .ctl_fd = -1,
+		.machine_netns_fd = -1, .machine_mntns_fd = -1, .console_fd = -1, .console_log_fd = -1, .ctl_fd = -1,
 		.ssh_fd = -1, .cgroup = CGROUP_INIT, .command_status = -1,
 	};
 	_cleanup_error_ venv_error *error = NULL;

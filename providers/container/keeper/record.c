@@ -12,7 +12,7 @@
 #include "util/sys.h"
 
 /* A keeper that is ending still holds the lock for a moment after it answered. */
-enum { LOCK_TRIES = 400, RECORD_SIZE = 2048 };
+enum { LOCK_TRIES = 2000, LOCK_PAUSE_US = 1000, RECORD_SIZE = 2048 };
 
 int keeper_record_lock(struct keeper *keeper, venv_error **err)
 {
@@ -28,7 +28,7 @@ int keeper_record_lock(struct keeper *keeper, venv_error **err)
 		return venv__fail_errno(err, errno, "cannot open 'alive'");
 	for (int i = 0; i < LOCK_TRIES && r == -EAGAIN; i++) {
 		if (i > 0)
-			(void)usleep(5000);
+			(void)usleep(LOCK_PAUSE_US);
 		r = venv__lock_try(keeper->alive_fd, true);
 	}
 	if (r == -EAGAIN)

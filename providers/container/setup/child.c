@@ -55,11 +55,13 @@ static void become_root(const struct setup *setup)
 static void say_hello(const struct setup *setup)
 {
 	struct record record = { .kind = RECORD_HELLO };
-	int fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	const int fds[] = { open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC),
+			    open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC) };
 
-	if (fd < 0 || setup_record_send(setup->sync, &record, &fd, 1) < 0)
-		setup_fail(setup, STAGE_IDS, errno, "its network namespace");
-	(void)close(fd);
+	if (fds[0] < 0 || fds[1] < 0 || setup_record_send(setup->sync, &record, fds, 2) < 0)
+		setup_fail(setup, STAGE_IDS, errno, "its namespaces");
+	(void)close(fds[0]);
+	(void)close(fds[1]);
 }
 
 /* Without a network nobody else does it. */

@@ -84,12 +84,24 @@ static _Noreturn void helper(struct setup *setup)
 
 pid_t setup_clone(struct setup *setup, int keeper_end)
 {
-	struct clone_args args = { .exit_signal = SIGCHLD };
-	pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+	pid_t pid = setup_clone_into(setup->cgroup_fd);
 
 	if (pid == 0) {
 		(void)close(keeper_end);
 		helper(setup);
 	}
+	return pid;
+}
+
+pid_t setup_clone_into(int cgroup_fd)
+{
+	struct clone_args args = { .exit_signal = SIGCHLD };
+	pid_t pid;
+
+	if (cgroup_fd >= 0) {
+		args.flags = CLONE_INTO_CGROUP;
+		args.cgroup = (unsigned)cgroup_fd;
+	}
+	pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
 	return pid < 0 ? -errno : pid;
 }

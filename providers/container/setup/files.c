@@ -43,7 +43,8 @@ static void put_file(struct setup *setup, int dir_fd, const char *name, struct b
 		r = fd < 0 ? -errno : venv__write_all(fd, text->data, text->length);
 	if (r == 0 && renameat(dir_fd, temporary, dir_fd, name) < 0)
 		r = -errno;
-	if (r < 0)
+	/* a machine that made a directory of it shall have it so */
+	if (r < 0 && r != -EISDIR && r != -EEXIST)
 		setup_fail(setup, STAGE_FILES, -r, name);
 }
 

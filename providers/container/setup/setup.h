@@ -25,7 +25,8 @@ struct setup {
 	int sync;     /* the child's end */
 	int init_fd;  /* sealed venv-init, or -1: plan->init */
 	int userns_fd; /* the project's user namespace, or -1 */
-	const int *cgroup_procs; /* descriptors of cgroup.procs to enter, ended by -1 */
+	int cgroup_fd; /* v2 group to be cloned into, or -1 */
+	const int *cgroup_procs; /* descriptors of cgroup.procs of v1 to enter, ended by -1 */
 	struct setup_tree *layers; /* topmost first, ended by a NULL path */
 	struct setup_tree upper;   /* directory that holds fs and work */
 	int *folder_trees;         /* room for one per folder: filled by the child */
@@ -40,6 +41,9 @@ struct setup {
  * @return its pid, or -errno; *ret_stage is where it failed
  */
 pid_t setup_clone(struct setup *setup, int keeper_end);
+
+/* fork() into a control group (-1: none). 0 in the child, or -errno */
+pid_t setup_clone_into(int cgroup_fd);
 
 /* Report a failure and end. */
 _Noreturn void setup_fail(const struct setup *setup, enum setup_stage stage, int number,
