@@ -10,8 +10,10 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "enter/sftp_wire.h"
@@ -28,14 +30,34 @@ int __lsan_is_turned_off(void) /* NOLINT */
 	return 1;
 }
 
+/* The corpus directories are looked for after this: let them be there, and empty. */
+static void make_path(char *path)
+{
+	for (char *p = strchr(path + 1, '/'); p; p = strchr(p + 1, '/')) {
+		*p = '\0';
+		(void)mkdir(path, 0700);
+		*p = '/';
+	}
+	(void)mkdir(path, 0700);
+}
+
+static int become_root(void)
+{
+	char map[32];
+	int n = snprintf(map, sizeof(map), "0 %u 1", geteuid()), fd;
+
+	if (unshare(CLONE_NEWUSER) < 0)
+		return -1;
+	fd = open("/proc/self/uid_map", O_WRONLY | O_CLOEXEC);
+	return fd < 0 || write(fd, map, (size_t)n) != n ? -1 : close(fd);
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	const struct rlimit small = { 1 << 20, 1 << 20 };
 
-	(void)argc;
-	(void)argv;
 	null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
-	if (geteuid() != 0 && unshare(CLONE_NEWUSER) < 0) {
+	if (geteuid() != 0 && become_root() < 0) {
 		perror("fuzz_sftp: no user namespace");
 		_exit(77);
 	}
@@ -46,6 +68,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 		perror("fuzz_sftp: no root of its own");
 		_exit(77);
 	}
+	for (int i = 1; i < *argc; i++)
+		if ((*argv)[i][0] != '-')
+			make_path((*argv)[i]);
 	(void)signal(SIGXFSZ, SIG_IGN);
 	(void)setrlimit(RLIMIT_FSIZE, &small);
 	return 0;

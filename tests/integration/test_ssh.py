@@ -60,6 +60,7 @@ class Case(unittest.TestCase):
         wait_for(lambda: os.path.exists(f"{cls.dir}/port"), what="the fake keeper")
         with open(f"{cls.dir}/port", encoding="ascii") as f:
             cls.port = int(f.read())
+        cls.idle = len(os.listdir(f"/proc/{cls.keeper.pid}/fd"))
         with open(f"{cls.dir}/host.pub", encoding="ascii") as f:
             key = f.read()
         with open(f"{cls.dir}/known", "w", encoding="ascii") as f:
@@ -97,17 +98,12 @@ class Case(unittest.TestCase):
         return subprocess.run(self.run_argv(*args, options=options, host_key=host_key, key=key),
                               capture_output=True, check=False, **more)
 
-    def sessions(self):
-        """The keeper's venv-sess processes: those that hold its log."""
-        found = []
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                with open(f"/proc/{pid}/comm", encoding="ascii") as f:
-                    if f.read().strip() == "venv-sess":
-                        found.append(int(pid))
-            except OSError:
-                pass
-        return found
+    def connections(self):
+        """Descriptors of the keeper: two for each session, one for each command."""
+        return len(os.listdir(f"/proc/{self.keeper.pid}/fd"))
+
+    def wait_idle(self):
+        wait_for(lambda: self.connections() <= self.idle, what="the sessions' end")
 
 
 class Commands(Case):
@@ -593,7 +589,7 @@ class Hostile(Case):
                         pass
                 except ConnectionError:
                     pass
-        wait_for(lambda: not self.sessions(), what="the sessions' end")
+        self.wait_idle()
 
     def test_other_key_and_methods(self):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"{self.dir}/other"],
@@ -617,7 +613,7 @@ class Hostile(Case):
         p.kill()
         p.wait()
         p.stdout.close()
-        wait_for(lambda: not self.sessions(), what="the session's end")
+        self.wait_idle()
 
 
 if __name__ == "__main__":
