@@ -13,24 +13,34 @@ static int open_volumes(const struct venv_project *project)
 	return openat(project->dir_fd, "volumes", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
+static bool mounts(const struct machine_spec *spec, const char *name)
+{
+	for (size_t i = 0; i < spec->n_volumes; i++)
+		if (strcmp(spec->volumes[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+static bool runs(struct venv_project *project, const struct machine_spec *spec)
+{
+	_cleanup_work_ struct work work;
+	enum machine_state state = MACHINE_ABSENT;
+
+	venv__work_init(&work, project, spec, NULL);
+	return venv__work_open(&work, NULL) == 0 && venv__work_observe(&work, &state, NULL) == 0 &&
+	       state >= MACHINE_STARTING && state <= MACHINE_STOPPING;
+}
+
 /* The machines of venv.yml that mount it, those that run apart. */
 static void users_of(struct venv_project *project, const char *name, json_t *all, json_t *running)
 {
 	for (size_t i = 0; i < project->spec->n_machines; i++) {
 		const struct machine_spec *spec = &project->spec->machines[i];
-		_cleanup_work_ struct work work;
-		enum machine_state state = MACHINE_ABSENT;
-		bool uses = false;
 
-		for (size_t k = 0; k < spec->n_volumes; k++)
-			uses |= strcmp(spec->volumes[k].name, name) == 0;
-		if (!uses)
+		if (!mounts(spec, name))
 			continue;
 		(void)json_array_append_new(all, json_string(spec->name));
-		venv__work_init(&work, project, spec, NULL);
-		if (venv__work_open(&work, NULL) == 0 &&
-		    venv__work_observe(&work, &state, NULL) == 0 && state >= MACHINE_STARTING &&
-		    state <= MACHINE_STOPPING)
+		if (runs(project, spec))
 			(void)json_array_append_new(running, json_string(spec->name));
 	}
 }
@@ -51,8 +61,8 @@ int venv_volume_list(venv_project *project, venv_value **ret, venv_error **err)
 		users_of(project, *name, users, running);
 		(void)json_array_append_new(
 			list, json_pack("{s:s, s:s++++, s:o, s:o}", "name", *name, "path",
-					project->ctx->data_dir, "/projects/", project->uuid, "/volumes/", *name,
-					"machines", users, "running", running));
+					project->ctx->data_dir, "/projects/", project->uuid,
+					"/volumes/", *name, "machines", users, "running", running));
 	}
 	return venv__answer(list, ret, err);
 }
@@ -70,7 +80,8 @@ int venv_volume_remove(venv_project *project, const char *name, venv_error **err
 	}
 	users_of(project, name, users, running);
 	if (json_array_size(running)) {
-		r = venv__fail(err, VENV_ERR_BUSY, "volume '%s' is used by the running machine '%s'", name,
+		r = venv__fail(err, VENV_ERR_BUSY,
+			       "volume '%s' is used by the running machine '%s'", name,
 			       json_string_value(json_array_get(running, 0)));
 		return venv__hint(r, err, "stop it first: 'venv halt %s'",
 				  json_string_value(json_array_get(running, 0)));

@@ -54,16 +54,18 @@ def test_no_folders(project, venv):
 
 
 def test_volumes_survive(project, venv):
-    project.write(SMALL + "volumes: { data: {} }\nmachines: { db: { volumes: [ data:/var/data ] } }\n")
-    venv("up")
+    project.write(SMALL + "volumes: { data: {} }\n"
+                  "machines: { app: {}, db: { primary: true, volumes: [ data:/var/data ] } }\n")
+    venv("up", "db")
     venv("exec", "--", "sh", "-c", "echo row > /var/data/table; chown 999:999 /var/data/table")
     assert "running" in venv.fails("volume", "rm", "data", status=7).stderr
     venv("destroy", "-f")
-    venv("up")
+    venv("up", "db")
     assert venv("exec", "--", "cat", "/var/data/table").stdout == "row\n"
     assert venv("exec", "--", "stat", "-c", "%u", "/var/data/table").stdout == "999\n"
     venv("destroy", "-f")
-    assert [v["name"] for v in venv.json("volume", "list")] == ["data"]
+    # app comes first in the file and does not use it
+    assert [(v["name"], v["machines"]) for v in venv.json("volume", "list")] == [("data", ["db"])]
     venv("volume", "rm", "data")
     assert venv.json("volume", "list") == []
     venv.fails("volume", "rm", "data", status=4)
