@@ -119,7 +119,11 @@ typedef struct venv_options {
 	const char *config_dir;  /* NULL: $XDG_CONFIG_HOME/venv or ~/.config/venv */
 	const char *libexec_dir; /* NULL: $VENV_LIBEXEC, or where the library was installed */
 } venv_options;
+/* clang-format off */
 #define VENV_OPTIONS_INIT { sizeof(venv_options), NULL, NULL, NULL }
+/* clang-format on */
+		sizeof(venv_options), NULL, NULL, NULL                                             \
+	}
 
 enum venv_log_level { VENV_LOG_ERROR, VENV_LOG_WARNING, VENV_LOG_INFO, VENV_LOG_DEBUG };
 
@@ -139,15 +143,7 @@ VENV_API void venv_set_log(venv *ctx, venv_log_fn fn, void *user, int level);
 
 /* ---- Values ------------------------------------------------------------------------------- */
 
-enum venv_type {
-	VENV_NULL,
-	VENV_BOOL,
-	VENV_INT,
-	VENV_REAL,
-	VENV_STRING,
-	VENV_LIST,
-	VENV_MAP
-};
+enum venv_type { VENV_NULL, VENV_BOOL, VENV_INT, VENV_REAL, VENV_STRING, VENV_LIST, VENV_MAP };
 
 /** NULL is fine. Values got from this one go with it. @since 0.1 */
 VENV_API void venv_value_free(venv_value *value);
@@ -178,7 +174,9 @@ typedef struct venv_project_options {
 	const char *file;       /* this file instead; NULL: $VENV_FILE, else climb from dir */
 	const char *const *set; /* "key=value" strings that override the file, NULL-terminated */
 } venv_project_options;
+/* clang-format off */
 #define VENV_PROJECT_OPTIONS_INIT { sizeof(venv_project_options), NULL, NULL, NULL }
+/* clang-format on */
 
 /**
  * Find and read a project. Nothing is created.
@@ -274,8 +272,8 @@ VENV_API void venv_op_free(venv_op *op);
 enum venv_up_flag {
 	VENV_UP_PROVISION = 1,    /* run every step again */
 	VENV_UP_NO_PROVISION = 2, /* run none */
-	VENV_NO_WAIT = 4,         /* fail at once with VENV_ERR_BUSY when another command is at work */
-	VENV_FORCE = 8            /* halt: without asking the machine first */
+	VENV_NO_WAIT = 4, /* fail at once with VENV_ERR_BUSY when another command is at work */
+	VENV_FORCE = 8    /* halt: without asking the machine first */
 };
 
 typedef struct venv_up_options {
@@ -283,7 +281,9 @@ typedef struct venv_up_options {
 	const char *provider; /* NULL: the file's, else the first that accepts the machine */
 	uint32_t flags;       /* enum venv_up_flag, or'ed */
 } venv_up_options;
+/* clang-format off */
 #define VENV_UP_OPTIONS_INIT { sizeof(venv_up_options), NULL, 0 }
+/* clang-format on */
 
 /*
  * The verbs. names is a NULL-terminated list of machines; NULL or empty: all (for up: those with
@@ -301,8 +301,8 @@ VENV_API VENV_CHECK int venv_halt(venv_project *project, const char *const *name
 VENV_API VENV_CHECK int venv_reload(venv_project *project, const char *const *names,
 				    const venv_up_options *options, venv_op **op, venv_error **err);
 /** Remove machines and all that they wrote; named volumes stay. @since 0.1 */
-VENV_API VENV_CHECK int venv_destroy(venv_project *project, const char *const *names, uint32_t flags,
-				     venv_op **op, venv_error **err);
+VENV_API VENV_CHECK int venv_destroy(venv_project *project, const char *const *names,
+				     uint32_t flags, venv_op **op, venv_error **err);
 /** Freeze machines where they are, in memory. @since 0.1 */
 VENV_API VENV_CHECK int venv_pause(venv_project *project, const char *const *names, uint32_t flags,
 				   venv_op **op, venv_error **err);
@@ -313,7 +313,8 @@ VENV_API VENV_CHECK int venv_resume(venv_project *project, const char *const *na
 VENV_API VENV_CHECK int venv_provision(venv_project *project, const char *const *names,
 				       uint32_t flags, venv_op **op, venv_error **err);
 /** Finish or undo what an interrupted command left; project NULL: everything of this user. */
-VENV_API VENV_CHECK int venv_repair(venv *ctx, venv_project *project, venv_op **op, venv_error **err);
+VENV_API VENV_CHECK int venv_repair(venv *ctx, venv_project *project, venv_op **op,
+				    venv_error **err);
 
 /* ---- In a machine ------------------------------------------------------------------------- */
 
@@ -332,8 +333,10 @@ typedef struct venv_run_options {
 	const char *term;  /* $TERM; NULL: "xterm-256color" */
 	int forward_agent; /* ssh only: $SSH_AUTH_SOCK of the caller */
 } venv_run_options;
+/* clang-format off */
 #define VENV_RUN_OPTIONS_INIT                                                                      \
 	{ sizeof(venv_run_options), NULL, NULL, NULL, NULL, -1, -1, -1, 0, 0, 0, NULL, 0 }
+/* clang-format on */
 
 /** Run a command in a machine, directly. Its status: venv_op_exit_status(). @since 0.1 */
 VENV_API VENV_CHECK int venv_exec(venv_project *project, const char *machine,
@@ -368,18 +371,19 @@ VENV_API VENV_CHECK int venv_status(venv_project *project, const char *const *na
 /** All machines of this user. @since 0.1 */
 VENV_API VENV_CHECK int venv_global_status(venv *ctx, venv_value **ret, venv_error **err);
 /** Use of memory, processor, disk, processes, per machine. @since 0.1 */
-VENV_API VENV_CHECK int venv_stats(venv_project *project, const char *const *names, venv_value **ret,
-				   venv_error **err);
+VENV_API VENV_CHECK int venv_stats(venv_project *project, const char *const *names,
+				   venv_value **ret, venv_error **err);
 /** What venv_up() would do: a list of maps (machine, action, details). @since 0.1 */
 VENV_API VENV_CHECK int venv_plan(venv_project *project, const char *const *names, venv_value **ret,
 				  venv_error **err);
 /** A block for the OpenSSH client. @param host NULL: the machine's name. @since 0.1 */
-VENV_API VENV_CHECK int venv_ssh_config(venv_project *project, const char *machine, const char *host,
-					char **ret, venv_error **err);
+VENV_API VENV_CHECK int venv_ssh_config(venv_project *project, const char *machine,
+					const char *host, char **ret, venv_error **err);
 /** Named volumes of a project. @since 0.1 */
 VENV_API VENV_CHECK int venv_volume_list(venv_project *project, venv_value **ret, venv_error **err);
 /** @return 0; VENV_ERR_BUSY while a running machine uses it; VENV_ERR_NOT_FOUND. @since 0.1 */
-VENV_API VENV_CHECK int venv_volume_remove(venv_project *project, const char *name, venv_error **err);
+VENV_API VENV_CHECK int venv_volume_remove(venv_project *project, const char *name,
+					   venv_error **err);
 /** Keys of the file that reach the host and are not approved yet: list of maps. @since 0.1 */
 VENV_API VENV_CHECK int venv_approvals(venv_project *project, venv_value **ret, venv_error **err);
 /** Remember the present keys that reach the host as approved by the user. @since 0.1 */

@@ -27,7 +27,8 @@ static json_t *read_approved(const struct venv_project *project)
 {
 	json_t *approved = NULL;
 
-	if (!project->uuid || venv__json_read(project->dir_fd, "approved.json", &approved, NULL) < 0)
+	if (!project->uuid ||
+	    venv__json_read(project->dir_fd, "approved.json", &approved, NULL) < 0)
 		return NULL;
 	return approved;
 }
@@ -41,7 +42,8 @@ static int unapproved(struct venv_project *project, json_t **ret, venv_error **e
 
 	if (!list)
 		return venv__fail_nomem(err);
-	json_array_foreach(project->spec->approve, i, entry) {
+	json_array_foreach(project->spec->approve, i, entry)
+	{
 		char digest[DIGEST_HEX_SIZE];
 
 		if (digest_entry(entry, digest) < 0) {
@@ -69,7 +71,8 @@ int venv__approval_check(struct venv_project *project, venv_error **err)
 	machine = venv__json_str(first, "machine");
 	key = venv__json_str(first, "key");
 	value = json_dumps(json_object_get(first, "value"), JSON_COMPACT | JSON_ENCODE_ANY);
-	r = venv__fail_at(err, VENV_ERR_DENIED, venv__json_str(first, "file") ?: project->spec->file,
+	r = venv__fail_at(err, VENV_ERR_DENIED,
+			  venv__json_str(first, "file") ?: project->spec->file,
 			  (unsigned)venv__json_int(first, "line", 0),
 			  (unsigned)venv__json_int(first, "column", 0),
 			  "'%s' of machine '%s' reaches the host and was not approved: %s",
@@ -95,7 +98,8 @@ int venv_approve(venv_project *project, venv_error **err)
 	record = json_pack("{s:i, s:o}", "version", 1, "digests", digests);
 	if (r < 0 || !record)
 		return r < 0 ? r : venv__fail_nomem(err);
-	json_array_foreach(project->spec->approve, i, entry) {
+	json_array_foreach(project->spec->approve, i, entry)
+	{
 		char digest[DIGEST_HEX_SIZE];
 
 		if (digest_entry(entry, digest) < 0)

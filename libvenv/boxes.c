@@ -96,8 +96,9 @@ int venv_box_build(venv *ctx, const char *recipe, venv_op **op, venv_error **err
 /* ---- For the store: who uses a box --------------------------------------------------------- */
 
 /* Calls fn for every machine of this user with the digest of its box. */
-static int each_machine(struct venv *ctx, int (*fn)(const json_t *spec, const char *digest, void *user),
-			void *user, venv_error **err)
+static int each_machine(struct venv *ctx,
+			int (*fn)(const json_t *spec, const char *digest, void *user), void *user,
+			venv_error **err)
 {
 	_cleanup_strv_ char **ids = NULL;
 	int r = venv__machine_ids(ctx, &ids, err);

@@ -88,8 +88,9 @@ int venv__context_data(struct venv *ctx, venv_error **err)
 		r = venv__dir_make(ctx->data_dir, &ctx->data_fd, err);
 	(void)pthread_mutex_unlock(&first_use);
 	if (r < 0)
-		return venv__hint(r, err, "venv keeps its machines there: make it writable, or set "
-					  "XDG_DATA_HOME to a directory that is");
+		return venv__hint(r, err,
+				  "venv keeps its machines there: make it writable, or set "
+				  "XDG_DATA_HOME to a directory that is");
 	return ctx->data_fd;
 }
 

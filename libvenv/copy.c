@@ -104,7 +104,8 @@ static int receive_line(const struct rcp *rcp, char *line, size_t size, venv_err
 		if (r == 0 || line[n] == '\n')
 			break;
 		if (++n == size)
-			return venv__fail(err, VENV_ERR_INVALID, "the machine sent a line without end");
+			return venv__fail(err, VENV_ERR_INVALID,
+					  "the machine sent a line without end");
 	}
 	line[n] = '\0';
 	return 1;
@@ -118,7 +119,8 @@ static int answer(const struct rcp *rcp, venv_error **err)
 	if (n < 0)
 		return (int)n;
 	if (n == 0)
-		return venv__fail(err, VENV_ERR_COMMAND, "the machine's side of the copy ended early");
+		return venv__fail(err, VENV_ERR_COMMAND,
+				  "the machine's side of the copy ended early");
 	if (code == 0)
 		return 0;
 	if (receive_line(rcp, text, sizeof(text), err) < 0)
@@ -263,7 +265,8 @@ static int put_entry(struct rcp *rcp, int dir_fd, const char *name, const char *
 	int r;
 
 	if (fd < 0 && errno == ELOOP) {
-		venv__op_warning(rcp->op, rcp->machine, "the symbolic link '%s' was not copied", name);
+		venv__op_warning(rcp->op, rcp->machine, "the symbolic link '%s' was not copied",
+				 name);
 		return 0;
 	}
 	if (fd < 0 || fstat(fd, &st) < 0)
@@ -340,7 +343,8 @@ static int parse_header(const char *line, struct header *ret, venv_error **err)
 	*ret = (struct header){ line[0], (mode_t)mode & 0777, size, end + 1 };
 	if (!*ret->name || strchr(ret->name, '/') || !strcmp(ret->name, ".") ||
 	    !strcmp(ret->name, ".."))
-		return venv__fail(err, VENV_ERR_DENIED, "the machine sent the file name '%s'", ret->name);
+		return venv__fail(err, VENV_ERR_DENIED, "the machine sent the file name '%s'",
+				  ret->name);
 	return 0;
 }
 
@@ -350,12 +354,14 @@ static int take_content(struct rcp *rcp, int fd, uint64_t size, venv_error **err
 	int r = send_bytes(rcp, "\0", 1, err);
 
 	while (size && r == 0) {
-		ssize_t n = receive_bytes(rcp, chunk, (size_t)MIN(size, (uint64_t)sizeof(chunk)), err);
+		ssize_t n =
+			receive_bytes(rcp, chunk, (size_t)MIN(size, (uint64_t)sizeof(chunk)), err);
 
 		if (n < 0)
 			return (int)n;
 		if (n == 0)
-			return venv__fail(err, VENV_ERR_COMMAND, "the machine ended in the middle of a file");
+			return venv__fail(err, VENV_ERR_COMMAND,
+					  "the machine ended in the middle of a file");
 		r = venv__write_all(fd, chunk, (size_t)n);
 		if (r < 0)
 			return venv__fail_errno(err, -r, "cannot write a file");
@@ -374,7 +380,8 @@ static int take_file(struct rcp *rcp, int dir_fd, const char *name, const struct
 	_cleanup_close_ int fd = -1;
 
 	(void)unlinkat(dir_fd, name, 0);
-	fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, header->mode);
+	fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+		    header->mode);
 	if (fd < 0)
 		return venv__fail_errno(err, errno, "cannot make '%s'", name);
 	return take_content(rcp, fd, header->size, err);
@@ -389,37 +396,52 @@ static int take_directory(int dir_fd, const char *name, const struct header *hea
 	return *ret < 0 ? venv__fail_errno(err, errno, "cannot open '%s'", name) : 0;
 }
 
+static int take_entries(struct rcp *rcp, int dir_fd, const char *top, unsigned depth,
+			venv_error **err);
+
+/* A file or a directory with all that is in it. */
+static int take_entry(struct rcp *rcp, int dir_fd, const char *line, const char *top,
+		      unsigned depth, venv_error **err)
+{
+	_cleanup_close_ int sub = -1;
+	struct header header = { 0 };
+	int r = parse_header(line, &header, err);
+
+	if (r < 0)
+		return r;
+	if (header.kind == 'C')
+		return take_file(rcp, dir_fd, top ? top : header.name, &header, err);
+	r = take_directory(dir_fd, top ? top : header.name, &header, &sub, err);
+	if (r == 0)
+		r = send_bytes(rcp, "\0", 1, err);
+	return r == 0 ? take_entries(rcp, sub, NULL, depth + 1, err) : r;
+}
+
 /* top: the name to use for the one thing asked for, NULL: the name that is sent. */
-static int take_entries(struct rcp *rcp, int dir_fd, const char *top, unsigned depth, venv_error **err)
+static int take_entries(struct rcp *rcp, int dir_fd, const char *top, unsigned depth,
+			venv_error **err)
 {
 	char line[LINE_MAX_];
-	struct header header = { 0 };
 	int r;
 
 	while ((r = receive_line(rcp, line, sizeof(line), err)) > 0) {
-		_cleanup_close_ int sub = -1;
-
-		if (line[0] == 1 || line[0] == 2)
+		switch (line[0]) {
+		case 1:
+		case 2:
 			return venv__fail(err, VENV_ERR_COMMAND, "%s", line + 1);
-		if (line[0] == 'E' && depth)
-			return send_bytes(rcp, "\0", 1, err);
-		if (line[0] == 'T') {
+		case 'T':
 			r = send_bytes(rcp, "\0", 1, err);
-			if (r < 0)
-				return r;
-			continue;
-		}
-		if ((line[0] != 'C' && line[0] != 'D') || depth > DEPTH_MAX)
+			break;
+		case 'C':
+		case 'D':
+			r = depth > DEPTH_MAX ? bad_line(err)
+					      : take_entry(rcp, dir_fd, line, top, depth, err);
+			break;
+		case 'E':
+			return depth ? send_bytes(rcp, "\0", 1, err) : bad_line(err);
+		default:
 			return bad_line(err);
-		r = parse_header(line, &header, err);
-		if (r == 0 && header.kind == 'C')
-			r = take_file(rcp, dir_fd, top ? top : header.name, &header, err);
-		else if (r == 0)
-			r = take_directory(dir_fd, top ? top : header.name, &header, &sub, err);
-		if (r == 0 && sub >= 0)
-			r = send_bytes(rcp, "\0", 1, err);
-		if (r == 0 && sub >= 0)
-			r = take_entries(rcp, sub, NULL, depth + 1, err);
+		}
 		if (r < 0)
 			return r;
 	}

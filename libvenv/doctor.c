@@ -30,7 +30,8 @@ static void check_kernel(struct venv *ctx, struct finding *ret)
 	if (major > 5 || (major == 5 && minor >= 12))
 		return;
 	ret->status = "error";
-	(void)snprintf(ret->fix, sizeof(ret->fix), "venv needs Linux 5.12 or newer: upgrade the kernel");
+	(void)snprintf(ret->fix, sizeof(ret->fix),
+		       "venv needs Linux 5.12 or newer: upgrade the kernel");
 }
 
 static void check_ids(struct venv *ctx, struct finding *ret)
@@ -39,8 +40,9 @@ static void check_ids(struct venv *ctx, struct finding *ret)
 	_cleanup_error_ venv_error *error = NULL;
 
 	if (venv__context_map(ctx, &map, &error) == 0) {
-		(void)snprintf(ret->message, sizeof(ret->message), "ids of machines are %u to %u here",
-			       map->sub_uid, map->sub_uid + IDMAP_COUNT - 1);
+		(void)snprintf(ret->message, sizeof(ret->message),
+			       "ids of machines are %u to %u here", map->sub_uid,
+			       map->sub_uid + IDMAP_COUNT - 1);
 		return;
 	}
 	ret->status = "error";
@@ -58,7 +60,8 @@ static void check_data(struct venv *ctx, struct finding *ret)
 	if (fd < 0 || fstatvfs(fd, &space) < 0) {
 		ret->status = "error";
 		(void)snprintf(ret->message, sizeof(ret->message), "%s", venv_error_message(error));
-		(void)snprintf(ret->fix, sizeof(ret->fix), "set XDG_DATA_HOME to a writable directory");
+		(void)snprintf(ret->fix, sizeof(ret->fix),
+			       "set XDG_DATA_HOME to a writable directory");
 		return;
 	}
 	(void)snprintf(ret->message, sizeof(ret->message), "%s has %llu MiB free", ctx->data_dir,
@@ -72,18 +75,20 @@ static void check_data(struct venv *ctx, struct finding *ret)
 static void check_programs(struct venv *ctx, struct finding *ret)
 {
 	_cleanup_close_ int fd = open(ctx->libexec_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	static const char *const names[] = { "venv-keeper", "venv-enter", "venv-init", "venv-sess",
-					     "venv-netd", "venv-netns", "venv-uplink", "venv-unpack",
-					     "venv-ssh" };
+	static const char *const names[] = { "venv-keeper", "venv-enter",  "venv-init",
+					     "venv-sess",   "venv-netd",   "venv-netns",
+					     "venv-uplink", "venv-unpack", "venv-ssh" };
 
-	(void)snprintf(ret->message, sizeof(ret->message), "helper programs in %s", ctx->libexec_dir);
+	(void)snprintf(ret->message, sizeof(ret->message), "helper programs in %s",
+		       ctx->libexec_dir);
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		if (fd >= 0 && faccessat(fd, names[i], X_OK, 0) == 0)
 			continue;
 		ret->status = "error";
 		(void)snprintf(ret->message, sizeof(ret->message), "%s is missing in %s", names[i],
 			       ctx->libexec_dir);
-		(void)snprintf(ret->fix, sizeof(ret->fix), "install venv again, or set VENV_LIBEXEC");
+		(void)snprintf(ret->fix, sizeof(ret->fix),
+			       "install venv again, or set VENV_LIBEXEC");
 	}
 }
 
@@ -99,8 +104,8 @@ static const struct {
 
 static json_t *finding_json(const char *name, const struct finding *finding)
 {
-	json_t *json = json_pack("{s:s, s:s, s:s}", "check", name, "status", finding->status, "message",
-				 finding->message);
+	json_t *json = json_pack("{s:s, s:s, s:s}", "check", name, "status", finding->status,
+				 "message", finding->message);
 
 	if (json && *finding->fix)
 		(void)venv__json_set_str(json, "fix", finding->fix);
@@ -115,11 +120,13 @@ static void add_provider(struct venv *ctx, const struct provider *provider, json
 
 	if (!provider->doctor || provider->doctor(ctx, &found, NULL) < 0)
 		return;
-	json_array_foreach(found, i, entry) {
+	json_array_foreach(found, i, entry)
+	{
 		(void)venv__json_set_str(entry, "provider", provider->name);
 		if (!json_object_get(entry, "status"))
 			(void)venv__json_set_str(entry, "status",
-						 venv__json_bool(entry, "ok", true) ? "ok" : "error");
+						 venv__json_bool(entry, "ok", true) ? "ok"
+										    : "error");
 		(void)json_array_append(list, entry);
 	}
 }

@@ -148,7 +148,8 @@ static void fail_dependents(struct graph *graph)
 			struct node *node = &graph->nodes[i];
 			const char *who = "";
 
-			if (node->state != NODE_WAITING || readiness(graph, node, &who) != READY_NEVER)
+			if (node->state != NODE_WAITING ||
+			    readiness(graph, node, &who) != READY_NEVER)
 				continue;
 			fail_for_need(graph, node, who);
 			changed = true;
@@ -193,7 +194,8 @@ static void *worker(void *arg)
 		(void)pthread_mutex_unlock(&graph->lock);
 		r = venv__op_cancelled(graph->op, &error);
 		if (r == 0)
-			r = graph->fn(node, graph->project, node->spec, graph->op, graph->user, &error);
+			r = graph->fn(node, graph->project, node->spec, graph->op, graph->user,
+				      &error);
 		(void)pthread_mutex_lock(&graph->lock);
 		if (r < 0) {
 			fail(graph, node, r, error);
@@ -210,8 +212,9 @@ int venv__graph_run(struct venv_project *project, const struct machine_spec *con
 		    size_t n, enum graph_order order, node_fn fn, void *user, struct venv_op *op,
 		    venv_error **err)
 {
-	struct graph graph = { .project = project, .op = op, .fn = fn, .user = user, .order = order,
-			       .n = n };
+	struct graph graph = {
+		.project = project, .op = op, .fn = fn, .user = user, .order = order, .n = n
+	};
 	pthread_t threads[WORKERS_MAX];
 	size_t started = 0;
 
@@ -219,7 +222,8 @@ int venv__graph_run(struct venv_project *project, const struct machine_spec *con
 	if (!graph.nodes)
 		return venv__fail_nomem(err);
 	for (size_t i = 0; i < n; i++)
-		graph.nodes[i] = (struct node){ .graph = &graph, .spec = machines[i], .reached = -1 };
+		graph.nodes[i] =
+			(struct node){ .graph = &graph, .spec = machines[i], .reached = -1 };
 	(void)pthread_mutex_init(&graph.lock, NULL);
 	(void)pthread_cond_init(&graph.changed, NULL);
 	/* this thread works as well: one machine needs no other */

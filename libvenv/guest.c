@@ -22,11 +22,11 @@ struct pump {
 	const struct guest_io *io;
 	struct venv_op *op;
 	struct exec_handle handle;
-	int in, out, err;      /* our ends; with a tty in and out are the same descriptor */
+	int in, out, err; /* our ends; with a tty in and out are the same descriptor */
 	bool caller_in_ended;
-	char *pending;         /* read from the caller, not yet taken by the command */
+	char *pending; /* read from the caller, not yet taken by the command */
 	size_t pending_length, pending_offset;
-	int status;            /* -1: still running */
+	int status; /* -1: still running */
 	bool interrupted;
 };
 
@@ -231,7 +231,8 @@ static void run_pump(struct pump *pump)
 			[P_CONTROL] = { .fd = pump->handle.control, .events = POLLIN },
 			[P_OUT] = { .fd = pump->out, .events = POLLIN },
 			[P_ERR] = { .fd = pump->err, .events = POLLIN },
-			[P_CALLER] = { .fd = want && !pending ? pump->io->in : -1, .events = POLLIN },
+			[P_CALLER] = { .fd = want && !pending ? pump->io->in : -1,
+				       .events = POLLIN },
 			[P_IN] = { .fd = pending ? pump->in : -1, .events = POLLOUT },
 			[P_CANCEL] = { .fd = pump->interrupted ? -1 : venv__op_cancel_fd(pump->op),
 				       .events = POLLIN },
@@ -253,10 +254,16 @@ static void run_pump(struct pump *pump)
 		;
 }
 
-int venv__guest_run(const struct provider *provider, struct machine *machine, struct exec_spec *spec,
-		    const struct guest_io *io, struct venv_op *op, venv_error **err)
+int venv__guest_run(const struct provider *provider, struct machine *machine,
+		    struct exec_spec *spec, const struct guest_io *io, struct venv_op *op,
+		    venv_error **err)
 {
-	struct pump pump = { .io = io, .op = op, .handle = { -1, -1 }, .in = -1, .out = -1, .err = -1,
+	struct pump pump = { .io = io,
+			     .op = op,
+			     .handle = { -1, -1 },
+			     .in = -1,
+			     .out = -1,
+			     .err = -1,
 			     .status = -1 };
 	int r = start(&pump, provider, machine, spec, err);
 

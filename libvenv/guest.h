@@ -13,15 +13,19 @@ struct guest_io {
 	void (*output)(void *user, int stream, const char *data, size_t length);
 	void *user;
 };
-#define GUEST_IO_INIT { -1, -1, -1, false, NULL, NULL }
+#define GUEST_IO_INIT                                                                              \
+	{                                                                                          \
+		-1, -1, -1, false, NULL, NULL                                                      \
+	}
 
 /*
  * Run a command to its end. The machine never gets the caller's own descriptors, only pipes: what is
  * passed in could be opened again for writing through /proc, or be a terminal.
  * @return exit status (128 + n: killed by signal n), or a negative code
  */
-int venv__guest_run(const struct provider *provider, struct machine *machine, struct exec_spec *spec,
-		    const struct guest_io *io, struct venv_op *op, venv_error **err);
+int venv__guest_run(const struct provider *provider, struct machine *machine,
+		    struct exec_spec *spec, const struct guest_io *io, struct venv_op *op,
+		    venv_error **err);
 
 /*
  * The two ends of the rcp protocol against the machine's own scp server, which needs no program in

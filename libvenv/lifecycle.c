@@ -32,7 +32,8 @@ int venv__work_start(struct work *work, venv_error **err)
 	venv__op_begin(work->op, name, "boot", "starting");
 	/* what dies with the boot needs no fsync; it only says whether a machine that nobody runs
 	 * crashed */
-	(void)json_object_set_new(work->record.state, "started", json_integer(venv__wall_seconds()));
+	(void)json_object_set_new(work->record.state, "started",
+				  json_integer(venv__wall_seconds()));
 	r = set_state(work, "starting", WRITE_VOLATILE, err);
 	if (r == 0)
 		r = work->provider->start(&work->machine, work->op, err);

@@ -90,9 +90,10 @@ int venv__lock_file_save(struct venv_project *project, const char *reference, co
 	version = venv__json_str(entry, "version");
 	if (digest && strcmp(digest, box->digest) != 0 && version && box->version &&
 	    strcmp(version, box->version) != 0)
-		venv__op_warning(op, NULL, "venv.lock pins version %s of box '%s', which is not in the "
-					   "store: version %s is used and pinned now", version, reference,
-				 box->version);
+		venv__op_warning(op, NULL,
+				 "venv.lock pins version %s of box '%s', which is not in the "
+				 "store: version %s is used and pinned now",
+				 version, reference, box->version);
 	/* the same version built elsewhere has another digest: the pin of the team stays */
 	if (!digest || !version || !box->version || strcmp(version, box->version) != 0)
 		r = write_entry(project, file, reference, box, err);

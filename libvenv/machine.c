@@ -24,6 +24,15 @@ void venv__machine_done(struct record *record)
 	*record = (struct record)RECORD_INIT;
 }
 
+/* Pass the record on; what stays is empty. */
+static struct record take_record(struct record *record)
+{
+	struct record taken = *record;
+
+	*record = (struct record)RECORD_INIT;
+	return taken;
+}
+
 static bool is_id(const char *text)
 {
 	return text && strlen(text) == 32 && strspn(text, "0123456789abcdef") == 32;
@@ -61,12 +70,12 @@ int venv__machine_open(struct venv *ctx, const char *id, struct record *ret, ven
 		record.dir = NULL;
 	if (!record.id || !record.dir || !record.state)
 		return venv__fail_nomem(err);
-	*ret = record;
-	record = (struct record)RECORD_INIT;
+	*ret = take_record(&record);
 	return 0;
 }
 
-static bool belongs(const struct record *record, const struct venv_project *project, const char *name)
+static bool belongs(const struct record *record, const struct venv_project *project,
+		    const char *name)
 {
 	const json_t *owner = json_object_get(record->spec, "project");
 	const char *uuid = venv__json_str(owner, "uuid");
@@ -92,7 +101,7 @@ static int read_pointer(struct venv_project *project, const char *name, char **r
 }
 
 int venv__machine_find(struct venv_project *project, const char *name, struct record *ret,
-		      venv_error **err)
+		       venv_error **err)
 {
 	_cleanup_record_ struct record record = RECORD_INIT;
 	_cleanup_free_ char *id = NULL;
@@ -111,8 +120,7 @@ int venv__machine_find(struct venv_project *project, const char *name, struct re
 		return venv__error_take(error, err);
 	if (!belongs(&record, project, name))
 		return 0;
-	*ret = record;
-	record = (struct record)RECORD_INIT;
+	*ret = take_record(&record);
 	return 0;
 }
 
@@ -125,12 +133,12 @@ static int write_pointer(struct venv_project *project, const char *name, const c
 
 	if (r < 0)
 		return r;
-	return pointer ? venv__json_write(fd, name, pointer, WRITE_DURABLE, err) :
-			 venv__fail_nomem(err);
+	return pointer ? venv__json_write(fd, name, pointer, WRITE_DURABLE, err)
+		       : venv__fail_nomem(err);
 }
 
 int venv__machine_create(struct venv_project *project, const char *name, json_t *spec,
-			struct record *ret, venv_error **err)
+			 struct record *ret, venv_error **err)
 {
 	_cleanup_close_ int machines = machines_fd(project->ctx, err);
 	_cleanup_close_ int dir = -1;
@@ -158,7 +166,7 @@ int venv__machine_save(struct record *record, enum write_mode how, venv_error **
 }
 
 int venv__machine_remove(struct venv_project *project, const char *name, struct record *record,
-			venv_error **err)
+			 venv_error **err)
 {
 	_cleanup_close_ int machines = machines_fd(project->ctx, err);
 	_cleanup_close_ int trash = -1, pointers = -1;

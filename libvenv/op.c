@@ -8,13 +8,13 @@
  *
  * Progress is thinned out: of one machine and phase, an event that was not pulled yet is overwritten.
  */
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <poll.h>
 
 #include "op_private.h"
 #include "util/sys.h"
@@ -154,8 +154,9 @@ int venv__op_start(struct venv *ctx, op_fn fn, void *user, void (*free_user)(voi
 			free_user(user);
 		return venv__fail_nomem(err);
 	}
-	*op = (struct venv_op){ .ctx = ctx, .fn = fn, .user = user, .free_user = free_user,
-				.exit_status = -1 };
+	*op = (struct venv_op){
+		.ctx = ctx, .fn = fn, .user = user, .free_user = free_user, .exit_status = -1
+	};
 	(void)pthread_mutex_init(&op->lock, NULL);
 	op->ready_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	op->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

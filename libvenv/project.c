@@ -47,8 +47,8 @@ bool venv__project_is_here(const json_t *record, int dir_fd)
 /* The uuid in a directory's .machines, NULL when there is none that looks like one. */
 static char *read_uuid(int dir_fd)
 {
-	_cleanup_close_ int fd = openat(dir_fd, MACHINES_DIR,
-					O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_close_ int fd =
+		openat(dir_fd, MACHINES_DIR, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	_cleanup_json_ json_t *record = NULL;
 	const char *uuid;
 
@@ -110,8 +110,8 @@ static int adopt(struct venv_project *project, const char *uuid, int *project_fd
 static int find_by_uuid(struct venv_project *project, int projects, int dir_fd, const char *uuid,
 			venv_error **err)
 {
-	_cleanup_close_ int fd = openat(projects, uuid,
-					O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_close_ int fd =
+		openat(projects, uuid, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	_cleanup_json_ json_t *record = NULL;
 	const char *path;
 	bool here, moved;
@@ -289,8 +289,7 @@ static int find_file(const venv_project_options *o, char **ret, venv_error **err
 	*ret = climb(dir);
 	if (*ret)
 		return 0;
-	r = venv__fail(err, VENV_ERR_NOT_FOUND,
-		       "no venv.yml in this directory or above it");
+	r = venv__fail(err, VENV_ERR_NOT_FOUND, "no venv.yml in this directory or above it");
 	return venv__hint(r, err, "make one with 'venv init'");
 }
 
@@ -389,7 +388,9 @@ static char *quote(const char *box)
 {
 	struct buf text = { 0 };
 
-	if (box[strspn(box, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-")] == 0 &&
+	if (box[strspn(box,
+		       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-")] ==
+		    0 &&
 	    *box && *box != '-')
 		return strdup(box);
 	venv__buf_puts(&text, "'");
@@ -415,7 +416,8 @@ int venv_project_init(venv *ctx, const char *dir, const char *box, int force, ve
 		return venv__fail(err, VENV_ERR_INVALID, "a box's name has no line breaks");
 	fd = open(dir ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
-		return venv__fail_errno(err, errno, "cannot open the directory '%s'", dir ? dir : ".");
+		return venv__fail_errno(err, errno, "cannot open the directory '%s'",
+					dir ? dir : ".");
 	if (!force && faccessat(fd, "venv.yml", F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
 		r = venv__fail(err, VENV_ERR_EXISTS, "there is a venv.yml already");
 		return venv__hint(r, err, "edit it, or replace it with 'venv init --force'");

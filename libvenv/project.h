@@ -24,8 +24,8 @@
 struct venv_project {
 	struct venv *ctx;
 	struct project_spec *spec;
-	char *uuid;     /* NULL until the project is known */
-	int dir_fd;     /* <data>/projects/<uuid>, or -1 */
+	char *uuid; /* NULL until the project is known */
+	int dir_fd; /* <data>/projects/<uuid>, or -1 */
 };
 
 /* Find the project's uuid; a project that has none stays without (uuid NULL). */
@@ -43,24 +43,27 @@ struct record {
 	json_t *spec;  /* spec.json: what it was made from */
 	json_t *state; /* state.json: what happened to it */
 };
-#define RECORD_INIT { NULL, NULL, -1, NULL, NULL }
+#define RECORD_INIT                                                                                \
+	{                                                                                          \
+		NULL, NULL, -1, NULL, NULL                                                         \
+	}
 void venv__machine_done(struct record *record);
 #define _cleanup_record_ _cleanup_(venv__machine_done)
 
 /* The record of a machine of a project; 0 with id NULL when there is none. */
 int venv__machine_find(struct venv_project *project, const char *name, struct record *ret,
-		      venv_error **err);
+		       venv_error **err);
 /* The record of any machine by id; VENV_ERR_NOT_FOUND. */
 int venv__machine_open(struct venv *ctx, const char *id, struct record *ret, venv_error **err);
 /* Make directory, pointer and spec.json of a new machine; spec, which has its "id", is written as it
  * is. */
 int venv__machine_create(struct venv_project *project, const char *name, json_t *spec,
-			struct record *ret, venv_error **err);
+			 struct record *ret, venv_error **err);
 /* Write state.json. */
 int venv__machine_save(struct record *record, enum write_mode how, venv_error **err);
 /* Move the machine to the trash and forget it; the trash is emptied by venv__trash_empty(). */
 int venv__machine_remove(struct venv_project *project, const char *name, struct record *record,
-			venv_error **err);
+			 venv_error **err);
 int venv__trash_empty(struct venv *ctx, venv_error **err);
 /* Ids of all machines of this user. */
 int venv__machine_ids(struct venv *ctx, char ***ret, venv_error **err);

@@ -16,7 +16,7 @@ const char *venv__machine_state_name(enum machine_state state)
 	static const char *const names[] = {
 		[MACHINE_ABSENT] = "not created", [MACHINE_STOPPED] = "stopped",
 		[MACHINE_STARTING] = "starting",  [MACHINE_RUNNING] = "running",
-		[MACHINE_PAUSED] = "paused",	  [MACHINE_FROZEN] = "frozen",
+		[MACHINE_PAUSED] = "paused",      [MACHINE_FROZEN] = "frozen",
 		[MACHINE_STOPPING] = "stopping",  [MACHINE_CRASHED] = "crashed",
 	};
 

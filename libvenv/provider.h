@@ -38,12 +38,12 @@ struct net_interface {
 };
 
 struct net_attachment { /* all owned; venv__net_attachment_done() */
-	int socket;    /* the connection that is the attachment; -1: no network at all */
-	int userns_fd; /* the project's, of which the machine's is made a child; -1 */
-	int netns_fd;  /* the project's, kept so that a new netd can take it up; -1 */
+	int socket;     /* the connection that is the attachment; -1: no network at all */
+	int userns_fd;  /* the project's, of which the machine's is made a child; -1 */
+	int netns_fd;   /* the project's, kept so that a new netd can take it up; -1 */
 	struct net_interface *interfaces;
 	size_t n_interfaces;
-	char *dns;   /* address of the project's resolver, or NULL */
+	char *dns;     /* address of the project's resolver, or NULL */
 	json_t *ports; /* list as in "ports" above, with the real host ports */
 };
 void venv__net_attachment_done(struct net_attachment *attachment);
@@ -65,10 +65,10 @@ struct machine_folder {
 	int host_fd; /* O_PATH of it, opened and checked by core */
 	char *guest; /* absolute */
 	bool read_only;
-	bool volume;       /* owned through the map, no ownership mapping needed */
+	bool volume;        /* owned through the map, no ownership mapping needed */
 	bool hide_machines; /* contains .machines/, which must not be seen in the guest */
-	char *hide;        /* path of it below the folder ("" + ".machines") or NULL */
-	char *owner;       /* guest user whose files are the host owner's; NULL: the login user */
+	char *hide;         /* path of it below the folder ("" + ".machines") or NULL */
+	char *owner;        /* guest user whose files are the host owner's; NULL: the login user */
 };
 
 struct machine_image {
@@ -101,17 +101,18 @@ struct machine {
 
 struct verdict {
 	bool accept;
-	char *reason; /* why not, owned by the caller; NULL when accepted */
-	char *hint;   /* what to do about it, owned by the caller; or NULL */
+	char *reason;    /* why not, owned by the caller; NULL when accepted */
+	char *hint;      /* what to do about it, owned by the caller; or NULL */
 	char **warnings; /* limits that this host cannot enforce for this user, with the fix */
 };
 
 struct exec_spec {
 	char *const *argv; /* NULL: login shell */
-	const char *mode;  /* NULL; or "scp": argv are the arguments of the machine's own scp server */
-	const char *user;  /* NULL: machine->login */
+	const char
+		*mode; /* NULL; or "scp": argv are the arguments of the machine's own scp server */
+	const char *user;      /* NULL: machine->login */
 	const char *directory; /* NULL: the user's home */
-	char *const *env;  /* added to the machine's */
+	char *const *env;      /* added to the machine's */
 	bool tty;
 	unsigned rows, columns;
 	const char *term;
@@ -135,7 +136,8 @@ struct provider {
 	int (*create)(struct machine *machine, struct venv_op *op, venv_error **err);
 	int (*destroy)(struct machine *machine, struct venv_op *op, venv_error **err);
 	int (*start)(struct machine *machine, struct venv_op *op, venv_error **err);
-	int (*stop)(struct machine *machine, enum stop_how how, struct venv_op *op, venv_error **err);
+	int (*stop)(struct machine *machine, enum stop_how how, struct venv_op *op,
+		    venv_error **err);
 	int (*observe)(struct machine *machine, enum machine_state *ret, venv_error **err);
 	/* fd of a stream socket whose other end speaks ssh as a server */
 	int (*connect)(struct machine *machine, int *ret_fd, venv_error **err);

@@ -32,8 +32,9 @@ static int digest_file(struct digest *digest, const char *path, const struct pla
 	ssize_t n;
 
 	if (fd < 0)
-		return venv__hint(venv__fail_at(err, VENV_ERR_CONFIG, at->file, at->line, at->column,
-						"cannot open '%s': %s", path, strerror(errno)),
+		return venv__hint(venv__fail_at(err, VENV_ERR_CONFIG, at->file, at->line,
+						at->column, "cannot open '%s': %s", path,
+						strerror(errno)),
 				  err, "paths are relative to the directory of venv.yml");
 	while ((n = read(fd, chunk, sizeof(chunk))) > 0)
 		venv__digest_add(digest, chunk, (size_t)n);
@@ -43,7 +44,8 @@ static int digest_file(struct digest *digest, const char *path, const struct pla
 /* A directory counts by the names, sizes and times in it. */
 static int digest_tree(struct digest *digest, int dir_fd, const char *name)
 {
-	_cleanup_close_ int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_close_ int fd =
+		openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	_cleanup_strv_ char **names = NULL;
 
 	if (fd < 0 || venv__dir_list(fd, &names, NULL) < 0)
@@ -71,9 +73,9 @@ static int digest_source(struct digest *digest, const char *path, const struct p
 	struct stat st;
 
 	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-		return digest_tree(digest, AT_FDCWD, path) < 0 ?
-			       venv__fail(err, VENV_ERR_SYSTEM, "cannot read '%s'", path) :
-			       0;
+		return digest_tree(digest, AT_FDCWD, path) < 0
+			       ? venv__fail(err, VENV_ERR_SYSTEM, "cannot read '%s'", path)
+			       : 0;
 	return digest_file(digest, path, at, err);
 }
 
@@ -184,7 +186,8 @@ static void take_output(void *user, int stream, const char *data, size_t length)
 	struct capture *capture = user;
 	size_t keep = MIN(length, (size_t)TAIL_MAX - 1), move;
 
-	venv__op_output(capture->work->op, capture->work->spec->name, "provision", stream, data, length);
+	venv__op_output(capture->work->op, capture->work->spec->name, "provision", stream, data,
+			length);
 	move = MIN(capture->length, (size_t)TAIL_MAX - 1 - keep);
 	memmove(capture->tail, capture->tail + capture->length - move, move);
 	memcpy(capture->tail + move, data + length - keep, keep);
@@ -225,7 +228,8 @@ static int run_command(struct work *work, const struct step_spec *step, char *co
 {
 	struct capture capture = { .work = work };
 	_cleanup_strv_ char **env = NULL;
-	struct exec_spec spec = { .argv = argv, .user = step->as ? step->as : "root",
+	struct exec_spec spec = { .argv = argv,
+				  .user = step->as ? step->as : "root",
 				  .directory = project_folder(work) };
 	struct guest_io io = GUEST_IO_INIT;
 	const struct place *at = &step->place;
@@ -290,8 +294,8 @@ static int run_copy(struct work *work, const struct step_spec *step, venv_error 
 	char *chown_argv[] = { shell, flags, owner_text, name, step->owner, step->copy_to, NULL };
 	char *chmod_argv[] = { shell, flags, mode_text, name, step->mode, step->copy_to, NULL };
 	const char *user = step->as ? step->as : "root";
-	int r = venv__guest_put(work->provider, &work->machine, user, step->copy_from, step->copy_to,
-				work->op, err);
+	int r = venv__guest_put(work->provider, &work->machine, user, step->copy_from,
+				step->copy_to, work->op, err);
 
 	if (r == 0 && step->owner)
 		r = run_command(work, step, chown_argv, -1, err);
@@ -383,9 +387,9 @@ static bool is_ready(struct work *work, char **why)
 	free(*why);
 	*why = NULL;
 	if (ready->tcp) {
-		r = work->provider->dial ? work->provider->dial(&work->machine, "127.0.0.1", ready->tcp,
-								&fd, &error) :
-					   VENV_ERR_UNSUPPORTED;
+		r = work->provider->dial ? work->provider->dial(&work->machine, "127.0.0.1",
+								ready->tcp, &fd, &error)
+					 : VENV_ERR_UNSUPPORTED;
 		if (fd >= 0)
 			(void)close(fd);
 		if (r < 0 && asprintf(why, "nothing answers on port %u", ready->tcp) < 0)

@@ -37,8 +37,10 @@ static int select_specs(struct venv_project *project, const char *const *names,
 /* Ports and addresses of all machines of a project, asked of netd once. */
 static json_t *network_of(struct venv_project *project)
 {
-	struct net_project net = { .uuid = project->uuid, .name = project->spec->name,
-				   .dir_fd = project->dir_fd, .spec = project->spec };
+	struct net_project net = { .uuid = project->uuid,
+				   .name = project->spec->name,
+				   .dir_fd = project->dir_fd,
+				   .spec = project->spec };
 	json_t *answer = NULL;
 
 	if (!project->uuid || venv__net_query(&net, "list", &answer, NULL) < 0)
@@ -52,7 +54,8 @@ static const json_t *attachment_of(const json_t *network, const char *id)
 	const json_t *machine;
 	size_t i;
 
-	json_array_foreach(machines, i, machine) {
+	json_array_foreach(machines, i, machine)
+	{
 		const char *own = venv__json_str(machine, "machine");
 
 		if (own && id && strcmp(own, id) == 0)
@@ -68,11 +71,9 @@ static json_t *addresses_of(const json_t *attachment)
 	json_t *list = json_array();
 	size_t i;
 
-	json_array_foreach(interfaces, i, interface)
-		(void)json_array_append_new(list, json_pack("{s:s*, s:s*}", "network",
-							    venv__json_str(interface, "network"),
-							    "address",
-							    venv__json_str(interface, "address")));
+	json_array_foreach(interfaces, i, interface)(void) json_array_append_new(
+		list, json_pack("{s:s*, s:s*}", "network", venv__json_str(interface, "network"),
+				"address", venv__json_str(interface, "address")));
 	return list;
 }
 
@@ -85,8 +86,9 @@ static void add_running(json_t *json, struct work *work, const json_t *network)
 	if (work->provider->info && work->provider->info(&work->machine, &info, NULL) == 0) {
 		const json_t *port = json_object_get(info, "ssh_port");
 
-		(void)json_object_set_new(json, "ssh", json_pack("{s:s, s:O*, s:s}", "host", "127.0.0.1",
-								 "port", port, "user", work->login));
+		(void)json_object_set_new(json, "ssh",
+					  json_pack("{s:s, s:O*, s:s}", "host", "127.0.0.1", "port",
+						    port, "user", work->login));
 		(void)json_object_update_missing(json, info);
 		(void)json_object_del(json, "ssh_port");
 	}
@@ -99,9 +101,9 @@ static void add_running(json_t *json, struct work *work, const json_t *network)
 static json_t *describe(struct work *work, const json_t *network, enum machine_state state)
 {
 	const json_t *box = json_object_get(work->record.spec, "box");
-	_cleanup_free_ char *holder = work->project->uuid ?
-					      venv__operation_holder(work->project, work->spec->name) :
-					      NULL;
+	_cleanup_free_ char *holder =
+		work->project->uuid ? venv__operation_holder(work->project, work->spec->name)
+				    : NULL;
 	json_t *json = json_object();
 
 	(void)venv__json_set_str(json, "name", work->spec->name);
@@ -109,16 +111,18 @@ static json_t *describe(struct work *work, const json_t *network, enum machine_s
 	(void)venv__json_set_str(json, "id", work->record.id);
 	(void)venv__json_set_str(json, "provider",
 				 work->provider ? work->provider->name : work->spec->provider);
-	(void)venv__json_set_str(json, "box", work->record.id ? venv__json_str(box, "reference") :
-								work->spec->box);
+	(void)venv__json_set_str(
+		json, "box", work->record.id ? venv__json_str(box, "reference") : work->spec->box);
 	(void)venv__json_set_str(json, "box_version", venv__json_str(box, "version"));
 	(void)venv__json_set_str(json, "box_digest", venv__json_str(box, "digest"));
 	(void)venv__json_set_str(json, "directory", work->record.dir);
 	(void)venv__json_set_str(json, "user", work->login);
 	(void)venv__json_set_str(json, "busy", holder);
-	(void)json_object_set_new(json, "primary",
-				  json_boolean(venv__spec_primary(work->project->spec) == work->spec));
-	if (state == MACHINE_RUNNING || state == MACHINE_PAUSED || state == MACHINE_FROZEN)
+	(void)json_object_set_new(
+		json, "primary",
+		json_boolean(venv__spec_primary(work->project->spec) == work->spec));
+	if (work->provider &&
+	    (state == MACHINE_RUNNING || state == MACHINE_PAUSED || state == MACHINE_FROZEN))
 		add_running(json, work, network);
 	return json;
 }
@@ -136,7 +140,9 @@ static int describe_one(struct venv_project *project, const struct machine_spec 
 		r = venv__work_observe(&work, &state, err);
 	if (r < 0)
 		return venv__error_set_machine(r, err, spec->name);
-	return json_array_append_new(list, describe(&work, network, state)) < 0 ? venv__fail_nomem(err) : 0;
+	return json_array_append_new(list, describe(&work, network, state)) < 0
+		       ? venv__fail_nomem(err)
+		       : 0;
 }
 
 int venv_status(venv_project *project, const char *const *names, venv_value **ret, venv_error **err)
@@ -147,7 +153,7 @@ int venv_status(venv_project *project, const char *const *names, venv_value **re
 	_cleanup_json_ json_t *list = json_array();
 	int r = select_specs(project, names, &specs, err);
 
-	for (size_t i = 0; r == 0 && specs[i]; i++)
+	for (size_t i = 0; r == 0 && specs && specs[i]; i++)
 		r = describe_one(project, specs[i], network, list, err);
 	if (r == 0 && (!names || !*names))
 		r = venv__machine_orphans(project, &orphans, err);
@@ -177,10 +183,10 @@ static json_t *describe_any(struct venv *ctx, const char *id)
 	place = json_object_get(work.record.spec, "project");
 	box = json_object_get(work.record.spec, "box");
 	(void)venv__work_observe(&work, &state, NULL);
-	return json_pack("{s:s, s:s*, s:s, s:s*, s:s*, s:s*, s:s*}", "id", id, "name", spec.name, "state",
-			 venv__machine_state_name(state), "provider", work.provider->name, "box",
-			 venv__json_str(box, "reference"), "project", owner.name, "directory",
-			 venv__json_str(place, "path"));
+	return json_pack("{s:s, s:s*, s:s, s:s*, s:s*, s:s*, s:s*}", "id", id, "name", spec.name,
+			 "state", venv__machine_state_name(state), "provider", work.provider->name,
+			 "box", venv__json_str(box, "reference"), "project", owner.name,
+			 "directory", venv__json_str(place, "path"));
 }
 
 int venv_global_status(venv *ctx, venv_value **ret, venv_error **err)
@@ -226,7 +232,7 @@ int venv_stats(venv_project *project, const char *const *names, venv_value **ret
 	_cleanup_json_ json_t *list = json_array();
 	int r = select_specs(project, names, &specs, err);
 
-	for (size_t i = 0; r == 0 && specs[i]; i++)
+	for (size_t i = 0; r == 0 && specs && specs[i]; i++)
 		r = stats_one(project, specs[i], list, err);
 	return r < 0 ? r : venv__answer(take_ptr(list), ret, err);
 }
@@ -239,7 +245,8 @@ static json_t *plan_new(struct work *work)
 	struct venv *ctx = work->project->ctx;
 	const struct machine_spec *spec = work->spec;
 	const char *how = "missing";
-	int r = venv__lock_file_box(work->project, spec->box, spec->version, spec->architecture, &box);
+	int r = venv__lock_file_box(work->project, spec->box, spec->version, spec->architecture,
+				    &box);
 
 	if (r < 0)
 		r = venv__box_open(ctx, spec->box, spec->version, spec->architecture, &box, NULL);
@@ -247,8 +254,8 @@ static json_t *plan_new(struct work *work)
 		how = "in the store";
 	else if (venv__box_has_recipe(ctx, spec->box))
 		how = "to be built from its recipe";
-	return json_pack("{s:s, s:s, s:s, s:s, s:o}", "machine", spec->name, "action", "create", "box",
-			 spec->box, "box_state", how, "steps",
+	return json_pack("{s:s, s:s, s:s, s:s, s:o}", "machine", spec->name, "action", "create",
+			 "box", spec->box, "box_state", how, "steps",
 			 venv__steps_pending(spec, NULL));
 }
 
@@ -267,8 +274,9 @@ static json_t *plan_existing(struct work *work, enum machine_state state)
 		action = "change";
 	else if (json_array_size(steps))
 		action = "provision";
-	return json_pack("{s:s, s:s, s:s, s:o*, s:o*}", "machine", work->spec->name, "action", action,
-			 "state", venv__machine_state_name(state), "changes", changes, "steps", steps);
+	return json_pack("{s:s, s:s, s:s, s:o*, s:o*}", "machine", work->spec->name, "action",
+			 action, "state", venv__machine_state_name(state), "changes", changes,
+			 "steps", steps);
 }
 
 static int plan_one(struct venv_project *project, const struct machine_spec *spec, json_t *list,
@@ -284,10 +292,11 @@ static int plan_one(struct venv_project *project, const struct machine_spec *spe
 		r = venv__work_observe(&work, &state, err);
 	if (r < 0)
 		return venv__error_set_machine(r, err, spec->name);
-	return json_array_append_new(list, state == MACHINE_ABSENT ? plan_new(&work) :
-								     plan_existing(&work, state)) < 0 ?
-		       venv__fail_nomem(err) :
-		       0;
+	return json_array_append_new(list, state == MACHINE_ABSENT
+						   ? plan_new(&work)
+						   : plan_existing(&work, state)) < 0
+		       ? venv__fail_nomem(err)
+		       : 0;
 }
 
 int venv_plan(venv_project *project, const char *const *names, venv_value **ret, venv_error **err)
@@ -296,7 +305,7 @@ int venv_plan(venv_project *project, const char *const *names, venv_value **ret,
 	_cleanup_json_ json_t *list = json_array();
 	int r = select_specs(project, names, &specs, err);
 
-	for (size_t i = 0; r == 0 && specs[i]; i++)
+	for (size_t i = 0; r == 0 && specs && specs[i]; i++)
 		r = plan_one(project, specs[i], list, err);
 	return r < 0 ? r : venv__answer(take_ptr(list), ret, err);
 }
@@ -334,8 +343,8 @@ int venv_ssh_config(venv_project *project, const char *machine, const char *host
 int venv_guest_path(venv_project *project, const char *machine, const char *dir, char **ret,
 		    venv_error **err)
 {
-	const struct machine_spec *spec = machine ? venv__spec_machine(project->spec, machine) :
-						    venv__spec_primary(project->spec);
+	const struct machine_spec *spec = machine ? venv__spec_machine(project->spec, machine)
+						  : venv__spec_primary(project->spec);
 	_cleanup_free_ char *real = realpath(dir, NULL);
 	const char *best = NULL, *best_rest = NULL;
 	size_t best_length = 0;

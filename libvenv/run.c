@@ -103,7 +103,8 @@ static void *forward_main(void *arg)
 	const struct forward *forward = arg;
 
 	for (;;) {
-		struct pollfd fds[] = { { .fd = venv__op_request_fd(forward->op), .events = POLLIN },
+		struct pollfd fds[] = { { .fd = venv__op_request_fd(forward->op),
+					  .events = POLLIN },
 					{ .fd = forward->stop_fd, .events = POLLIN } };
 
 		if (poll(fds, ARRAY_SIZE(fds), -1) < 0 && errno != EINTR)
@@ -152,8 +153,8 @@ static int call_client(struct venv *ctx, const struct ssh_target *target, struct
 
 static int read_key(const struct record *record, const char *name, char **ret, venv_error **err)
 {
-	_cleanup_close_ int keys = openat(record->dir_fd, "keys",
-					  O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_close_ int keys =
+		openat(record->dir_fd, "keys", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	int r;
 
 	if (keys < 0)
@@ -178,8 +179,9 @@ static int run_ssh(struct run *run, struct work *work, struct venv_op *op, venv_
 		.rows = run->o.rows ? run->o.rows : 24,
 		.columns = run->o.columns ? run->o.columns : 80,
 		.term = run->term ? run->term : "xterm-256color",
-		.agent = run->o.forward_agent || work->spec->ssh.forward_agent ? getenv("SSH_AUTH_SOCK") :
-										 NULL,
+		.agent = run->o.forward_agent || work->spec->ssh.forward_agent
+				 ? getenv("SSH_AUTH_SOCK")
+				 : NULL,
 		.control = -1,
 	};
 	int r = read_key(&work->record, "host.pub", &host_key, err);
@@ -192,8 +194,11 @@ static int run_ssh(struct run *run, struct work *work, struct venv_op *op, venv_
 	r = work->provider->connect(&work->machine, &fd, err);
 	if (r < 0)
 		return r;
-	target = (struct ssh_target){ .fd = fd, .user = run->user ? run->user : work->login,
-				      .alias = alias, .key = key, .host_key = host_key };
+	target = (struct ssh_target){ .fd = fd,
+				      .user = run->user ? run->user : work->login,
+				      .alias = alias,
+				      .key = key,
+				      .host_key = host_key };
 	return call_client(run->project->ctx, &target, &ssh, op, err);
 }
 
@@ -236,10 +241,11 @@ static int start_run(struct venv_project *project, const char *machine,
 		return venv__fail_nomem(err);
 	*run = (struct run){ .project = project, .over_ssh = over_ssh, .o = VENV_RUN_OPTIONS_INIT };
 	r = venv__options(&run->o, options, sizeof(run->o), err);
-	if (r == 0 && (copy_text(&run->machine, machine) < 0 || copy_text(&run->user, run->o.user) < 0 ||
-		       copy_text(&run->directory, run->o.directory) < 0 ||
-		       copy_text(&run->term, run->o.term) < 0 || copy_list(&run->argv, run->o.argv) < 0 ||
-		       copy_list(&run->env, run->o.env) < 0))
+	if (r == 0 &&
+	    (copy_text(&run->machine, machine) < 0 || copy_text(&run->user, run->o.user) < 0 ||
+	     copy_text(&run->directory, run->o.directory) < 0 ||
+	     copy_text(&run->term, run->o.term) < 0 || copy_list(&run->argv, run->o.argv) < 0 ||
+	     copy_list(&run->env, run->o.env) < 0))
 		r = venv__fail_nomem(err);
 	if (r < 0) {
 		run_free(run);
@@ -254,8 +260,8 @@ int venv_exec(venv_project *project, const char *machine, const venv_run_options
 	return start_run(project, machine, options, false, op, err);
 }
 
-int venv_ssh(venv_project *project, const char *machine, const venv_run_options *options, venv_op **op,
-	     venv_error **err)
+int venv_ssh(venv_project *project, const char *machine, const venv_run_options *options,
+	     venv_op **op, venv_error **err)
 {
 	return start_run(project, machine, options, true, op, err);
 }
@@ -287,11 +293,14 @@ static int copy_work(struct venv_op *op, void *user, venv_error **err)
 
 	if (r < 0)
 		return r;
-	venv__op_begin(op, work.spec->name, "copy", "copying %s", copy->into ? copy->host : copy->guest);
+	venv__op_begin(op, work.spec->name, "copy", "copying %s",
+		       copy->into ? copy->host : copy->guest);
 	if (copy->into)
-		r = venv__guest_put(work.provider, &work.machine, NULL, copy->host, copy->guest, op, err);
+		r = venv__guest_put(work.provider, &work.machine, NULL, copy->host, copy->guest, op,
+				    err);
 	else
-		r = venv__guest_get(work.provider, &work.machine, NULL, copy->guest, copy->host, op, err);
+		r = venv__guest_get(work.provider, &work.machine, NULL, copy->guest, copy->host, op,
+				    err);
 	if (r < 0)
 		return venv__error_set_machine(r, err, work.spec->name);
 	venv__op_end(op, work.spec->name, "copy");
@@ -306,16 +315,19 @@ static bool in_machine(const char *path)
 	return path[colon] == ':';
 }
 
-int venv_copy(venv_project *project, const char *from, const char *to, venv_op **op, venv_error **err)
+int venv_copy(venv_project *project, const char *from, const char *to, venv_op **op,
+	      venv_error **err)
 {
 	const char *guest = in_machine(from) ? from : to;
 	struct copy *copy;
 
 	if (in_machine(from) == in_machine(to)) {
-		int r = venv__fail(err, VENV_ERR_INVALID, "exactly one of the two paths must be in a "
-							  "machine");
+		int r = venv__fail(err, VENV_ERR_INVALID,
+				   "exactly one of the two paths must be in a "
+				   "machine");
 
-		return venv__hint(r, err, "write it as MACHINE:PATH, or :PATH for the primary machine");
+		return venv__hint(r, err,
+				  "write it as MACHINE:PATH, or :PATH for the primary machine");
 	}
 	copy = calloc(1, sizeof(*copy));
 	if (!copy)
@@ -376,8 +388,9 @@ static int follow(const struct logs *logs, const struct work *work, int *log, st
 	_cleanup_close_ int watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	char events[4096];
 
-	if (watch < 0 || inotify_add_watch(watch, work->record.dir,
-					   IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF) < 0)
+	if (watch < 0 ||
+	    inotify_add_watch(watch, work->record.dir,
+			      IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF) < 0)
 		return venv__fail_errno(err, errno, "cannot follow the log");
 	for (;;) {
 		struct pollfd fds[] = { { .fd = watch, .events = POLLIN },
@@ -410,9 +423,9 @@ static int follow(const struct logs *logs, const struct work *work, int *log, st
 static int logs_work(struct venv_op *op, void *user, venv_error **err)
 {
 	struct logs *logs = user;
-	const struct machine_spec *spec = logs->machine ?
-						  venv__spec_machine(logs->project->spec, logs->machine) :
-						  venv__spec_primary(logs->project->spec);
+	const struct machine_spec *spec =
+		logs->machine ? venv__spec_machine(logs->project->spec, logs->machine)
+			      : venv__spec_primary(logs->project->spec);
 	_cleanup_work_ struct work work;
 	_cleanup_close_ int log = -1;
 	int r;

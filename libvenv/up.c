@@ -38,13 +38,14 @@ static int no_box(struct work *work, venv_error *cause, venv_error **err)
 
 	if (code != VENV_ERR_NOT_FOUND)
 		return venv__error_take(take_ptr(error), err);
-	r = venv__fail_at(err, VENV_ERR_NOT_FOUND, at->file, at->line, at->column, "there is no box '%s'",
-			  spec->box);
+	r = venv__fail_at(err, VENV_ERR_NOT_FOUND, at->file, at->line, at->column,
+			  "there is no box '%s'", spec->box);
 	if (like)
 		return venv__hint(r, err, "did you mean '%s'?", like);
 	if (venv_error_hint(error))
 		return venv__hint(r, err, "%s", venv_error_hint(error));
-	return venv__hint(r, err, "add it with 'venv box add --name %s FILE', or see 'venv box list'",
+	return venv__hint(r, err,
+			  "add it with 'venv box add --name %s FILE', or see 'venv box list'",
 			  spec->box);
 }
 
@@ -55,7 +56,8 @@ static int find_box(struct work *work, venv_error **err)
 	venv_error *error = NULL;
 	int r;
 
-	r = venv__lock_file_box(work->project, spec->box, spec->version, spec->architecture, &work->box);
+	r = venv__lock_file_box(work->project, spec->box, spec->version, spec->architecture,
+				&work->box);
 	if (r == 0)
 		return 0;
 	r = venv__box_open(ctx, spec->box, spec->version, spec->architecture, &work->box, &error);
@@ -64,8 +66,10 @@ static int find_box(struct work *work, venv_error **err)
 	if (r != VENV_ERR_NOT_FOUND || !venv__box_has_recipe(ctx, spec->box))
 		return no_box(work, error, err);
 	venv_error_free(error);
-	venv__op_notice(work->op, spec->name, "box '%s' is not in the store yet: building it from its "
-					      "recipe", spec->box);
+	venv__op_notice(work->op, spec->name,
+			"box '%s' is not in the store yet: building it from its "
+			"recipe",
+			spec->box);
 	r = venv__box_build(ctx, spec->box, work->op, &work->box, err);
 	return r < 0 ? venv__wrap(r, err, "box '%s'", spec->box) : 0;
 }
@@ -154,10 +158,10 @@ static json_t *machine_record(const struct work *work, const char *id)
 {
 	const struct project_spec *project = work->project->spec;
 
-	return json_pack("{s:i, s:s, s:s, s:s, s:{s:s, s:s, s:s}, s:o, s:o, s:I}", "version", 1, "id", id,
-			 "name", work->spec->name, "provider", work->provider->name, "project", "uuid",
-			 work->project->uuid, "path", project->dir, "name", project->name, "box",
-			 box_record(&work->box, work->spec->box), "spec",
+	return json_pack("{s:i, s:s, s:s, s:s, s:{s:s, s:s, s:s}, s:o, s:o, s:I}", "version", 1,
+			 "id", id, "name", work->spec->name, "provider", work->provider->name,
+			 "project", "uuid", work->project->uuid, "path", project->dir, "name",
+			 project->name, "box", box_record(&work->box, work->spec->box), "spec",
 			 venv__spec_machine_to_json(work->spec), "created",
 			 (json_int_t)venv__wall_seconds());
 }
@@ -190,7 +194,8 @@ static int write_authorized(struct work *work, int keys_fd, venv_error **err)
 		return r;
 	if (keys.failed)
 		return venv__fail_nomem(err);
-	return venv__file_write(keys_fd, "authorized", keys.data, keys.length, 0600, WRITE_VOLATILE, err);
+	return venv__file_write(keys_fd, "authorized", keys.data, keys.length, 0600, WRITE_VOLATILE,
+				err);
 }
 
 static int write_known_hosts(struct work *work, int keys_fd, venv_error **err)
@@ -299,15 +304,17 @@ static int update_record(struct work *work, venv_error **err)
 	if (!now)
 		return venv__fail_nomem(err);
 	if (reference && strcmp(reference, work->spec->box) != 0)
-		venv__op_notice(work->op, work->spec->name,
-				"it was made from box '%s'; for '%s' run 'venv destroy' and 'venv up'",
-				reference, work->spec->box);
+		venv__op_notice(
+			work->op, work->spec->name,
+			"it was made from box '%s'; for '%s' run 'venv destroy' and 'venv up'",
+			reference, work->spec->box);
 	if (json_equal(json_object_get(work->record.spec, "spec"), now)) {
 		json_decref(now);
 		return 0;
 	}
 	(void)json_object_set_new(work->record.spec, "spec", now);
-	return venv__json_write(work->record.dir_fd, "spec.json", work->record.spec, WRITE_DURABLE, err);
+	return venv__json_write(work->record.dir_fd, "spec.json", work->record.spec, WRITE_DURABLE,
+				err);
 }
 
 static int start_existing(struct work *work, venv_error **err)
@@ -341,7 +348,8 @@ static int apply_live(struct work *work, const json_t *changes, venv_error **err
 	size_t i;
 	int r = 0;
 
-	json_array_foreach(changes, i, change) {
+	json_array_foreach(changes, i, change)
+	{
 		const char *key = venv__json_str(change, "key");
 
 		if (venv__json_bool(change, "live", false))
@@ -353,7 +361,8 @@ static int apply_live(struct work *work, const json_t *changes, venv_error **err
 		r = work->provider->apply(&work->machine, live, work->op, err);
 	if (r < 0)
 		return r;
-	json_array_foreach(live, i, change) {
+	json_array_foreach(live, i, change)
+	{
 		const char *key = venv__json_str(change, "key");
 
 		(void)json_object_set(recorded, key, json_object_get(change, "to"));
@@ -361,10 +370,12 @@ static int apply_live(struct work *work, const json_t *changes, venv_error **err
 	}
 	if (later.length)
 		venv__op_notice(work->op, work->spec->name,
-				"changed in venv.yml, takes effect with 'venv reload': %s", later.data);
+				"changed in venv.yml, takes effect with 'venv reload': %s",
+				later.data);
 	if (!json_array_size(live))
 		return 0;
-	return venv__json_write(work->record.dir_fd, "spec.json", work->record.spec, WRITE_DURABLE, err);
+	return venv__json_write(work->record.dir_fd, "spec.json", work->record.spec, WRITE_DURABLE,
+				err);
 }
 
 static int up_running(struct work *work, venv_error **err)
@@ -439,13 +450,13 @@ static int up_one(struct node *node, struct venv_project *project, const struct 
 {
 	const struct up *up = user;
 	_cleanup_work_ struct work work;
-	enum machine_state state;
+	enum machine_state state = MACHINE_ABSENT;
 	int r;
 
 	venv__work_init(&work, project, spec, op);
-	work.lock_fd = venv__operation_lock(project, spec->name, up->restart ? "reload" : "up",
-					    up->options.flags & VENV_NO_WAIT ? LOCK_FAIL : LOCK_WAIT, op,
-					    err);
+	work.lock_fd = venv__operation_lock(
+		project, spec->name, up->restart ? "reload" : "up",
+		up->options.flags & VENV_NO_WAIT ? LOCK_FAIL : LOCK_WAIT, op, err);
 	if (work.lock_fd < 0)
 		return work.lock_fd;
 	r = venv__work_open(&work, err);
@@ -467,7 +478,8 @@ static int up_work(struct venv_op *op, void *user, venv_error **err)
 	if (r < 0)
 		return r;
 	(void)venv__trash_empty(up->project->ctx, NULL);
-	return venv__graph_run(up->project, up->machines, up->n, GRAPH_NEEDS_FIRST, up_one, up, op, err);
+	return venv__graph_run(up->project, up->machines, up->n, GRAPH_NEEDS_FIRST, up_one, up, op,
+			       err);
 }
 
 static void up_free(void *user)
@@ -516,14 +528,17 @@ static int select_machines(struct up *up, const char *const *names, venv_error *
 }
 
 static int start_up(struct venv_project *project, const char *const *names,
-		    const venv_up_options *options, bool restart, struct venv_op **op, venv_error **err)
+		    const venv_up_options *options, bool restart, struct venv_op **op,
+		    venv_error **err)
 {
 	struct up *up = calloc(1, sizeof(*up));
 	int r;
 
 	if (!up)
 		return venv__fail_nomem(err);
-	*up = (struct up){ .options = VENV_UP_OPTIONS_INIT, .restart = restart, .project = project };
+	*up = (struct up){ .options = VENV_UP_OPTIONS_INIT,
+			   .restart = restart,
+			   .project = project };
 	r = venv__options(&up->options, options, sizeof(up->options), err);
 	if (r == 0)
 		r = select_machines(up, names, err);

@@ -111,5 +111,6 @@ char *venv_value_json(const venv_value *value)
 {
 	const json_t *json = json_of(value);
 
-	return json_dumps(json ? json : json_null(), JSON_COMPACT | JSON_ENCODE_ANY | JSON_SORT_KEYS);
+	return json_dumps(json ? json : json_null(),
+			  JSON_COMPACT | JSON_ENCODE_ANY | JSON_SORT_KEYS);
 }

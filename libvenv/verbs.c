@@ -51,7 +51,8 @@ static int run_halt(struct work *work, enum machine_state state, uint32_t flags,
 	return venv__work_stop(work, flags & VENV_FORCE ? STOP_KILL : STOP_GRACEFUL, err);
 }
 
-static int run_destroy(struct work *work, enum machine_state state, uint32_t flags, venv_error **err)
+static int run_destroy(struct work *work, enum machine_state state, uint32_t flags,
+		       venv_error **err)
 {
 	const char *name = work->spec->name;
 	int r;
@@ -91,7 +92,8 @@ static int run_pause(struct work *work, enum machine_state state, uint32_t flags
 				  work->provider->name);
 	r = work->provider->pause(&work->machine, work->op, err);
 	if (r == 0)
-		venv__op_state(work->op, work->spec->name, venv__machine_state_name(MACHINE_PAUSED));
+		venv__op_state(work->op, work->spec->name,
+			       venv__machine_state_name(MACHINE_PAUSED));
 	return r;
 }
 
@@ -109,11 +111,13 @@ static int run_resume(struct work *work, enum machine_state state, uint32_t flag
 				  work->provider->name);
 	r = work->provider->resume(&work->machine, work->op, err);
 	if (r == 0)
-		venv__op_state(work->op, work->spec->name, venv__machine_state_name(MACHINE_RUNNING));
+		venv__op_state(work->op, work->spec->name,
+			       venv__machine_state_name(MACHINE_RUNNING));
 	return r;
 }
 
-static int run_provision(struct work *work, enum machine_state state, uint32_t flags, venv_error **err)
+static int run_provision(struct work *work, enum machine_state state, uint32_t flags,
+			 venv_error **err)
 {
 	int r = must_run(work, state, err);
 
@@ -130,8 +134,9 @@ static int run_repair(struct work *work, enum machine_state state, uint32_t flag
 		return 0;
 	r = venv__work_stop(work, STOP_KILL, err);
 	if (r == 0)
-		venv__op_notice(work->op, work->spec->name, "it had crashed; what was left of it was "
-							    "cleaned up, its data is kept");
+		venv__op_notice(work->op, work->spec->name,
+				"it had crashed; what was left of it was "
+				"cleaned up, its data is kept");
 	return r;
 }
 
@@ -154,8 +159,9 @@ static int run_one(struct node *node, struct venv_project *project, const struct
 	venv__work_init(&work, project, spec, op);
 	if (!project->uuid)
 		return run->verb->run(&work, MACHINE_ABSENT, run->flags, err);
-	work.lock_fd = venv__operation_lock(project, spec->name, run->verb->name,
-					    run->flags & VENV_NO_WAIT ? LOCK_FAIL : LOCK_WAIT, op, err);
+	work.lock_fd =
+		venv__operation_lock(project, spec->name, run->verb->name,
+				     run->flags & VENV_NO_WAIT ? LOCK_FAIL : LOCK_WAIT, op, err);
 	if (work.lock_fd < 0)
 		return work.lock_fd;
 	r = venv__work_open(&work, err);
@@ -170,7 +176,8 @@ static int run_work(struct venv_op *op, void *user, venv_error **err)
 	int r;
 
 	/* a machine whose first `up` was killed may lie there without anybody knowing */
-	r = venv__graph_run(run->project, run->machines, run->n, run->verb->order, run_one, run, op, err);
+	r = venv__graph_run(run->project, run->machines, run->n, run->verb->order, run_one, run, op,
+			    err);
 	if (r == 0 && run->project->uuid)
 		r = venv__trash_empty(run->project->ctx, err);
 	return r;
@@ -339,7 +346,8 @@ static int repair_all(struct venv_op *op, void *user, venv_error **err)
 		_cleanup_error_ venv_error *error = NULL;
 
 		if (repair_one(ctx, *id, op, &error) < 0)
-			venv__op_warning(op, NULL, "machine %s: %s; its files are kept in '%s/machines/%s'",
+			venv__op_warning(op, NULL,
+					 "machine %s: %s; its files are kept in '%s/machines/%s'",
 					 *id, venv_error_message(error), ctx->data_dir, *id);
 		r = venv__op_cancelled(op, err);
 	}

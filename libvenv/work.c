@@ -137,8 +137,10 @@ static int not_running(const struct work *work, enum machine_state state, venv_e
 	if (state == MACHINE_PAUSED)
 		return venv__hint(r, err, "let it go on with 'venv resume %s'", name);
 	if (state == MACHINE_FROZEN)
-		return venv__hint(r, err, "it ran out of memory: raise 'memory' in venv.yml and run "
-					  "'venv up %s'", name);
+		return venv__hint(r, err,
+				  "it ran out of memory: raise 'memory' in venv.yml and run "
+				  "'venv up %s'",
+				  name);
 	return venv__hint(r, err, "start it with 'venv up %s'", name);
 }
 
@@ -152,7 +154,8 @@ int venv__work_open_running(struct venv_project *project, const char *name, stru
 	spec = name ? venv__spec_machine(project->spec, name) : venv__spec_primary(project->spec);
 	venv__work_init(work, project, spec ? spec : &project->spec->machines[0], op);
 	if (!spec && !name) {
-		r = venv__fail(err, VENV_ERR_INVALID, "this project has several machines: name one");
+		r = venv__fail(err, VENV_ERR_INVALID,
+			       "this project has several machines: name one");
 		return venv__hint(r, err, "or mark one with 'primary: true' in venv.yml");
 	}
 	if (!spec) {
@@ -215,7 +218,8 @@ static int missing_folder(const struct folder_spec *folder, int number, venv_err
 
 	if (number == EXDEV) {
 		r = venv__fail_at(err, VENV_ERR_DENIED, at->file, at->line, at->column,
-				  "folder '%s' leads out of the project by a symbolic link", folder->host);
+				  "folder '%s' leads out of the project by a symbolic link",
+				  folder->host);
 		return venv__hint(r, err, "name the directory itself, then run 'venv approve'");
 	}
 	if (number == ENOTDIR) {
@@ -224,8 +228,9 @@ static int missing_folder(const struct folder_spec *folder, int number, venv_err
 		return venv__hint(r, err, "share the directory that holds it");
 	}
 	if (number != ENOENT)
-		return venv__fail_at(err, venv__code_of_errno(number), at->file, at->line, at->column,
-				     "cannot open the folder '%s': %s", folder->host, strerror(number));
+		return venv__fail_at(err, venv__code_of_errno(number), at->file, at->line,
+				     at->column, "cannot open the folder '%s': %s", folder->host,
+				     strerror(number));
 	r = venv__fail_at(err, VENV_ERR_CONFIG, at->file, at->line, at->column,
 			  "folder '%s' does not exist", folder->host);
 	return venv__hint(r, err, "make it with 'mkdir -p %s'", folder->host);
@@ -341,8 +346,8 @@ static int prepare_image(struct work *work, venv_error **err)
 	int r;
 
 	if (!work->box.digest) {
-		r = venv__box_open(work->project->ctx, digest ? digest : "", NULL, "auto", &work->box,
-				   err);
+		r = venv__box_open(work->project->ctx, digest ? digest : "", NULL, "auto",
+				   &work->box, err);
 		if (r < 0)
 			return venv__wrap(r, err, "the box '%s' of this machine",
 					  venv__json_str(box, "name"));
@@ -377,7 +382,8 @@ static int lend(void *user, int *ret_userns_fd, int *ret_netns_fd)
 		if (venv__work_open(&other, NULL) < 0 || !other.record.id ||
 		    !other.provider->lend_network)
 			continue;
-		if (other.provider->lend_network(&other.machine, ret_userns_fd, ret_netns_fd, NULL) == 0)
+		if (other.provider->lend_network(&other.machine, ret_userns_fd, ret_netns_fd,
+						 NULL) == 0)
 			return 0;
 	}
 	return VENV_ERR_NOT_FOUND;
@@ -385,8 +391,10 @@ static int lend(void *user, int *ret_userns_fd, int *ret_netns_fd)
 
 static struct net_project net_project(const struct venv_project *project)
 {
-	return (struct net_project){ .uuid = project->uuid, .name = project->spec->name,
-				     .dir_fd = project->dir_fd, .spec = project->spec };
+	return (struct net_project){ .uuid = project->uuid,
+				     .name = project->spec->name,
+				     .dir_fd = project->dir_fd,
+				     .spec = project->spec };
 }
 
 /* A new netd took over the namespaces: let every other running machine plug in again. */
@@ -428,7 +436,8 @@ int venv__work_attach(struct work *work, const char *id, venv_error **err)
 	if (!work->spec->n_networks)
 		return 0;
 	venv__op_begin(work->op, work->spec->name, "network", "joining the project's network");
-	r = venv__net_connect(work->project->ctx, &net, lend, work->project, &socket, &adopted, err);
+	r = venv__net_connect(work->project->ctx, &net, lend, work->project, &socket, &adopted,
+			      err);
 	if (r < 0)
 		return r;
 	r = venv__net_attach(&socket, &net, id, work->spec, &work->net, err);

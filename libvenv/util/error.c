@@ -3,6 +3,10 @@
 
 #include <string.h>
 
+/* only for callers, and only under the analyzer */
+#undef venv__wrap
+#undef venv__hint
+
 static const struct {
 	int code;
 	int status;
@@ -17,7 +21,7 @@ static const struct {
 /* What an error is when there is no memory to describe it. Never freed. */
 static struct venv_error out_of_memory = {
 	.code = VENV_ERR_NOMEM,
-	.message = (char *)(uintptr_t)"out of memory",
+	.message = (char *)(uintptr_t) "out of memory",
 	.origin = "error.c",
 };
 
@@ -106,8 +110,8 @@ int venv__fail_from(venv_error **err, const char *origin, int code, int number, 
 	return code;
 }
 
-int venv__fail_place(venv_error **err, const char *origin, int code, const char *file, unsigned line,
-		     unsigned column, const char *format, ...)
+int venv__fail_place(venv_error **err, const char *origin, int code, const char *file,
+		     unsigned line, unsigned column, const char *format, ...)
 {
 	va_list args;
 

@@ -39,8 +39,8 @@ struct venv_error {
 
 int venv__fail_from(venv_error **err, const char *origin, int code, int number, const char *format,
 		    ...) _printf_(5, 6);
-int venv__fail_place(venv_error **err, const char *origin, int code, const char *file, unsigned line,
-		     unsigned column, const char *format, ...) _printf_(7, 8);
+int venv__fail_place(venv_error **err, const char *origin, int code, const char *file,
+		     unsigned line, unsigned column, const char *format, ...) _printf_(7, 8);
 
 /* Put "context: " before the message. Returns r, also when err is NULL. */
 int venv__wrap(int r, venv_error **err, const char *format, ...) _printf_(3, 4);
@@ -57,6 +57,21 @@ int venv__error_take(venv_error *error, venv_error **err);
 venv_error *venv__error_copy(const venv_error *error);
 /* The code that fits an errno. */
 int venv__code_of_errno(int number);
+
+/* What the analyzer cannot see from here: these never return success. */
+#ifdef __clang_analyzer__
+#undef venv__fail
+#undef venv__fail_errno
+#undef venv__fail_at
+#define venv__fail(err, code, ...)                                                                 \
+	((void)venv__fail_from(err, VENV__ORIGIN, code, 0, __VA_ARGS__), (code))
+#define venv__fail_errno(err, number, ...)                                                         \
+	((void)venv__fail_from(err, VENV__ORIGIN, 0, number, __VA_ARGS__), VENV_ERR_SYSTEM)
+#define venv__fail_at(err, code, file, line, column, ...)                                          \
+	((void)venv__fail_place(err, VENV__ORIGIN, code, file, line, column, __VA_ARGS__), (code))
+#define venv__wrap(r, ...) ((void)venv__wrap(r, __VA_ARGS__), (r))
+#define venv__hint(r, ...) ((void)venv__hint(r, __VA_ARGS__), (r))
+#endif
 
 DEFINE_CLEANUP(venv_error *, venv__cleanup_error, venv_error_free)
 #define _cleanup_error_ _cleanup_(venv__cleanup_error)

@@ -29,8 +29,8 @@ int venv__file_read(int dir_fd, const char *name, size_t max, char **ret, size_t
 			break;
 		venv__buf_add(&text, chunk, (size_t)n);
 		if (text.length > max)
-			return venv__fail(err, VENV_ERR_INVALID, "'%s' is larger than %zu bytes", name,
-					  max);
+			return venv__fail(err, VENV_ERR_INVALID, "'%s' is larger than %zu bytes",
+					  name, max);
 	}
 	if (ret_length)
 		*ret_length = text.length;
@@ -222,7 +222,8 @@ int venv__dir_list(int dir_fd, char ***ret, venv_error **err)
  */
 static void make_writable(int dir_fd, const char *name)
 {
-	_cleanup_close_ int fd = openat(dir_fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_close_ int fd =
+		openat(dir_fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	char path[64];
 
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);

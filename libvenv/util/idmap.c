@@ -14,7 +14,8 @@
 enum { ROOT_BASE = 1073741824 }; /* where systemd-nspawn's range ends; no distribution allots it */
 
 /* Find the first range of at least `count` ids that belongs to name or to id in a subid file. */
-static bool find_range(const char *path, const char *name, unsigned id, unsigned count, unsigned *ret)
+static bool find_range(const char *path, const char *name, unsigned id, unsigned count,
+		       unsigned *ret)
 {
 	_cleanup_fclose_ FILE *file = fopen(path, "re");
 	_cleanup_free_ char *line = NULL;
@@ -54,8 +55,10 @@ static int no_range(const char *path, const char *what, const char *name, venv_e
 	int r = venv__fail(err, VENV_ERR_HOST, "user '%s' has no %u subordinate %s ids in %s", name,
 			   IDMAP_COUNT - 1, what, path);
 
-	return venv__hint(r, err, "run 'sudo usermod --add-subuids 100000-165535 --add-subgids "
-				  "100000-165535 %s' (or another range that is free in /etc/subuid)", name);
+	return venv__hint(r, err,
+			  "run 'sudo usermod --add-subuids 100000-165535 --add-subgids "
+			  "100000-165535 %s' (or another range that is free in /etc/subuid)",
+			  name);
 }
 
 static int find_tool(const char *name, venv_error **err)
@@ -153,9 +156,11 @@ static int tool_failed(const char *tool, int status, venv_error **err)
 {
 	int r = venv__fail(err, VENV_ERR_HOST, "%s refused the id map (status %d)", tool, status);
 
-	return venv__hint(r, err, "check that %s is setuid root or has its file capability "
-				  "('sudo apt install --reinstall uidmap') and that your ranges in "
-				  "/etc/subuid and /etc/subgid are right", tool);
+	return venv__hint(r, err,
+			  "check that %s is setuid root or has its file capability "
+			  "('sudo apt install --reinstall uidmap') and that your ranges in "
+			  "/etc/subuid and /etc/subgid are right",
+			  tool);
 }
 
 int venv__idmap_write(const struct idmap *map, pid_t pid, venv_error **err)
@@ -231,9 +236,9 @@ int venv__idmap_userns(const struct idmap *map, venv_error **err)
 
 json_t *venv__idmap_to_json(const struct idmap *map)
 {
-	return json_pack("{s:b, s:I, s:I, s:I, s:I}", "root", map->root, "uid", (json_int_t)map->uid,
-			 "gid", (json_int_t)map->gid, "sub_uid", (json_int_t)map->sub_uid, "sub_gid",
-			 (json_int_t)map->sub_gid);
+	return json_pack("{s:b, s:I, s:I, s:I, s:I}", "root", map->root, "uid",
+			 (json_int_t)map->uid, "gid", (json_int_t)map->gid, "sub_uid",
+			 (json_int_t)map->sub_uid, "sub_gid", (json_int_t)map->sub_gid);
 }
 
 bool venv__idmap_from_json(const json_t *json, struct idmap *ret)

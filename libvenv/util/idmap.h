@@ -16,8 +16,8 @@
 enum { IDMAP_COUNT = 65536 };
 
 struct idmap {
-	bool root;     /* the caller is the host's root: maps are written directly */
-	uid_t uid;     /* host uid and gid of guest 0 */
+	bool root; /* the caller is the host's root: maps are written directly */
+	uid_t uid; /* host uid and gid of guest 0 */
 	gid_t gid;
 	uid_t sub_uid; /* host uid of guest 1 (ordinary user), or of guest 0 (root) */
 	gid_t sub_gid;

@@ -71,7 +71,8 @@ void venv__loop_free(struct loop *loop)
 	free(loop);
 }
 
-struct loop_source *venv__loop_add(struct loop *loop, int fd, uint32_t events, loop_fn fn, void *user)
+struct loop_source *venv__loop_add(struct loop *loop, int fd, uint32_t events, loop_fn fn,
+				   void *user)
 {
 	struct loop_source *source = calloc(1, sizeof(*source));
 	struct epoll_event event = { .events = events, .data.ptr = source };
@@ -92,7 +93,8 @@ int venv__loop_set_events(struct loop_source *source, uint32_t events)
 {
 	struct epoll_event event = { .events = events, .data.ptr = source };
 
-	return epoll_ctl(source->loop->epoll_fd, EPOLL_CTL_MOD, source->fd, &event) < 0 ? -errno : 0;
+	return epoll_ctl(source->loop->epoll_fd, EPOLL_CTL_MOD, source->fd, &event) < 0 ? -errno
+											: 0;
 }
 
 void venv__loop_remove(struct loop_source *source)
@@ -119,9 +121,9 @@ struct loop_source *venv__loop_timer(struct loop *loop, uint64_t ms, uint64_t pe
 		return NULL;
 	if (!ms)
 		spec.it_value.tv_nsec = 1;
-	source = timerfd_settime(fd, 0, &spec, NULL) < 0 ?
-			 NULL :
-			 venv__loop_add(loop, fd, EPOLLIN, fn, user);
+	source = timerfd_settime(fd, 0, &spec, NULL) < 0
+			 ? NULL
+			 : venv__loop_add(loop, fd, EPOLLIN, fn, user);
 	if (!source) {
 		(void)close(fd);
 		return NULL;

@@ -17,9 +17,10 @@ typedef void (*loop_fn)(void *user, int fd, uint32_t events);
 struct loop *venv__loop_new(void);
 void venv__loop_free(struct loop *loop); /* sources with it; descriptors are the callers' */
 /* NULL: out of memory or a descriptor that epoll refuses (errno). */
-struct loop_source *venv__loop_add(struct loop *loop, int fd, uint32_t events, loop_fn fn, void *user);
+struct loop_source *venv__loop_add(struct loop *loop, int fd, uint32_t events, loop_fn fn,
+				   void *user);
 int venv__loop_set_events(struct loop_source *source, uint32_t events); /* 0 or -errno */
-void venv__loop_remove(struct loop_source *source);                    /* NULL is fine */
+void venv__loop_remove(struct loop_source *source);                     /* NULL is fine */
 /* A timer: calls fn once after ms, then every period_ms if not 0. fd is -1 in the
  * callback. One without a period removes itself before the callback: forget the pointer there. */
 struct loop_source *venv__loop_timer(struct loop *loop, uint64_t ms, uint64_t period_ms, loop_fn fn,

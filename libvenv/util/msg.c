@@ -45,7 +45,8 @@ static int wait_for(int socket, short events, int timeout_ms)
 	}
 }
 
-int venv__msg_send(int socket, const json_t *message, const int *fds, size_t n_fds, venv_error **err)
+int venv__msg_send(int socket, const json_t *message, const int *fds, size_t n_fds,
+		   venv_error **err)
 {
 	_cleanup_free_ char *text = json_dumps(message, JSON_COMPACT);
 	union {
@@ -122,7 +123,8 @@ static ssize_t receive_packet(int socket, char *text, size_t size, struct msg_fd
 	return n;
 }
 
-int venv__msg_receive(int socket, int timeout_ms, json_t **ret, struct msg_fds *fds, venv_error **err)
+int venv__msg_receive(int socket, int timeout_ms, json_t **ret, struct msg_fds *fds,
+		      venv_error **err)
 {
 	_cleanup_msg_fds_ struct msg_fds received = MSG_FDS_INIT;
 	_cleanup_free_ char *text = malloc(MSG_MAX + 1);
@@ -172,7 +174,8 @@ int venv__msg_call(int socket, const json_t *request, const int *fds, size_t n_f
 		return r;
 	if (r == 0)
 		return venv__fail(err, VENV_ERR_SYSTEM, "the process that was asked to '%s' ended",
-				  venv__json_str(request, "op") ? venv__json_str(request, "op") : "?");
+				  venv__json_str(request, "op") ? venv__json_str(request, "op")
+								: "?");
 	r = venv__error_from_json(reply, err);
 	if (r < 0)
 		return r;

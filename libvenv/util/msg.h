@@ -19,19 +19,24 @@ struct msg_fds {
 	int fd[MSG_FDS_MAX];
 	size_t count;
 };
-#define MSG_FDS_INIT { { -1, -1, -1, -1, -1, -1, -1, -1 }, 0 }
+#define MSG_FDS_INIT                                                                               \
+	{                                                                                          \
+		{ -1, -1, -1, -1, -1, -1, -1, -1 }, 0                                              \
+	}
 
-void venv__msg_fds_done(struct msg_fds *fds); /* close what was not taken */
+void venv__msg_fds_done(struct msg_fds *fds);          /* close what was not taken */
 int venv__msg_fds_take(struct msg_fds *fds, size_t i); /* -1 when there is none */
 #define _cleanup_msg_fds_ _cleanup_(venv__msg_fds_done)
 
 /* fds may be NULL. Does not raise SIGPIPE. */
-int venv__msg_send(int socket, const json_t *message, const int *fds, size_t n_fds, venv_error **err);
+int venv__msg_send(int socket, const json_t *message, const int *fds, size_t n_fds,
+		   venv_error **err);
 /*
  * timeout_ms: -1 waits for ever. fds NULL: received ones are closed.
  * @return 1; 0 at the end of the stream; or a negative code (VENV_ERR_TIMEOUT…)
  */
-int venv__msg_receive(int socket, int timeout_ms, json_t **ret, struct msg_fds *fds, venv_error **err);
+int venv__msg_receive(int socket, int timeout_ms, json_t **ret, struct msg_fds *fds,
+		      venv_error **err);
 /* Send a request, wait for its reply, turn an "error" reply into *err. ret may be NULL. */
 int venv__msg_call(int socket, const json_t *request, const int *fds, size_t n_fds, int timeout_ms,
 		   json_t **ret, struct msg_fds *ret_fds, venv_error **err);
@@ -48,7 +53,7 @@ int venv__msg_send_error(int socket, const venv_error *error);
  */
 int venv__msg_listen(int dir_fd, const char *name, venv_error **err);  /* fd */
 int venv__msg_connect(int dir_fd, const char *name, venv_error **err); /* fd */
-int venv__msg_accept(int listener);                                    /* fd or -errno; checks the peer */
+int venv__msg_accept(int listener); /* fd or -errno; checks the peer */
 /* Is the peer this user, or root? */
 bool venv__msg_peer_ok(int socket);
 int venv__msg_pair(int ret[2]); /* 0 or -errno */

@@ -41,7 +41,8 @@ int venv__open_beneath(int root_fd, const char *path, int flags, mode_t mode)
 
 int venv__open_under(int root_fd, const char *path, int flags)
 {
-	return open_how(root_fd, *path ? path : ".", flags, 0, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
+	return open_how(root_fd, *path ? path : ".", flags, 0,
+			RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
 }
 
 /* Open one directory component below dir_fd, which lies in root_fd; make it when it is missing. */

@@ -32,11 +32,11 @@ enum { STACK_SIZE = 64 * 1024, OUTPUT_MAX = 64 * 1024 };
 struct start {
 	const struct spawn *spawn;
 	char *const *envp;
-	char *stack;       /* 2 * STACK_SIZE: the intermediate's and the program's */
-	pid_t pid;         /* of the program */
+	char *stack; /* 2 * STACK_SIZE: the intermediate's and the program's */
+	pid_t pid;   /* of the program */
 	int pidfd;
-	int failed_errno;  /* why it could not be executed */
-	int report_fd;     /* the waiter's: failed_errno goes there */
+	int failed_errno; /* why it could not be executed */
+	int report_fd;    /* the waiter's: failed_errno goes there */
 };
 
 _no_asan_ static void reset_signals(void)
@@ -193,7 +193,8 @@ static int report(int r, const struct spawn *spawn, venv_error **err)
 
 int venv__spawn(const struct spawn *spawn, pid_t *ret_pid, int *ret_pidfd, venv_error **err)
 {
-	struct start start = { .spawn = spawn, .envp = spawn->envp ? spawn->envp : environ,
+	struct start start = { .spawn = spawn,
+			       .envp = spawn->envp ? spawn->envp : environ,
 			       .pidfd = -1 };
 	int r = start_program(&start, true);
 
@@ -213,7 +214,8 @@ int venv__spawn(const struct spawn *spawn, pid_t *ret_pid, int *ret_pidfd, venv_
 
 pid_t venv__child_start(const struct spawn *spawn, venv_error **err)
 {
-	struct start start = { .spawn = spawn, .envp = spawn->envp ? spawn->envp : environ,
+	struct start start = { .spawn = spawn,
+			       .envp = spawn->envp ? spawn->envp : environ,
 			       .pidfd = -1 };
 	int r = start_program(&start, false);
 

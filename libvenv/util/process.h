@@ -16,13 +16,13 @@
 enum { SPAWN_FDS_MAX = 16 };
 
 struct spawn {
-	const char *path;        /* program; or NULL and program_fd */
-	int program_fd;          /* opened program (fexecve) */
+	const char *path; /* program; or NULL and program_fd */
+	int program_fd;   /* opened program (fexecve) */
 	char *const *argv;
-	char *const *envp;       /* NULL: this process's environment */
-	int fds[SPAWN_FDS_MAX];  /* become 0, 1, 2, 3… in the program; -1: /dev/null */
-	size_t n_fds;            /* fewer than 3 are filled up with /dev/null */
-	const char *directory;   /* working directory; NULL: "/" */
+	char *const *envp;      /* NULL: this process's environment */
+	int fds[SPAWN_FDS_MAX]; /* become 0, 1, 2, 3… in the program; -1: /dev/null */
+	size_t n_fds;           /* fewer than 3 are filled up with /dev/null */
+	const char *directory;  /* working directory; NULL: "/" */
 };
 
 /*

@@ -20,7 +20,8 @@ static void write_file(const struct world *w, const char *dir, const char *name,
 {
 	_cleanup_close_ int fd = open(dir ? dir : w->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	assert_int_equal(venv__file_write(fd, name, text, strlen(text), 0644, WRITE_VOLATILE, NULL), 0);
+	assert_int_equal(venv__file_write(fd, name, text, strlen(text), 0644, WRITE_VOLATILE, NULL),
+			 0);
 }
 
 static void wait_for(venv_op *op)
@@ -213,10 +214,11 @@ static void failed_destroys_can_be_repeated(void **state)
 
 static void needs_go_first_and_failures_stop_what_depends(void **state)
 {
-	venv_project *project = open_text(*state, "box: busybox\nnetworks: []\nfolders: []\nmachines:\n"
-						  "  web: { needs: { db: ready } }\n"
-						  "  db: {}\n"
-						  "  other: {}\n");
+	venv_project *project =
+		open_text(*state, "box: busybox\nnetworks: []\nfolders: []\nmachines:\n"
+				  "  web: { needs: { db: ready } }\n"
+				  "  db: {}\n"
+				  "  other: {}\n");
 	const char *calls, *db, *web;
 	venv_op *op;
 
@@ -273,9 +275,11 @@ static void steps_run_once_and_go_on_where_they_failed(void **state)
 	venv_op *op;
 	int fd;
 
-	assert_true(asprintf(&text, SMALL "provision:\n  - run: echo one >> %s/seen\n"
-					  "  - name: two\n    run: |\n      echo bad news\n      test -e %s/ok\n"
-					  "      echo two >> %s/seen\n",
+	assert_true(asprintf(&text,
+			     SMALL
+			     "provision:\n  - run: echo one >> %s/seen\n"
+			     "  - name: two\n    run: |\n      echo bad news\n      test -e %s/ok\n"
+			     "      echo two >> %s/seen\n",
 			     dir, dir, dir) > 0);
 	project = open_text(w, text);
 	assert_int_equal(venv_up(project, NULL, NULL, &op, NULL), 0);
@@ -362,7 +366,8 @@ static void a_planted_link_does_not_lead_the_writes_away(void **state)
 static void keys_that_reach_the_host_need_approval(void **state)
 {
 	const struct world *w = *state;
-	venv_project *project = open_text(w, "box: busybox\nnetworks: []\nfolders: [ /etc:/host-etc ]\n");
+	venv_project *project =
+		open_text(w, "box: busybox\nnetworks: []\nfolders: [ /etc:/host-etc ]\n");
 	venv_value *open_keys = NULL;
 	venv_error *err;
 	venv_op *op;
@@ -387,7 +392,8 @@ static void bad_folders_are_told_before_anything_is_made(void **state)
 {
 	const struct world *w = *state;
 	_cleanup_free_ char *link = venv__path_join(w->dir, "link");
-	venv_project *project = open_text(w, "box: busybox\nnetworks: []\nfolders:\n  - ./none:/none\n");
+	venv_project *project =
+		open_text(w, "box: busybox\nnetworks: []\nfolders:\n  - ./none:/none\n");
 	venv_error *err;
 	venv_op *op;
 
@@ -408,8 +414,9 @@ static void bad_folders_are_told_before_anything_is_made(void **state)
 static void what_the_file_no_longer_names_can_be_destroyed(void **state)
 {
 	const struct world *w = *state;
-	venv_project *project = open_text(w, "box: busybox\nnetworks: []\nfolders: []\nmachines: { a: {}, "
-					     "b: {} }\n");
+	venv_project *project =
+		open_text(w, "box: busybox\nnetworks: []\nfolders: []\nmachines: { a: {}, "
+			     "b: {} }\n");
 	venv_value *list = NULL;
 	venv_op *op;
 

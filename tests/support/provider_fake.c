@@ -55,7 +55,8 @@ static int called(const char *slot, const char *machine, venv_error **err)
 	return r;
 }
 
-static int probe(struct venv *ctx, const struct machine_spec *spec, struct verdict *ret, venv_error **err)
+static int probe(struct venv *ctx, const struct machine_spec *spec, struct verdict *ret,
+		 venv_error **err)
 {
 	(void)ctx;
 	ret->accept = true;
@@ -101,8 +102,8 @@ static int observe(struct machine *machine, enum machine_state *ret, venv_error 
 	(void)err;
 	*ret = MACHINE_STOPPED;
 	if (faccessat(machine->dir_fd, "running", F_OK, 0) == 0)
-		*ret = faccessat(machine->dir_fd, "paused", F_OK, 0) == 0 ? MACHINE_PAUSED :
-									     MACHINE_RUNNING;
+		*ret = faccessat(machine->dir_fd, "paused", F_OK, 0) == 0 ? MACHINE_PAUSED
+									  : MACHINE_RUNNING;
 	return 0;
 }
 
@@ -148,8 +149,8 @@ static _Noreturn void serve(const struct exec_spec *spec, int control)
 		if (spec->fds[i] > 2)
 			(void)close(spec->fds[i]);
 	(void)waitpid(pid, &status, 0);
-	message = WIFSIGNALED(status) ? json_pack("{s:i}", "signal", WTERMSIG(status)) :
-					json_pack("{s:i}", "exit", WEXITSTATUS(status));
+	message = WIFSIGNALED(status) ? json_pack("{s:i}", "signal", WTERMSIG(status))
+				      : json_pack("{s:i}", "exit", WEXITSTATUS(status));
 	(void)venv__msg_send(control, message, NULL, 0, NULL);
 	_exit(0);
 }
@@ -177,7 +178,15 @@ static int exec(struct machine *machine, const struct exec_spec *spec, struct ex
 }
 
 const struct provider container_provider = {
-	.name = "container", .probe = probe, .create = create, .destroy = destroy, .start = start,
-	.stop = stop, .observe = observe, .connect = connect_it, .exec = exec, .pause = pause_it,
+	.name = "container",
+	.probe = probe,
+	.create = create,
+	.destroy = destroy,
+	.start = start,
+	.stop = stop,
+	.observe = observe,
+	.connect = connect_it,
+	.exec = exec,
+	.pause = pause_it,
 	.resume = resume,
 };

@@ -156,8 +156,12 @@ static void paths_by_text(void **state)
 	static const struct {
 		const char *path, *clean;
 	} cases[] = {
-		{ "/", "/" },		   { "//a//b/", "/a/b" }, { "/a/./b/../c", "/a/c" },
-		{ "/../../a", "/a" },	   { "/a/..", "/" },	  { "/a/b/../../..", "/" },
+		{ "/", "/" },
+		{ "//a//b/", "/a/b" },
+		{ "/a/./b/../c", "/a/c" },
+		{ "/../../a", "/a" },
+		{ "/a/..", "/" },
+		{ "/a/b/../../..", "/" },
 		{ "/a.b/..c/...", "/a.b/..c/..." },
 	};
 	const char *rest;
@@ -181,7 +185,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(writes_replace_whole_files, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_planted_link_is_replaced_not_followed, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_planted_link_is_replaced_not_followed, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(large_files_are_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(deep_trees_go, setup, teardown),
 		cmocka_unit_test_setup_teardown(deleting_does_not_follow_links, setup, teardown),

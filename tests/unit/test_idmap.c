@@ -17,8 +17,9 @@ static void an_ordinary_user_is_guest_zero(void **state)
 
 static void root_is_nobody_it_knows(void **state)
 {
-	const struct idmap map = { .root = true, .uid = 5000, .gid = 5000, .sub_uid = 5000,
-				   .sub_gid = 5000 };
+	const struct idmap map = {
+		.root = true, .uid = 5000, .gid = 5000, .sub_uid = 5000, .sub_gid = 5000
+	};
 
 	(void)state;
 	assert_int_equal(venv__idmap_uid(&map, 0), 5000);

@@ -9,8 +9,8 @@
 
 static void getters_take_anything(void **state)
 {
-	_cleanup_json_ json_t *json = json_pack("{s:s, s:i, s:b, s:[s,s]}", "s", "text", "i", 7, "b", 1,
-						"l", "one", "two");
+	_cleanup_json_ json_t *json = json_pack("{s:s, s:i, s:b, s:[s,s]}", "s", "text", "i", 7,
+						"b", 1, "l", "one", "two");
 	_cleanup_strv_ char **list = venv__json_strv(json, "l");
 
 	(void)state;

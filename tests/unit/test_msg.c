@@ -147,7 +147,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_end_is_zero, setup, teardown),
 		cmocka_unit_test_setup_teardown(silence_times_out, setup, teardown),
 		cmocka_unit_test_setup_teardown(garbage_is_refused, setup, teardown),
-		cmocka_unit_test_setup_teardown(too_large_is_refused_on_both_sides, setup, teardown),
+		cmocka_unit_test_setup_teardown(too_large_is_refused_on_both_sides, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(errors_travel, setup, teardown),
 		cmocka_unit_test(a_long_path_can_be_bound),
 	};

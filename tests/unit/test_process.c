@@ -140,7 +140,7 @@ static void sealed_memory_cannot_change(void **state)
 {
 	_cleanup_close_ int fd = venv__memfd_sealed("x", "data", 4);
 	_cleanup_close_ int program = venv__memfd_program(AT_FDCWD, "/bin/true");
-	char *argv[] = { (char *)(uintptr_t)"true", NULL };
+	char *argv[] = { (char *)(uintptr_t) "true", NULL };
 	struct spawn spawn = { .program_fd = program, .argv = argv };
 	char path[64];
 
