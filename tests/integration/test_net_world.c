@@ -152,10 +152,23 @@ int fixture_make(void **state)
 	return 0;
 }
 
+/* What a sanitizer had to say about one of the three. */
+static bool log_is_clean(const struct fixture *fixture)
+{
+	_cleanup_free_ char *log = NULL;
+
+	if (venv__file_read(fixture->project.dir_fd, "netd.log", 1 << 20, &log, NULL, NULL) < 0)
+		return true;
+	if (!strstr(log, "Sanitizer") && !strstr(log, "runtime error"))
+		return true;
+	print_error("%s\n", log);
+	return false;
+}
+
 int fixture_end(void **state)
 {
 	struct fixture *fixture = *state;
-	bool gone = netd_gone(fixture);
+	bool gone = netd_gone(fixture), clean = log_is_clean(fixture);
 
 	if (!gone)
 		(void)fprintf(stderr, "netd is still there\n");
@@ -166,7 +179,7 @@ int fixture_end(void **state)
 		(void)venv__tree_delete(AT_FDCWD, fixture->dir, NULL);
 	free(fixture->ctx.libexec_dir);
 	free(fixture);
-	return gone ? 0 : -1;
+	return gone && clean ? 0 : -1;
 }
 
 int try_attach(struct fixture *fixture, const struct machine_spec *spec, const char *id,

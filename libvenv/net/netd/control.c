@@ -128,7 +128,7 @@ static void op_list(struct client *client)
 	venv__control_reply(client, reply, NULL, 0);
 }
 
-static void dispatch(struct client *client, const json_t *request, struct msg_fds *fds)
+void venv__control_dispatch(struct client *client, const json_t *request, struct msg_fds *fds)
 {
 	const char *op = venv__json_str(request, "op");
 	_cleanup_error_ venv_error *err = NULL;
@@ -167,30 +167,32 @@ static void on_client(void *user, int fd, uint32_t events)
 	if (r <= 0)
 		free_client(client);
 	else
-		dispatch(client, request, &fds);
+		venv__control_dispatch(client, request, &fds);
+}
+
+bool venv__control_add(struct netd *netd, int fd)
+{
+	struct client *client = calloc(1, sizeof(*client));
+
+	if (!client)
+		return false;
+	*client = (struct client){ .netd = netd, .fd = fd, .next = netd->clients };
+	client->source = venv__loop_add(netd->loop, fd, EPOLLIN | EPOLLRDHUP, on_client, client);
+	if (!client->source) {
+		free(client);
+		return false;
+	}
+	netd->clients = client;
+	return true;
 }
 
 static void on_listener(void *user, int fd, uint32_t events)
 {
-	struct netd *netd = user;
-	struct client *client;
 	int connection = venv__msg_accept(fd);
 
 	(void)events;
-	if (connection < 0)
-		return;
-	client = calloc(1, sizeof(*client));
-	if (client)
-		*client = (struct client){ .netd = netd, .fd = connection, .next = netd->clients };
-	if (client)
-		client->source = venv__loop_add(netd->loop, connection, EPOLLIN | EPOLLRDHUP, on_client,
-						client);
-	if (!client || !client->source) {
-		free(client);
+	if (connection >= 0 && !venv__control_add(user, connection))
 		(void)close(connection);
-		return;
-	}
-	netd->clients = client;
 }
 
 static void on_uplink(void *user, int fd, uint32_t events)
