@@ -71,10 +71,10 @@ def as_user(request):
 
 @pytest.fixture
 def nothing_left(as_user, venv_path, request):
-    """Yields the directory that all of the test's files are in; afterwards asserts that nothing is left."""
+    """Watches the directory that all of the test's files are in; afterwards asserts that nothing is left."""
     sandbox = accounts.make_sandbox(as_user)
     watch = leftovers.Watch(venv_path, sandbox, as_user)
-    yield sandbox
+    yield watch
     found = watch.find(patience=3.0)
     watch.remove(found)
     accounts.remove_sandbox(as_user, sandbox)
@@ -84,8 +84,8 @@ def nothing_left(as_user, venv_path, request):
 @pytest.fixture
 def venv(as_user, venv_path, nothing_left):
     """The command, run in the test's own homes: venv("up"), venv.fails("up"), venv.json("status")."""
-    directory = os.path.join(nothing_left, "project")
-    return Venv(venv_path, as_user, nothing_left, directory)
+    sandbox = nothing_left.sandbox
+    return Venv(venv_path, as_user, sandbox, os.path.join(sandbox, "project"), nothing_left)
 
 
 @pytest.fixture

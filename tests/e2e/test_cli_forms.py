@@ -21,7 +21,7 @@ def test_every_command_has_a_man_page(venv):
 
 def test_man_page_of_the_file_knows_every_key(venv):
     page = venv("help", "--man", "venv.yml").stdout
-    for key in venv.json("config", "keys")[-1]["result"]:
+    for key in venv.json("config", "keys"):
         assert f"*{key['key']}*".replace("_", "\\_") in page
 
 
@@ -37,7 +37,7 @@ def test_completion_names_machines(venv, project):
 
 def test_schema_in_both_forms(venv):
     schema = json.loads(venv("config", "schema").stdout)
-    assert venv.json("config", "schema")[-1]["result"] == schema
+    assert venv.json("config", "schema") == schema
 
 
 @pytest.mark.parametrize("command", ["up", "status", "plan", "halt", "destroy", "exec", "ssh"])
@@ -61,7 +61,7 @@ def test_caret_stands_below_the_value(venv, project):
 
 def test_life_in_json(venv, project):
     project.write(SMALL)
-    up = venv.json("up")
+    up = venv.lines("up")
     assert [line["phase"] for line in up if line["type"] == "phase-begin"][-1] in ("boot", "ready")
     (machine,) = up[-1]["result"]
     assert (machine["name"], machine["state"], machine["provider"]) == ("default", "running", "container")
@@ -71,12 +71,12 @@ def test_life_in_json(venv, project):
         {"type": "output", "machine": "default", "stream": "stdout", "text": "ü\n"},
         {"type": "result", "command": "exec", "result": {"machine": "default", "exit_status": 4}},
     ]
-    (stats,) = venv.json("stats")[-1]["result"]
+    (stats,) = venv.json("stats")
     assert stats["name"] == "default"
-    (machine,) = venv.json("global-status")[-1]["result"]
+    (machine,) = venv.json("global-status")
     assert machine["directory"] == project.path
-    gone = venv.json("destroy", "-f")
-    assert gone[-1]["result"][0]["state"] == "not created"
+    (gone,) = venv.json("destroy", "-f")
+    assert gone["state"] == "not created"
 
 
 def test_life_in_vagrants_form(venv, project):

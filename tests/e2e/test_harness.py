@@ -47,7 +47,7 @@ def test_helper_process(watch, install):
 
 
 def test_process_in_a_machine(watch):
-    data = os.path.join(watch._sandbox, "data")
+    data = os.path.join(watch.sandbox, "data")
     with subprocess.Popen(["unshare", "--user", "--map-root-user", "--mount", "sh", "-c",
                            'mount -t tmpfs none "$0" && echo ready && exec sleep 60', data],
                           stdout=subprocess.PIPE) as process:
@@ -64,7 +64,7 @@ def test_slow_end_is_waited_for(watch, install):
 
 
 def test_machine_directory_and_socket(watch):
-    machine = os.path.join(watch._sandbox, "data", "venv", "machines", "0123")
+    machine = os.path.join(watch.sandbox, "data", "venv", "machines", "0123")
     os.makedirs(machine)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(os.path.join(machine, "ctl"))
@@ -72,7 +72,7 @@ def test_machine_directory_and_socket(watch):
 
 
 def test_boxes_may_stay(watch):
-    boxes = os.path.join(watch._sandbox, "data", "venv", "boxes", "layers")
+    boxes = os.path.join(watch.sandbox, "data", "venv", "boxes", "layers")
     os.makedirs(boxes)
     assert kinds(watch) == []
     os.makedirs(os.path.join(boxes, ".tmp-1", "x"))
@@ -81,7 +81,7 @@ def test_boxes_may_stay(watch):
 
 def test_terminal(watch, tmp_path):
     account, _ = accounts.get("self")
-    shell = Venv("/bin/sh", account, watch._sandbox, str(tmp_path))
+    shell = Venv("/bin/sh", account, watch.sandbox, str(tmp_path))
     with shell.terminal("-c", "stty size; read line; echo got $line; stty size; exit 3",
                         rows=30, columns=100) as terminal:
         terminal.expect(r"30 100")

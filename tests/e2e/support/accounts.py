@@ -4,10 +4,13 @@ import dataclasses
 import os
 import pwd
 import shutil
+import stat
 import subprocess
 import tempfile
 
-TEST_USER = "venvtest"
+TEST_USER = "venve2e"  # nobody else's: what it has open or in /tmp is the tests'
+
+TUN = "/dev/net/tun"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +42,7 @@ def get(name):
         return Account(name, os.geteuid(), os.getegid(), (), session), None
     if os.geteuid() != 0:
         return None, "only root can run as another user (use --as self)"
+    _open_tun()
     entry = _test_user()
     prefix = ("setpriv", f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--init-groups", "--")
     return Account("user", entry.pw_uid, entry.pw_gid, prefix, {}), None
@@ -58,6 +62,15 @@ def _test_user():
     return entry
 
 
+def _open_tun():
+    """udev makes it 0666 (50-udev-default.rules); a host without udev has what mknod gave it."""
+    try:
+        if stat.S_IMODE(os.stat(TUN).st_mode) != 0o666:
+            os.chmod(TUN, 0o666)
+    except FileNotFoundError:
+        pass  # venv says what to do
+
+
 def _has_ids(file):
     try:
         with open(file, encoding="ascii") as lines:
@@ -70,7 +83,7 @@ def make_sandbox(account):
     """A directory for one test: home, data, config, project. Short, because sockets lie in it."""
     path = tempfile.mkdtemp(prefix="venv-e2e-", dir="/tmp")
     os.chmod(path, 0o755)
-    for name in ("", "home", "data", "config", "project"):
+    for name in ("", "home", "data", "config", "project", "tmp"):
         directory = os.path.join(path, name)
         os.makedirs(directory, exist_ok=True)
         os.chown(directory, account.uid, account.gid)

@@ -1,9 +1,10 @@
 """What a test left on the host: processes, mounts, cgroups, interfaces, sockets, files.
 
-A process is ours when its program lies in the install's libexec directory or is one of the sealed
-copies (memfd:venv-...), or when it sees a mount of the test's directory in a mount namespace other
-than this one: then it is a process of a machine. Only what appeared since the test began counts, so
-that two runs on one host disturb each other as little as can be.
+A process is ours when its program lies in the install's libexec directory, or when it runs in a
+machine of the test: in a mount namespace that has a mount of the test's directory, or with the id of
+one of its machines in its environment or control group. Only what appeared since the test began
+counts, so that two runs on one host disturb each other as little as can be; where nothing else runs
+(VENV_E2E_ALONE=1, as in CI), every process from a sealed copy of ours and every control group counts.
 """
 
 import dataclasses
@@ -13,6 +14,9 @@ import subprocess
 import time
 
 CGROUPS = "/sys/fs/cgroup"
+
+# in projects/<uuid>/, after the last machine is gone
+PROJECT_STAYS = {"project.json", "approved.json", "net.json", "net.lock", "netd.log", "locks", "volumes"}
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -31,14 +35,22 @@ class Watch:
         self._programs = (os.path.join(prefix, "libexec", "venv") + "/", venv_path)
         if os.environ.get("VENV_LIBEXEC"):
             self._programs += (os.environ["VENV_LIBEXEC"].rstrip("/") + "/",)
-        self._sandbox = sandbox
+        self.sandbox = sandbox
         self._account = account
+        self._alone = os.environ.get("VENV_E2E_ALONE") == "1"
+        self._ids = set()  # of machines that were there at some time
         self._mount_namespace = _read_link("/proc/self/ns/mnt")
         self._before = self._look()
+
+    def note_machines(self):
+        """To be called before and after each command: what of them stays is known by their ids."""
+        self._ids.update(name for name in _list(os.path.join(self.sandbox, "data/venv/machines"))
+                         if len(name) == 32)
 
     def find(self, patience):
         """What appeared since the start and does not go away by itself within `patience` seconds."""
         deadline = time.monotonic() + patience
+        self.note_machines()
         while True:
             found = sorted(self._look() - self._before) + self._files()
             if not found or time.monotonic() > deadline:
@@ -68,7 +80,9 @@ class Watch:
         found = set()
         for pid in filter(str.isdigit, os.listdir("/proc")):
             program = _read_link(f"/proc/{pid}/exe").removesuffix(" (deleted)")
-            if program.startswith(self._programs) or program.startswith("/memfd:venv"):
+            if program.startswith(self._programs):
+                why = program
+            elif self._alone and program.startswith("/memfd:venv"):
                 why = program
             elif self._in_machine(pid):
                 why = f"in a machine: {program}"
@@ -85,21 +99,25 @@ class Watch:
         namespace = _read_link(f"/proc/{pid}/ns/mnt")
         if namespace in ("", self._mount_namespace):
             return False
-        return self._sandbox + "/" in _read(f"/proc/{pid}/mountinfo")
+        return (self.sandbox + "/" in _read(f"/proc/{pid}/mountinfo")
+                or self._names_a_machine(_read(f"/proc/{pid}/environ"))
+                or self._names_a_machine(_read(f"/proc/{pid}/cgroup")))
+
+    def _names_a_machine(self, text):
+        return any(machine in text for machine in self._ids)
 
     def _mounts(self):
         found = set()
         for line in _read("/proc/self/mountinfo").splitlines():
-            if self._sandbox + "/" in line:
+            if self.sandbox + "/" in line:
                 found.add(Item("mount", line.split()[4]))
         return found
 
-    @staticmethod
-    def _cgroups():
+    def _cgroups(self):
         found = set()
         for directory, names, _ in os.walk(CGROUPS):
             for name in names:
-                if "venv" in name:
+                if "venv" in name and (self._alone or self._names_a_machine(name)):
                     found.add(Item("cgroup", os.path.join(directory, name)))
         return found
 
@@ -113,7 +131,7 @@ class Watch:
         found = set()
         for line in _read("/proc/net/unix").splitlines()[1:]:
             path = line.split(maxsplit=7)[7:]
-            if path and (self._sandbox in path[0] or path[0].startswith("@venv")):
+            if path and (self.sandbox in path[0] or path[0].startswith("@venv")):
                 found.add(Item("unix socket", path[0]))
         if not self._account.is_root:
             # root's sockets may be anybody's; a test user has none but the test's
@@ -127,28 +145,46 @@ class Watch:
         return found
 
     def _temporary_files(self):
+        """Nothing is to be made there. Root's entries may be anybody's; the test user is ours alone."""
         found = set()
+        if self._account.is_root:
+            return found
         for directory in ("/tmp", "/var/tmp", "/run", "/dev/shm"):
             for name in os.listdir(directory) if os.path.isdir(directory) else []:
                 path = os.path.join(directory, name)
-                if "venv" in name and not name.startswith("venv-e2e-") and _mine(path, self._account):
+                if not name.startswith("venv-e2e-") and _mine(path, self._account):
                     found.add(Item("file", path))
         return found
 
     def _files(self):
-        """In the data directory boxes may stay, and nothing half done."""
+        """Boxes may stay, and what a project is known by; nothing half done, nothing of a machine."""
         found = []
-        data = os.path.join(self._sandbox, "data", "venv")
-        for name in ("machines", "projects", "trash"):
+        data = os.path.join(self.sandbox, "data", "venv")
+        for name in ("machines", "trash", "boxes/stage", "../../tmp"):
+            # the lock of making a box stays: taking it away while another waits for it is a race
             found += [Item("file", os.path.join(data, name, entry))
-                      for entry in _list(os.path.join(data, name))]
-        for directory, names, files in os.walk(os.path.join(data, "boxes")):
-            depth = os.path.relpath(directory, data).count(os.sep)
-            found += [Item("file", os.path.join(directory, name), "half done")
-                      for name in names + files if name.startswith((".tmp", "tmp.", "stage", "staging"))
-                      and (name not in names or _list(os.path.join(directory, name)))]
-            if depth >= 2:  # inside a layer names mean nothing
-                names[:] = []
+                      for entry in _list(os.path.join(data, name)) if not entry.endswith(".making")]
+        projects = os.path.join(data, "projects")
+        for uuid in _list(projects):
+            found += self._files_of_project(os.path.join(projects, uuid))
+        for name in _list(os.path.join(data, "boxes")):
+            directory = os.path.join(data, "boxes", name)
+            found += [Item("file", os.path.join(directory, entry), "half done")
+                      for entry in _list(directory) if entry.startswith((".", "tmp."))]
+        return found
+
+    @staticmethod
+    def _files_of_project(directory):
+        """Its volumes and approvals outlive its machines, and so does its part of the network plan."""
+        found = []
+        for name in _list(directory):
+            path = os.path.join(directory, name)
+            if name in ("machines", "trash"):
+                found += [Item("file", os.path.join(path, entry)) for entry in _list(path)]
+            elif name == "volumes" and not _list(path):
+                found.append(Item("file", path, "without a volume"))
+            elif name not in PROJECT_STAYS:
+                found.append(Item("file", path))
         return found
 
 

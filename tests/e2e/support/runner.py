@@ -59,11 +59,12 @@ class Result:
 class Venv:
     """venv("up") runs `venv up` in the project's directory and expects status 0."""
 
-    def __init__(self, path, account, sandbox, directory):
+    def __init__(self, path, account, sandbox, directory, watch=None):
         self.path = path
         self.account = account
         self.sandbox = sandbox
         self.directory = directory
+        self._watch = watch
 
     def environment(self, extra=None):
         """Nothing of the caller's that could change what the command does."""
@@ -73,6 +74,7 @@ class Venv:
             "USER": self.account.name, "LOGNAME": self.account.name, "SHELL": "/bin/sh",
             "XDG_DATA_HOME": os.path.join(self.sandbox, "data"),
             "XDG_CONFIG_HOME": os.path.join(self.sandbox, "config"),
+            "TMPDIR": os.path.join(self.sandbox, "tmp"),
             "LANG": "C.UTF-8", "TERM": "xterm-256color",
             **self.account.session,
         }
@@ -94,6 +96,8 @@ class Venv:
     def run(self, argv, *, stdin=b"", env=None, cwd=None, timeout=60, check=True):
         """Run any program as the test's account in its environment."""
         began = time.monotonic()
+        if self._watch:
+            self._watch.note_machines()
         if isinstance(stdin, str):
             stdin = stdin.encode()
         with subprocess.Popen([*self.account.prefix, *map(str, argv)], cwd=cwd or self.directory,
@@ -128,9 +132,15 @@ class Venv:
         assert status is None or result.status == status, f"status is not {status}:\n{result}"
         return result
 
-    def json(self, *arguments, **options):
+    def lines(self, *arguments, **options):
         """The lines of JSON that a command prints with --json."""
         return self(*arguments, "--json", **options).json()
+
+    def json(self, *arguments, **options):
+        """What a command answers with --json: the value of its last line, the result."""
+        last = self.lines(*arguments, **options)[-1]
+        assert last["type"] == "result", last
+        return last["result"]
 
     def terminal(self, *arguments, rows=24, columns=80, env=None, cwd=None):
         """Start the command on a terminal of its own: a Terminal, to be used by `with`."""
