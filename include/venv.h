@@ -122,8 +122,6 @@ typedef struct venv_options {
 /* clang-format off */
 #define VENV_OPTIONS_INIT { sizeof(venv_options), NULL, NULL, NULL }
 /* clang-format on */
-		sizeof(venv_options), NULL, NULL, NULL                                             \
-	}
 
 enum venv_log_level { VENV_LOG_ERROR, VENV_LOG_WARNING, VENV_LOG_INFO, VENV_LOG_DEBUG };
 
