@@ -13,8 +13,8 @@ int container_connect(const struct machine *machine, venv_error **err)
 	if (fd >= 0)
 		return fd;
 	if (problem && (problem->sys_errno == ENOENT || problem->sys_errno == ECONNREFUSED))
-		return venv__hint(venv__fail(err, VENV_ERR_STATE, "the machine is not running"), err,
-				  "start it with 'venv up'");
+		return venv__hint(venv__fail(err, VENV_ERR_STATE, "the machine is not running"),
+				  err, "start it with 'venv up'");
 	return venv__error_take(take_ptr(problem), err);
 }
 

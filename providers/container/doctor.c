@@ -19,6 +19,16 @@ static void add(json_t *list, const char *check, bool ok, const char *message, c
 		(void)json_array_append_new(list, entry);
 }
 
+/* What machines run without, only less well. */
+static void add_advice(json_t *list, const char *check, bool ok, const char *message,
+		       const char *fix)
+{
+	add(list, check, ok, message, fix);
+	if (!ok)
+		(void)venv__json_set_str(json_array_get(list, json_array_size(list) - 1), "status",
+					 "warning");
+}
+
 static void check_kernel(json_t *list)
 {
 	bool ok = container_kernel_at_least(5, 12);
@@ -40,7 +50,8 @@ static void check_ids(struct venv *ctx, json_t *list)
 	const struct idmap *map;
 	bool ok = venv__context_map(ctx, &map, &problem) >= 0;
 
-	add(list, "subordinate ids", ok, ok ? "65536 ids for machines" : venv_error_message(problem),
+	add(list, "subordinate ids", ok,
+	    ok ? "65536 ids for machines" : venv_error_message(problem),
 	    ok ? NULL : venv_error_hint(problem));
 }
 
@@ -80,10 +91,12 @@ static void check_groups(json_t *list)
 		length += (size_t)snprintf(text + length, sizeof(text) - length, " %s", *name);
 	if (!host.controllers && length < sizeof(text))
 		(void)snprintf(text + length, sizeof(text) - length, " none for this user");
-	add(list, "control groups", venv__strv_has(host.controllers, "memory"), text,
-	    geteuid() == 0 ? "boot with systemd.unified_cgroup_hierarchy=1" :
-			     "log in through systemd (loginctl), or run venv as root: without it limits "
-			     "and pause do not work");
+	add_advice(
+		list, "control groups", venv__strv_has(host.controllers, "memory"), text,
+		geteuid() == 0
+			? "boot with systemd.unified_cgroup_hierarchy=1"
+			: "log in through systemd (loginctl), or run venv as root: machines run without, "
+			  "but limits and 'venv pause' do not work");
 	container_cgroup_host_done(&host);
 }
 
@@ -94,14 +107,16 @@ static void check_linger(json_t *list)
 	if (geteuid() == 0 || access("/run/systemd/system", F_OK) < 0)
 		return;
 	(void)snprintf(path, sizeof(path), "/run/systemd/users/%u", geteuid());
-	add(list, "logout", access("/var/lib/systemd/linger", F_OK) < 0 || access(path, F_OK) == 0,
-	    "machines live as long as systemd keeps this user's processes",
-	    "run 'loginctl enable-linger' so that machines outlive a logout");
+	add_advice(list, "logout",
+		   access("/var/lib/systemd/linger", F_OK) < 0 || access(path, F_OK) == 0,
+		   "machines live as long as systemd keeps this user's processes",
+		   "run 'loginctl enable-linger' so that machines outlive a logout");
 }
 
 static void check_programs(struct venv *ctx, json_t *list)
 {
-	static const char *const names[] = { "venv-keeper", "venv-init", "venv-enter", "venv-sess" };
+	static const char *const names[] = { "venv-keeper", "venv-init", "venv-enter",
+					     "venv-sess" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		_cleanup_free_ char *path = venv__context_program(ctx, names[i]);

@@ -9,8 +9,8 @@ static const struct {
 	const char *name;
 	int number;
 } signals[] = {
-	{ "HUP", SIGHUP },   { "INT", SIGINT },	    { "QUIT", SIGQUIT }, { "KILL", SIGKILL },
-	{ "USR1", SIGUSR1 }, { "USR2", SIGUSR2 },   { "TERM", SIGTERM }, { "PWR", SIGPWR },
+	{ "HUP", SIGHUP },     { "INT", SIGINT },   { "QUIT", SIGQUIT }, { "KILL", SIGKILL },
+	{ "USR1", SIGUSR1 },   { "USR2", SIGUSR2 }, { "TERM", SIGTERM }, { "PWR", SIGPWR },
 	{ "WINCH", SIGWINCH }, { "CONT", SIGCONT }, { "ABRT", SIGABRT }, { "ALRM", SIGALRM },
 };
 
@@ -107,7 +107,8 @@ static json_t *environment(const struct machine *machine)
 		if (venv__env_set(&env, *entry) < 0)
 			return NULL;
 	if (!venv__env_get(env, "PATH") &&
-	    venv__env_set(&env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin") < 0)
+	    venv__env_set(&env,
+			  "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin") < 0)
 		return NULL;
 	if (venv__env_set(&env, "container=venv") < 0 || venv__env_set(&env, uuid) < 0)
 		return NULL;
@@ -128,9 +129,9 @@ static json_t *folders(const struct machine *machine)
 			break;
 		(void)venv__json_set_str(entry, "owner", folder->owner);
 		(void)venv__json_set_str(entry, "hide",
-					 folder->hide	       ? folder->hide :
-					 folder->hide_machines ? ".machines" :
-								 NULL);
+					 folder->hide            ? folder->hide
+					 : folder->hide_machines ? ".machines"
+								 : NULL);
 		(void)json_array_append_new(list, entry);
 	}
 	return list;
@@ -150,8 +151,9 @@ static int set_init(json_t *plan, const struct machine *machine, venv_error **er
 	if (spec->init == INIT_SYSTEMD && !command && venv__strv_add(&command, "/sbin/init") < 0)
 		return venv__fail_nomem(err);
 	if (!command)
-		return venv__hint(venv__fail(err, VENV_ERR_BOX, "the box has no command of its own"),
-				  err, "set 'init: auto' in venv.yml");
+		return venv__hint(
+			venv__fail(err, VENV_ERR_BOX, "the box has no command of its own"), err,
+			"set 'init: auto' in venv.yml");
 	if (spec->init != INIT_IMAGE || system) {
 		signal_number = 37; /* SIGRTMIN+3: systemd halts */
 		(void)json_object_set_new(plan, "systemd", json_true());
@@ -170,16 +172,17 @@ static int set_command(json_t *plan, const struct machine *machine, venv_error *
 	if (machine->spec->command != COMMAND_IMAGE || json_object_get(plan, "init"))
 		return 0;
 	if (!command)
-		return venv__hint(venv__fail(err, VENV_ERR_BOX, "the box has no command of its own"),
-				  err, "remove 'command: image' from venv.yml");
+		return venv__hint(
+			venv__fail(err, VENV_ERR_BOX, "the box has no command of its own"), err,
+			"remove 'command: image' from venv.yml");
 	request = json_pack("{s:o, s:s}", "argv", venv__json_from_strv(command), "user",
-			    machine->image.user && *machine->image.user ? machine->image.user : "root");
+			    machine->image.user && *machine->image.user ? machine->image.user
+									: "root");
 	if (!request)
 		return venv__fail_nomem(err);
-	(void)venv__json_set_str(request, "directory",
-				 machine->image.workdir && *machine->image.workdir ?
-					 machine->image.workdir :
-					 "/");
+	(void)venv__json_set_str(
+		request, "directory",
+		machine->image.workdir && *machine->image.workdir ? machine->image.workdir : "/");
 	return json_object_set_new(plan, "command", request);
 }
 
@@ -199,13 +202,14 @@ json_t *container_plan(const struct machine *machine, venv_error **err)
 {
 	const struct machine_spec *spec = machine->spec;
 	_cleanup_json_ json_t *plan = json_pack(
-		"{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:i, s:I}", "id",
-		machine->id, "name", machine->name, "dir", machine->dir, "libexec",
-		machine->ctx->libexec_dir, "hostname", spec->hostname ? spec->hostname : machine->name,
-		"login", machine->login ? machine->login : "root", "map",
-		venv__idmap_to_json(machine->map), "env", environment(machine), "layers",
-		venv__json_from_strv(machine->image.layers), "folders", folders(machine), "limits",
-		container_limits(spec), "app", spec->profile == PROFILE_APP, "ssh",
+		"{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:i, s:I}",
+		"id", machine->id, "name", machine->name, "dir", machine->dir, "libexec",
+		machine->ctx->libexec_dir, "hostname",
+		spec->hostname ? spec->hostname : machine->name, "login",
+		machine->login ? machine->login : "root", "map", venv__idmap_to_json(machine->map),
+		"env", environment(machine), "layers", venv__json_from_strv(machine->image.layers),
+		"folders", folders(machine), "limits", container_limits(spec), "app",
+		spec->profile == PROFILE_APP, "ssh",
 		faccessat(machine->dir_fd, "keys/host", R_OK, 0) == 0, "forward_agent",
 		spec->ssh.forward_agent, "ssh_port", (int)spec->ssh.port, "stop_timeout_ms",
 		(json_int_t)(spec->stop_timeout_ms ? spec->stop_timeout_ms : 60000));
@@ -217,7 +221,8 @@ json_t *container_plan(const struct machine *machine, venv_error **err)
 	if (machine->hosts)
 		(void)json_object_set_new(plan, "hosts", venv__json_from_strv(machine->hosts));
 	if (spec->ssh.extra_keys)
-		(void)json_object_set_new(plan, "extra_keys", venv__json_from_strv(spec->ssh.extra_keys));
+		(void)json_object_set_new(plan, "extra_keys",
+					  venv__json_from_strv(spec->ssh.extra_keys));
 	set_network(plan, machine);
 	if (set_init(plan, machine, err) < 0 || set_command(plan, machine, err) < 0)
 		return NULL;

@@ -43,8 +43,10 @@ const char *container_userns_refused(const char **ret_fix)
 	}
 	if (container_sysctl("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", 0) == 1 &&
 	    access("/etc/apparmor.d/venv", F_OK) < 0) {
-		*ret_fix = "install venv's AppArmor profile as /etc/apparmor.d/venv, or run 'sudo sysctl "
-			   "-w kernel.apparmor_restrict_unprivileged_userns=0'";
+		*ret_fix =
+			"run 'sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0' and keep it "
+			"in /etc/sysctl.d/venv.conf, or give venv-keeper, venv-netns and venv-unpack a "
+			"profile that allows 'userns' as /etc/apparmor.d/venv";
 		return "AppArmor forbids user namespaces to ordinary users on this host";
 	}
 	return NULL;
@@ -77,6 +79,10 @@ int container_probe(struct venv *ctx, const struct machine_spec *spec, struct ve
 		return decline(ret, reason, fix, err);
 	if (venv__context_map(ctx, &map, &problem) < 0)
 		return decline(ret, venv_error_message(problem), venv_error_hint(problem), err);
+	if (spec->disk)
+		return decline(ret, "it cannot give a machine a disk of its own ('disk')",
+			       "remove 'disk': a container has the room of venv's data directory",
+			       err);
 	limits = container_limits(spec);
 	if (!limits)
 		return venv__fail_nomem(err);

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What venv-keeper answers, on the path socket "ctl" in the machine's directory (from the library) and
- * on the socket that it gives each venv-sess (from ssh). Messages as util/msg.h.
+ * What venv-keeper answers, on the path socket "ctl" in the machine's directory (from the
+ * library) and on the socket that it gives each venv-sess (from ssh). Messages as util/msg.h.
  *
  *   {"op":"state"} -> {"state":"running"|"paused"|"frozen"|"stopping","pid":N,"ssh_port":N,
- *                      "started":SECONDS,"version":N,"oom_kills":N}
- *   {"op":"exec","argv":[…]?,"user":S?,"directory":S?,"env":[…]?,"tty":{"rows":N,"columns":N,"term":S}?}
+ *                      "started":SECONDS,"version":N,"oom_kills":N,
+ *                      "command_status":N?}  (how the image's command ended, as wait(2) says it)
+ *   {"op":"exec","argv":[…]?,"user":S?,"directory":S?,"env":[…]?,
+ *    "tty":{"rows":N,"columns":N,"term":S}?}
  *      + without tty: three descriptors that become stdin, stdout, stderr
  *      -> {"pid":N} + with tty: the master of the terminal. Then, on the same connection:
  *      {"op":"signal","signal":N} (to the command's process group), {"op":"resize","rows":N,
- *      "columns":N}; and at the end {"exit":N} or {"signal":N}. When the connection closes first, the
- *      command gets SIGHUP.
+ *      "columns":N}; and at the end {"exit":N} or {"signal":N}. When the connection closes first,
+ *      the command gets SIGHUP.
  *      argv absent: the user's login shell; {"shell":S} instead of argv: the login shell with -c S.
  *      {"mode":"sftp"} or {"mode":"scp","argv":[…]} instead of argv: venv-enter's own servers.
  *   {"op":"dial","host":S,"port":N} or {"op":"dial","path":S} -> {} + connected socket, made in the

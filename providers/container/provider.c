@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Machines as containers of our own. This file is the table and the short slots: the library only
- * prepares (plan, filter) and asks; venv-keeper runs the machine (keeper/keeper.h), and what is inside
- * is made by its children (setup/setup.h, enter/enter.h).
+ * prepares (plan, filter) and asks; venv-keeper runs the machine (keeper/keeper.h), and what is
+ * inside is made by its children (setup/setup.h, enter/enter.h).
  */
 #include <fcntl.h>
 #include <string.h>
@@ -24,7 +24,9 @@ static int make_owned(const struct machine *machine, int parent_fd, const char *
 		return r;
 	if (machine->map->root && fchown(fd, machine->map->uid, machine->map->gid) < 0)
 		return venv__fail_errno(err, errno, "cannot give '%s' to the machine", name);
-	return fchmod(fd, mode) < 0 ? venv__fail_errno(err, errno, "cannot set the mode of '%s'", name) : 0;
+	return fchmod(fd, mode) < 0
+		       ? venv__fail_errno(err, errno, "cannot set the mode of '%s'", name)
+		       : 0;
 }
 
 static int create(struct machine *machine, struct venv_op *op, venv_error **err)
@@ -53,7 +55,8 @@ static int ask_end(const struct machine *machine, json_t *request, int timeout_m
 static int stop(struct machine *machine, enum stop_how how, struct venv_op *op, venv_error **err)
 {
 	enum machine_state state = container_record_state(machine->dir_fd, NULL);
-	json_int_t timeout = machine->spec->stop_timeout_ms ? machine->spec->stop_timeout_ms : 60000;
+	json_int_t timeout =
+		machine->spec->stop_timeout_ms ? machine->spec->stop_timeout_ms : 60000;
 
 	(void)op;
 	if (state == MACHINE_CRASHED)
@@ -91,8 +94,8 @@ static int remove_upper(struct machine *machine, venv_error **err)
 		return (int)pid;
 	r = venv__child_wait(pid);
 	if (r != 0)
-		return venv__fail(err, VENV_ERR_SYSTEM, "cannot remove what the machine wrote (status %d)",
-				  r);
+		return venv__fail(err, VENV_ERR_SYSTEM,
+				  "cannot remove what the machine wrote (status %d)", r);
 	return 0;
 }
 
@@ -117,7 +120,8 @@ static int observe(struct machine *machine, enum machine_state *ret, venv_error 
 static int connect_ssh(struct machine *machine, int *ret_fd, venv_error **err)
 {
 	_cleanup_msg_fds_ struct msg_fds fds = MSG_FDS_INIT;
-	int r = container_call(machine, json_pack("{s:s}", "op", "ssh"), NULL, 0, CALL_MS, NULL, &fds, err);
+	int r = container_call(machine, json_pack("{s:s}", "op", "ssh"), NULL, 0, CALL_MS, NULL,
+			       &fds, err);
 
 	if (r < 0)
 		return r;
@@ -135,6 +139,7 @@ static json_t *exec_request(const struct exec_spec *spec)
 		(void)json_object_set_new(request, "argv", venv__json_from_strv(spec->argv));
 	if (spec->env)
 		(void)json_object_set_new(request, "env", venv__json_from_strv(spec->env));
+	(void)venv__json_set_str(request, "mode", spec->mode);
 	(void)venv__json_set_str(request, "user", spec->user);
 	(void)venv__json_set_str(request, "directory", spec->directory);
 	if (spec->tty) {
@@ -175,19 +180,20 @@ static int exec(struct machine *machine, const struct exec_spec *spec, struct ex
 static int pause_machine(struct machine *machine, struct venv_op *op, venv_error **err)
 {
 	(void)op;
-	return container_call(machine, json_pack("{s:s}", "op", "pause"), NULL, 0, CALL_MS, NULL, NULL,
-			      err);
+	return container_call(machine, json_pack("{s:s}", "op", "pause"), NULL, 0, CALL_MS, NULL,
+			      NULL, err);
 }
 
 static int resume(struct machine *machine, struct venv_op *op, venv_error **err)
 {
 	(void)op;
-	return container_call(machine, json_pack("{s:s}", "op", "resume"), NULL, 0, CALL_MS, NULL, NULL,
-			      err);
+	return container_call(machine, json_pack("{s:s}", "op", "resume"), NULL, 0, CALL_MS, NULL,
+			      NULL, err);
 }
 
 /* All limits as the spec now has them; the one that was taken away must be said as well. */
-static int apply(struct machine *machine, const json_t *changed, struct venv_op *op, venv_error **err)
+static int apply(struct machine *machine, const json_t *changed, struct venv_op *op,
+		 venv_error **err)
 {
 	json_t *request = container_limits(machine->spec);
 	const json_t *change;
@@ -196,12 +202,14 @@ static int apply(struct machine *machine, const json_t *changed, struct venv_op 
 	(void)op;
 	if (!request)
 		return venv__fail_nomem(err);
-	json_array_foreach (changed, i, change) {
+	json_array_foreach(changed, i, change)
+	{
 		const char *key = venv__json_str(change, "key");
 
 		if (key && strcmp(key, "oom") == 0)
 			(void)venv__json_set_str(request, "oom",
-						 machine->spec->oom == OOM_FREEZE ? "freeze" : "kill");
+						 machine->spec->oom == OOM_FREEZE ? "freeze"
+										  : "kill");
 		else if (key && !json_object_get(request, key))
 			(void)json_object_set_new(request, key, json_null());
 	}
@@ -211,8 +219,8 @@ static int apply(struct machine *machine, const json_t *changed, struct venv_op 
 
 static int stats(struct machine *machine, json_t **ret, venv_error **err)
 {
-	return container_call(machine, json_pack("{s:s}", "op", "stats"), NULL, 0, CALL_MS, ret, NULL,
-			      err);
+	return container_call(machine, json_pack("{s:s}", "op", "stats"), NULL, 0, CALL_MS, ret,
+			      NULL, err);
 }
 
 static int info(struct machine *machine, json_t **ret, venv_error **err)
@@ -228,11 +236,12 @@ static int info(struct machine *machine, json_t **ret, venv_error **err)
 	return venv__fail(err, VENV_ERR_STATE, "the machine is not running");
 }
 
-static int lend_network(struct machine *machine, int *ret_userns_fd, int *ret_netns_fd, venv_error **err)
+static int lend_network(struct machine *machine, int *ret_userns_fd, int *ret_netns_fd,
+			venv_error **err)
 {
 	_cleanup_msg_fds_ struct msg_fds fds = MSG_FDS_INIT;
-	int r = container_call(machine, json_pack("{s:s}", "op", "lend"), NULL, 0, CALL_MS, NULL, &fds,
-			       err);
+	int r = container_call(machine, json_pack("{s:s}", "op", "lend"), NULL, 0, CALL_MS, NULL,
+			       &fds, err);
 
 	if (r < 0)
 		return r;
@@ -247,8 +256,8 @@ static int plug(struct machine *machine, venv_error **err)
 {
 	if (!machine->net || machine->net->socket < 0)
 		return venv__fail(err, VENV_ERR_INVALID, "no connection to netd");
-	return container_call(machine, json_pack("{s:s}", "op", "plug"), &machine->net->socket, 1, CALL_MS,
-			      NULL, NULL, err);
+	return container_call(machine, json_pack("{s:s}", "op", "plug"), &machine->net->socket, 1,
+			      CALL_MS, NULL, NULL, err);
 }
 
 const struct provider container_provider = {

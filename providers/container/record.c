@@ -14,7 +14,7 @@ static enum machine_state state_of(const char *name)
 	} names[] = {
 		{ "stopped", MACHINE_STOPPED }, /* its keeper is just ending */
 		{ "starting", MACHINE_STARTING }, { "running", MACHINE_RUNNING },
-		{ "paused", MACHINE_PAUSED },	  { "frozen", MACHINE_FROZEN },
+		{ "paused", MACHINE_PAUSED },     { "frozen", MACHINE_FROZEN },
 		{ "stopping", MACHINE_STOPPING },
 	};
 

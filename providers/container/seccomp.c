@@ -3,10 +3,11 @@
  * The filters of system calls.
  *
  * Theory of operation: compiling takes libseccomp milliseconds, so the program is kept in
- * <data>/seccomp/, named by a hash of everything that it was made from. A file is used only when it is
- * ours alone and its own checksum is right; else it is made again. `dev` forbids what a system in a
- * user namespace does not need and what has been a way out; `app` forbids more, and all calls that are
- * newer than this list. Other processor modes (32 bit) are answered with "no such call".
+ * <data>/seccomp/, named by a hash of everything that it was made from. A file is used only when
+ * it is ours alone and its own checksum is right; else it is made again. `dev` forbids what a
+ * system in a user namespace does not need and what has been a way out; `app` forbids more, and
+ * all calls that are newer than this list. Other processor modes (32 bit) are answered with "no
+ * such call".
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -36,13 +37,15 @@ enum { RULES_VERSION = 2, NEWEST_CALL = 461, CLONE_NEW_ANY = 0x7e020000, PROLOGU
 
 /* never, in either profile */
 static const char *const forbidden[] = {
-	"kexec_load",	   "kexec_file_load",	"init_module",	     "finit_module",
-	"delete_module",   "open_by_handle_at", "perf_event_open",   "userfaultfd",
-	"bpf",		   "swapon",		"swapoff",	     "acct",
-	"settimeofday",	   "clock_settime",	"clock_settime64",   "lookup_dcookie",
-	"nfsservctl",	   "iopl",		"ioperm",	     "uselib",
-	"quotactl",	   "quotactl_fd",	"keyctl",	     "add_key",
-	"request_key",	   "fanotify_init",	"syslog",
+	"kexec_load",      "kexec_file_load", "init_module",
+	"finit_module",    "delete_module",   "open_by_handle_at",
+	"perf_event_open", "userfaultfd",     "bpf",
+	"swapon",          "swapoff",         "acct",
+	"settimeofday",    "clock_settime",   "clock_settime64",
+	"lookup_dcookie",  "nfsservctl",      "iopl",
+	"ioperm",          "uselib",          "quotactl",
+	"quotactl_fd",     "keyctl",          "add_key",
+	"request_key",     "fanotify_init",   "syslog",
 };
 
 /* answered as if this kernel had none, so that programs fall back */
@@ -50,13 +53,39 @@ static const char *const absent[] = { "io_uring_setup", "io_uring_enter", "io_ur
 
 /* in `app` only */
 static const char *const forbidden_app[] = {
-	"mount",	"umount",	  "umount2",	   "pivot_root",    "move_mount",
-	"open_tree",	"fsopen",	  "fsconfig",	   "fsmount",	    "fspick",
-	"mount_setattr", "unshare",	  "setns",	   "reboot",	    "sethostname",
-	"setdomainname", "vhangup",	  "kcmp",	   "move_pages",    "migrate_pages",
-	"mbind",	"set_mempolicy",  "get_mempolicy", "ustat",	    "sysfs",
-	"_sysctl",	"clock_adjtime",  "process_madvise", "name_to_handle_at",
-	"personality",	"ptrace",	  "process_vm_readv", "process_vm_writev",
+	"mount",
+	"umount",
+	"umount2",
+	"pivot_root",
+	"move_mount",
+	"open_tree",
+	"fsopen",
+	"fsconfig",
+	"fsmount",
+	"fspick",
+	"mount_setattr",
+	"unshare",
+	"setns",
+	"reboot",
+	"sethostname",
+	"setdomainname",
+	"vhangup",
+	"kcmp",
+	"move_pages",
+	"migrate_pages",
+	"mbind",
+	"set_mempolicy",
+	"get_mempolicy",
+	"ustat",
+	"sysfs",
+	"_sysctl",
+	"clock_adjtime",
+	"process_madvise",
+	"name_to_handle_at",
+	"personality",
+	"ptrace",
+	"process_vm_readv",
+	"process_vm_writev",
 };
 
 static uint64_t hash_more(uint64_t hash, const void *data, size_t length)
@@ -78,8 +107,8 @@ static uint64_t hash_list(uint64_t hash, const char *const *list, size_t n)
 static uint64_t hash_profile(enum profile_kind profile)
 {
 	const struct scmp_version *version = seccomp_version();
-	const unsigned numbers[] = { RULES_VERSION, NEWEST_CALL,     (unsigned)profile,
-				     version->major, version->minor, version->micro,
+	const unsigned numbers[] = { RULES_VERSION,        NEWEST_CALL,    (unsigned)profile,
+				     version->major,       version->minor, version->micro,
 				     seccomp_arch_native() };
 	uint64_t hash = hash_more(UINT64_C(14695981039346656037), numbers, sizeof(numbers));
 
@@ -106,10 +135,12 @@ static int answer_all(scmp_filter_ctx filter, const char *const *list, size_t n,
 static int when(scmp_filter_ctx filter, uint32_t action, const char *name, unsigned argument,
 		uint32_t value)
 {
-	struct scmp_arg_cmp compare = { .arg = argument, .op = SCMP_CMP_MASKED_EQ,
-					.datum_a = 0xffffffff, .datum_b = value };
+	struct scmp_arg_cmp compare = {
+		.arg = argument, .op = SCMP_CMP_MASKED_EQ, .datum_a = 0xffffffff, .datum_b = value
+	};
 
-	return seccomp_rule_add_array(filter, action, seccomp_syscall_resolve_name(name), 1, &compare);
+	return seccomp_rule_add_array(filter, action, seccomp_syscall_resolve_name(name), 1,
+				      &compare);
 }
 
 static int answer_values(scmp_filter_ctx filter, bool app)
@@ -126,19 +157,21 @@ static int answer_values(scmp_filter_ctx filter, bool app)
 	return r == 0 && app ? when(filter, no, "socket", 0, AF_PACKET) : r;
 }
 
-/* `app`: no new namespaces. Flags of clone3 lie in memory, so it does not exist; libc falls back. */
+/* `app`: no new namespaces. Flags of clone3 lie in memory: it does not exist; libc falls back. */
 static int answer_clone(scmp_filter_ctx filter)
 {
 	static const char *const clone3[] = { "clone3" };
 	int r = answer_all(filter, clone3, 1, ENOSYS);
 
 	for (unsigned bit = 0; bit < 32 && r == 0; bit++) {
-		struct scmp_arg_cmp is_set = { .arg = 0, .op = SCMP_CMP_MASKED_EQ,
-					       .datum_a = UINT64_C(1) << bit, .datum_b = UINT64_C(1) << bit };
+		struct scmp_arg_cmp is_set = { .arg = 0,
+					       .op = SCMP_CMP_MASKED_EQ,
+					       .datum_a = UINT64_C(1) << bit,
+					       .datum_b = UINT64_C(1) << bit };
 
 		if (CLONE_NEW_ANY & (UINT32_C(1) << bit))
-			r = seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
-						   &is_set);
+			r = seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone),
+						   1, &is_set);
 	}
 	return r;
 }
@@ -168,8 +201,8 @@ static int make_filter(bool app, scmp_filter_ctx *ret)
 	return r;
 }
 
-/* `app`: what comes after NEWEST_CALL was not looked at by anybody here, so it does not exist. Before
- * libseccomp's program, which has no ranges: a call of this processor's, and newer? */
+/* `app`: what comes after NEWEST_CALL was not looked at by anybody here, so it does not exist.
+ * Before libseccomp's program, which has no ranges: a call of this processor's, and newer? */
 static size_t put_prologue(struct sock_filter *code)
 {
 	const struct sock_filter prologue[] = {
@@ -199,7 +232,8 @@ static int compile(bool app, void **ret, size_t *ret_length, venv_error **err)
 	if (filter)
 		seccomp_release(filter);
 	if (r < 0 || fstat(fd, &st) < 0)
-		return venv__fail_errno(err, r < 0 ? -r : errno, "cannot make the filter of system calls");
+		return venv__fail_errno(err, r < 0 ? -r : errno,
+					"cannot make the filter of system calls");
 	code = calloc((size_t)st.st_size / sizeof(*code) + PROLOGUE_MAX, sizeof(*code));
 	if (!code)
 		return venv__fail_nomem(err);
@@ -249,7 +283,8 @@ static void keep(int dir_fd, const char *name, const void *code, size_t length)
 		return;
 	memcpy(text, &sum, sizeof(sum));
 	memcpy(text + sizeof(sum), code, length);
-	(void)venv__file_write(dir_fd, name, text, sizeof(sum) + length, 0600, WRITE_VOLATILE, NULL);
+	(void)venv__file_write(dir_fd, name, text, sizeof(sum) + length, 0600, WRITE_VOLATILE,
+			       NULL);
 }
 
 int container_seccomp(struct venv *ctx, enum profile_kind profile, venv_error **err)
@@ -265,7 +300,8 @@ int container_seccomp(struct venv *ctx, enum profile_kind profile, venv_error **
 	r = venv__dir_make_at(data, "seccomp", 0700, &dir, err);
 	if (r < 0)
 		return r;
-	(void)snprintf(name, sizeof(name), "%016llx.bpf", (unsigned long long)hash_profile(profile));
+	(void)snprintf(name, sizeof(name), "%016llx.bpf",
+		       (unsigned long long)hash_profile(profile));
 	code = read_kept(dir, name, &length);
 	if (!code) {
 		r = compile(profile == PROFILE_APP, &code, &length, err);

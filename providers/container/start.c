@@ -27,11 +27,14 @@ void container_clean(const struct machine *machine)
 static int spawn_keeper(const struct machine *machine, int socket, venv_error **err)
 {
 	_cleanup_free_ char *path = venv__context_program(machine->ctx, "venv-keeper");
-	_cleanup_close_ int log = openat(machine->dir_fd, "keeper.log",
-					 O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+	_cleanup_close_ int log =
+		openat(machine->dir_fd, "keeper.log",
+		       O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
 	char name[] = "venv-keeper";
 	char *argv[] = { name, NULL };
-	struct spawn spawn = { .path = path, .argv = argv, .fds = { -1, -1, log, socket }, .n_fds = 4 };
+	struct spawn spawn = {
+		.path = path, .argv = argv, .fds = { -1, -1, log, socket }, .n_fds = 4
+	};
 
 	if (!path)
 		return venv__fail_nomem(err);
@@ -69,7 +72,8 @@ static int send_folders(const struct machine *machine, int socket, venv_error **
 
 static int send_start(const struct machine *machine, int socket, venv_error **err)
 {
-	const struct net_attachment *net = machine->net && machine->net->socket >= 0 ? machine->net : NULL;
+	const struct net_attachment *net =
+		machine->net && machine->net->socket >= 0 ? machine->net : NULL;
 	_cleanup_close_ int plan = plan_file(machine, err), filter = -1;
 	_cleanup_json_ json_t *message = NULL, *network = json_pack("{s:s}", "op", "net");
 	int r;
@@ -101,7 +105,8 @@ static int wait_ready(int socket, struct venv_op *op, venv_error **err)
 		r = poll(wait, ARRAY_SIZE(wait), START_TIMEOUT_MS);
 	while (r < 0 && errno == EINTR);
 	if (r <= 0)
-		return venv__fail(err, VENV_ERR_TIMEOUT, "the machine did not start within %d seconds",
+		return venv__fail(err, VENV_ERR_TIMEOUT,
+				  "the machine did not start within %d seconds",
 				  START_TIMEOUT_MS / 1000);
 	if (!wait[0].revents)
 		return venv__op_cancelled(op, err);
@@ -109,8 +114,9 @@ static int wait_ready(int socket, struct venv_op *op, venv_error **err)
 	if (r < 0)
 		return r;
 	if (r == 0)
-		return venv__hint(venv__fail(err, VENV_ERR_SYSTEM, "venv-keeper ended unexpectedly"), err,
-				  "look into keeper.log in the machine's directory");
+		return venv__hint(
+			venv__fail(err, VENV_ERR_SYSTEM, "venv-keeper ended unexpectedly"), err,
+			"look into keeper.log in the machine's directory");
 	return venv__error_from_json(reply, err);
 }
 

@@ -41,7 +41,10 @@ static bool has_int80(void)
 	if (pid == 0) {
 		long r;
 
-		__asm__ volatile("int $0x80" : "=a"(r) : "a"(20L) : "memory", "r8", "r9", "r10", "r11");
+		__asm__ volatile("int $0x80"
+				 : "=a"(r)
+				 : "a"(20L)
+				 : "memory", "r8", "r9", "r10", "r11");
 		_exit(0);
 	}
 	return waitpid(pid, &status, 0) == pid && WIFEXITED(status);
@@ -52,8 +55,10 @@ static long int80(long number, long a, long b, long c)
 {
 	long r;
 
-	__asm__ volatile("int $0x80" : "=a"(r) : "a"(number), "b"(a), "c"(b), "d"(c) : "memory", "r8", "r9",
-			 "r10", "r11");
+	__asm__ volatile("int $0x80"
+			 : "=a"(r)
+			 : "a"(number), "b"(a), "c"(b), "d"(c)
+			 : "memory", "r8", "r9", "r10", "r11");
 	if (r < 0 && r > -4096) {
 		errno = (int)-r;
 		return -1;
@@ -81,7 +86,8 @@ static void always(void)
 
 	refused("AF_ALG", socket(AF_ALG, SOCK_SEQPACKET, 0), EPERM);
 	/* the upper half of the register must not hide it */
-	refused("AF_ALG, wide", syscall(SYS_socket, 0x100000000L | AF_ALG, SOCK_SEQPACKET, 0), EPERM);
+	refused("AF_ALG, wide", syscall(SYS_socket, 0x100000000L | AF_ALG, SOCK_SEQPACKET, 0),
+		EPERM);
 	refused("AF_VSOCK", socket(AF_VSOCK, SOCK_STREAM, 0), EPERM);
 	refused("TIOCSTI", ioctl(0, TIOCSTI, &byte), EPERM);
 	refused("TIOCSTI, wide", syscall(SYS_ioctl, 0, 0x100000000L | TIOCSTI, &byte), EPERM);

@@ -62,10 +62,12 @@ int venv__op_cancel_fd(const struct venv_op *op)
 /* ---- the box ------------------------------------------------------------------------------- */
 
 static const char setup_script[] =
-	"set -e; cd \"$1\"; mkdir -p bin sbin etc root home/dev tmp usr/bin var/tmp; chmod 1777 tmp\n"
+	"set -e; cd \"$1\"; mkdir -p bin sbin etc root home/dev tmp usr/bin var/tmp\n"
+	"chmod 1777 tmp\n"
 	"cp /bin/busybox bin/busybox; for i in $(bin/busybox --list); do "
 	"[ $i = busybox ] || ln -s busybox bin/$i; done\n"
-	"printf 'root:x:0:0:root:/root:/bin/sh\\ndev:x:1000:1000::/home/dev:/bin/sh\\n' >etc/passwd\n"
+	"printf 'root:x:0:0:root:/root:/bin/sh\\ndev:x:1000:1000::/home/dev:/bin/sh\\n' "
+	">etc/passwd\n"
 	"printf 'root:x:0:\\nwheel:x:10:dev\\ndev:x:1000:\\n' >etc/group\n"
 	"echo from-the-box >etc/box\n";
 
@@ -85,7 +87,8 @@ static void own_tree(const struct world *world)
 
 	if (!world->ctx.map.root)
 		return;
-	(void)snprintf(command, sizeof(command), "chown -hR %u:%u \"$1\" && chown -hR %u:%u \"$1\"/home/dev",
+	(void)snprintf(command, sizeof(command),
+		       "chown -hR %u:%u \"$1\" && chown -hR %u:%u \"$1\"/home/dev",
 		       world->ctx.map.uid, world->ctx.map.gid, world->ctx.map.uid + 1000,
 		       world->ctx.map.gid + 1000);
 	assert_int_equal(shell(command, world->layer), 0);
@@ -121,12 +124,13 @@ static char *survey(const struct world *world)
 	char sh[] = "/bin/sh", option[] = "-c";
 	char *argv[] = { sh, option, script, NULL };
 
-	(void)snprintf(script, sizeof(script),
-		       "find /sys/fs/cgroup -name 'venv-%s*' 2>/dev/null; "
-		       "for p in /proc/[0-9]*; do [ \"$(ls -l $p/fd 2>/dev/null | grep -c %s/machine)\" "
-		       "-gt 0 ] && [ $p != /proc/%d ] && tr '\\0' ' ' <$p/cmdline; done; "
-		       "grep %s /proc/self/mountinfo",
-		       world->machine.id, world->root, getpid(), world->root);
+	(void)snprintf(
+		script, sizeof(script),
+		"find /sys/fs/cgroup -name 'venv-%s*' 2>/dev/null; "
+		"for p in /proc/[0-9]*; do [ \"$(ls -l $p/fd 2>/dev/null | grep -c %s/machine)\" "
+		"-gt 0 ] && [ $p != /proc/%d ] && tr '\\0' ' ' <$p/cmdline; done; "
+		"grep %s /proc/self/mountinfo",
+		world->machine.id, world->root, getpid(), world->root);
 	(void)venv__run(argv, &text, NULL);
 	return take_ptr(text);
 }
@@ -150,8 +154,14 @@ static void fill_machine(struct world *world)
 
 	assert_int_equal(venv__random_id(id), 0);
 	world->machine = (struct machine){
-		.ctx = &world->ctx, .id = id, .name = "web", .project = "test", .spec = &world->spec,
-		.map = &world->ctx.map, .folders = world->folders, .login = "root",
+		.ctx = &world->ctx,
+		.id = id,
+		.name = "web",
+		.project = "test",
+		.spec = &world->spec,
+		.map = &world->ctx.map,
+		.folders = world->folders,
+		.login = "root",
 	};
 	world->machine.dir_fd = open_dir(world->root, "machine", &dir);
 	world->machine.dir = dir;
@@ -182,7 +192,8 @@ int world_setup(void **state)
 	if (chmod(world->root, 0700) < 0 || shell(setup_script, world->layer) != 0)
 		return -1;
 	own_tree(world);
-	world->spec = (struct machine_spec){ .name = strdup(hostname), .hostname = strdup(hostname),
+	world->spec = (struct machine_spec){ .name = strdup(hostname),
+					     .hostname = strdup(hostname),
 					     .stop_timeout_ms = 5000 };
 	fill_machine(world);
 	*state = world;
@@ -213,8 +224,8 @@ static void check(int r, venv_error *error, const char *what)
 {
 	if (r >= 0)
 		return;
-	print_error("%s: %s (%s)%s%s\n", what, venv_error_message(error), error ? error->origin : "",
-		    venv_error_hint(error) ? "; hint: " : "",
+	print_error("%s: %s (%s)%s%s\n", what, venv_error_message(error),
+		    error ? error->origin : "", venv_error_hint(error) ? "; hint: " : "",
 		    venv_error_hint(error) ? venv_error_hint(error) : "");
 	fail();
 }
@@ -309,6 +320,16 @@ struct output world_run(struct world *world, const char *script)
 	_cleanup_free_ char *text = strdup(script);
 	char *argv[] = { sh, option, text, NULL };
 	struct exec_spec spec = { .argv = argv, .fds = { -1, -1, -1 } };
+
+	return world_exec(world, &spec);
+}
+
+struct output world_run_as(struct world *world, const char *user, const char *script)
+{
+	char sh[] = "/bin/sh", option[] = "-c";
+	_cleanup_free_ char *text = strdup(script);
+	char *argv[] = { sh, option, text, NULL };
+	struct exec_spec spec = { .argv = argv, .fds = { -1, -1, -1 }, .user = user };
 
 	return world_exec(world, &spec);
 }

@@ -3,10 +3,10 @@
 #ifndef VENV_TEST_CONTAINER_WORLD_H
 #define VENV_TEST_CONTAINER_WORLD_H
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <setjmp.h>
 
 #include <cmocka.h>
 
@@ -18,14 +18,14 @@ struct world {
 	struct machine_spec spec;
 	struct machine machine;
 	struct machine_folder folders[4];
-	char *root;  /* temporary directory with everything */
-	char *layer; /* its box */
+	char *root;   /* temporary directory with everything */
+	char *layer;  /* its box */
 	char *shared; /* its folder */
 	char *layers[4];
 	char **before; /* what the host had: processes of ours, cgroups */
 };
 
-struct output { /* what a command gave */
+struct output {     /* what a command gave */
 	int status; /* exit status, 128 + signal, -1: the machine died */
 	char *text; /* stdout and stderr */
 };
@@ -40,6 +40,7 @@ enum machine_state world_state(struct world *world);
 void world_wait(struct world *world, enum machine_state state);
 /* "sh -c SCRIPT" in the machine. The text belongs to the world's caller. */
 struct output world_run(struct world *world, const char *script);
+struct output world_run_as(struct world *world, const char *user, const char *script);
 struct output world_exec(struct world *world, const struct exec_spec *spec);
 /* The script must succeed and print exactly this. */
 void world_expect(struct world *world, const char *script, const char *text);

@@ -24,8 +24,10 @@ static void starts_runs_and_stops(void **state)
 	struct world *world = *state;
 
 	world_up(world);
-	world_expect(world, "echo hello; id -u; hostname; cat /etc/box", "hello\n0\nweb\nfrom-the-box\n");
-	world_expect(world, "cat /proc/1/comm; pwd; echo $HOME $USER", "venv-init\n/root\n/root root\n");
+	world_expect(world, "echo hello; id -u; hostname; cat /etc/box",
+		     "hello\n0\nweb\nfrom-the-box\n");
+	world_expect(world, "cat /proc/1/comm; pwd; echo $HOME $USER",
+		     "venv-init\n/root\n/root root\n");
 	world_down(world);
 	assert_int_equal(provider->stop(&world->machine, STOP_GRACEFUL, NULL, NULL), 0);
 }
@@ -76,8 +78,12 @@ static struct output run_tty(struct world *world, const char *script)
 	char sh[] = "/bin/sh", option[] = "-c";
 	_cleanup_free_ char *text = strdup(script);
 	char *argv[] = { sh, option, text, NULL };
-	struct exec_spec spec = { .argv = argv, .fds = { -1, -1, -1 }, .tty = true, .rows = 33,
-				  .columns = 77, .term = "vt220" };
+	struct exec_spec spec = { .argv = argv,
+				  .fds = { -1, -1, -1 },
+				  .tty = true,
+				  .rows = 33,
+				  .columns = 77,
+				  .term = "vt220" };
 
 	return world_exec(world, &spec);
 }
@@ -126,8 +132,10 @@ static void wait_for_file(struct world *world, const char *path)
 	char script[256];
 	struct output output;
 
-	(void)snprintf(script, sizeof(script), "for i in $(seq 400); do [ -e %s ] && exit 0; "
-					       "usleep 10000; done; exit 1", path);
+	(void)snprintf(script, sizeof(script),
+		       "for i in $(seq 400); do [ -e %s ] && exit 0; "
+		       "usleep 10000; done; exit 1",
+		       path);
 	output = world_run(world, script);
 	assert_int_equal(output.status, 0);
 	free(output.text);
@@ -140,7 +148,8 @@ static void carries_signals_and_interrupts(void **state)
 	json_t *request = json_pack("{s:s, s:i}", "op", "signal", "signal", SIGUSR1), *end;
 
 	world_up(world);
-	handle = begin(world, "trap 'exit 7' USR1; touch /ready; while :; do usleep 5000; done", false);
+	handle = begin(world, "trap 'exit 7' USR1; touch /ready; while :; do usleep 5000; done",
+		       false);
 	wait_for_file(world, "/ready");
 	assert_int_equal(venv__msg_send(handle.control, request, NULL, 0, NULL), 0);
 	json_decref(request);
@@ -163,21 +172,12 @@ static void hangs_up_when_the_client_goes(void **state)
 	struct exec_handle handle;
 
 	world_up(world);
-	handle = begin(world, "trap 'touch /hup; exit' HUP; touch /ready; while :; do usleep 5000; done",
+	handle = begin(world,
+		       "trap 'touch /hup; exit' HUP; touch /ready; while :; do usleep 5000; done",
 		       false);
 	wait_for_file(world, "/ready");
 	(void)close(handle.control);
 	wait_for_file(world, "/hup");
-}
-
-static struct output run_as(struct world *world, const char *user, const char *script)
-{
-	char sh[] = "/bin/sh", option[] = "-c";
-	_cleanup_free_ char *text = strdup(script);
-	char *argv[] = { sh, option, text, NULL };
-	struct exec_spec spec = { .argv = argv, .fds = { -1, -1, -1 }, .user = user };
-
-	return world_exec(world, &spec);
 }
 
 static void becomes_the_user(void **state)
@@ -198,8 +198,9 @@ static void becomes_the_user(void **state)
 
 	world_up(world);
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct output output = run_as(world, cases[i].user,
-					      "echo $(id -u) $(id -g) $(id -G) \"$HOME $USER\" $PWD");
+		struct output output =
+			world_run_as(world, cases[i].user,
+				     "echo $(id -u) $(id -g) $(id -G) \"$HOME $USER\" $PWD");
 
 		assert_string_equal(output.text, cases[i].text);
 		assert_int_equal(output.status, cases[i].status);
@@ -319,8 +320,10 @@ static void pauses_and_resumes(void **state)
 	assert_int_equal(r, 0);
 	assert_int_equal(world_state(world), MACHINE_PAUSED);
 	assert_int_equal(provider->pause(&world->machine, NULL, NULL), 0);
-	assert_int_equal(provider->exec(&world->machine, &(struct exec_spec){ .fds = { -1, -1, -1 } },
-					&handle, NULL), VENV_ERR_STATE);
+	assert_int_equal(provider->exec(&world->machine,
+					&(struct exec_spec){ .fds = { -1, -1, -1 } }, &handle,
+					NULL),
+			 VENV_ERR_STATE);
 	(void)poll(NULL, 0, 30);
 	assert_int_equal(provider->resume(&world->machine, NULL, NULL), 0);
 	assert_int_equal(world_state(world), MACHINE_RUNNING);
@@ -398,8 +401,11 @@ static void add_folder(struct world *world, char *guest, bool read_only)
 	size_t n = world->machine.n_folders++;
 
 	world->folders[n] = (struct machine_folder){
-		.host = world->shared, .host_fd = open(world->shared, O_PATH | O_DIRECTORY | O_CLOEXEC),
-		.guest = guest, .read_only = read_only, .hide_machines = true,
+		.host = world->shared,
+		.host_fd = open(world->shared, O_PATH | O_DIRECTORY | O_CLOEXEC),
+		.guest = guest,
+		.read_only = read_only,
+		.hide_machines = true,
 	};
 	assert_true(world->folders[n].host_fd >= 0);
 }
@@ -434,8 +440,9 @@ static void shares_folders(void **state)
 	add_folder(world, work, false);
 	add_folder(world, fixed, true);
 	world_up(world);
-	output = run_as(world, world->machine.login,
-			"cd /workspace && mkdir d && echo x >d/file && stat -c %u:%g d/file; ls -A .machines");
+	output = world_run_as(world, world->machine.login,
+			      "cd /workspace && mkdir d && echo x >d/file && stat -c %u:%g d/file; "
+			      "ls -A .machines");
 	assert_string_equal(output.text, geteuid() == 0 ? "1000:1000\n" : "0:0\n");
 	free(output.text);
 	st = stat_shared(world, "d/file");
@@ -446,8 +453,10 @@ static void shares_folders(void **state)
 	assert_int_not_equal(output.status, 0);
 	assert_true(strstr(output.text, "Read-only") != NULL);
 	free(output.text);
-	world_expect(world, "cp /bin/busybox /workspace/suid; chmod 4755 /workspace/suid; "
-			    "grep -c 'workspace .*nosuid,nodev' /proc/mounts", "1\n");
+	world_expect(world,
+		     "cp /bin/busybox /workspace/suid; chmod 4755 /workspace/suid; "
+		     "grep -c 'workspace .*nosuid,nodev' /proc/mounts",
+		     "1\n");
 }
 
 static void restarts_with_folders_and_volumes(void **state)
@@ -471,8 +480,9 @@ static void restarts_with_folders_and_volumes(void **state)
 static void runs_the_image_command(void **state)
 {
 	static char sh[] = "/bin/sh", option[] = "-c",
-		    script[] = "echo service $(id -u) $PWD $MODE; exit 9", *entrypoint[] = { sh, option, NULL },
-		    *cmd[] = { script, NULL }, mode[] = "MODE=image", *env[] = { mode, NULL };
+		    script[] = "echo service $(id -u) $PWD $MODE; exit 9",
+		    *entrypoint[] = { sh, option, NULL }, *cmd[] = { script, NULL },
+		    mode[] = "MODE=image", *env[] = { mode, NULL };
 	static char user[] = "dev", workdir[] = "/var/tmp";
 	struct world *world = *state;
 	_cleanup_free_ char *log = NULL;
@@ -488,7 +498,8 @@ static void runs_the_image_command(void **state)
 		(void)poll(NULL, 0, 1);
 	assert_int_equal(record_number(world, "command_status"), 9 << 8);
 	world_down(world);
-	assert_int_equal(venv__file_read(world->machine.dir_fd, "console.log", 65536, &log, NULL, NULL), 0);
+	assert_int_equal(
+		venv__file_read(world->machine.dir_fd, "console.log", 65536, &log, NULL, NULL), 0);
 	assert_non_null(strstr(log, "service 1000 /var/tmp image\r\n"));
 	assert_non_null(strstr(log, "venv: the image's command ended with status 9\n"));
 }
@@ -500,7 +511,8 @@ static void runs_the_image_init(void **state)
 
 	world_box_file(world, "etc/myinit",
 		       "#!/bin/sh\ntrap 'echo bye >/stopped; exit' TERM\necho up >/dev/console\n"
-		       "while :; do usleep 5000; done\n", 0755);
+		       "while :; do usleep 5000; done\n",
+		       0755);
 	world->spec.init = INIT_IMAGE;
 	world->machine.image.cmd = cmd;
 	world_up(world);
@@ -542,266 +554,13 @@ static void says_what_is_wrong(void **state)
 	world->spec.init = INIT_IMAGE;
 	world->machine.image.cmd = cmd;
 	assert_true(provider->start(&world->machine, NULL, &second) < 0);
-	assert_string_equal(venv_error_message(second), "executing the first program: /nowhere/layer: "
-							"No such file or directory");
+	assert_string_equal(venv_error_message(second),
+			    "executing the first program: /nowhere/layer: "
+			    "No such file or directory");
 	assert_non_null(venv_error_hint(second));
 	assert_int_equal(world_state(world), MACHINE_STOPPED);
 	world->spec.init = INIT_NONE;
 	world_up(world);
-}
-
-/* ---- what a hostile box or machine tries ---------------------------------------------------- */
-
-static void leaves_nothing_open_and_no_rights(void **state)
-{
-	struct world *world = *state;
-
-	world_up(world);
-	/* ls has the directory itself open */
-	world_expect(world, "ls /proc/self/fd | tr '\\n' ' '; ls /proc/1/fd | tr '\\n' ' '",
-		     "0 1 2 3 0 1 2 ");
-	world_expect(world, "grep -E 'CapInh|CapAmb|NoNewPrivs|Seccomp:' /proc/self/status | tr '\\t' ' '",
-		     "CapInh: 0000000000000000\nCapAmb: 0000000000000000\nNoNewPrivs: 0\nSeccomp: 2\n");
-	world_expect(world, "cat /proc/self/cgroup | grep -v ':/$' | grep -c '^0:'  || true", "0\n");
-	world_expect(world, "readlink /proc/self/cwd; readlink /proc/self/root", "/root\n/\n");
-	world_expect(world, "cat /proc/1/environ | tr '\\0' '\\n' | grep -c ^container=venv", "1\n");
-}
-
-static void app_is_strict(void **state)
-{
-	struct world *world = *state;
-	struct output output;
-
-	world->spec.profile = PROFILE_APP;
-	world_up(world);
-	world_expect(world, "grep -E 'CapBnd|CapEff|NoNewPrivs|Seccomp:' /proc/self/status | tr '\\t' ' '",
-		     "CapEff: 00000000800405fb\nCapBnd: 00000000800405fb\nNoNewPrivs: 1\nSeccomp: 2\n");
-	output = world_run(world, "mount -t tmpfs none /tmp");
-	assert_int_not_equal(output.status, 0);
-	free(output.text);
-	output = world_run(world, "unshare -m true");
-	assert_int_not_equal(output.status, 0);
-	free(output.text);
-	output = world_run(world, "echo 1 >/proc/sys/net/ipv4/ip_forward");
-	assert_int_not_equal(output.status, 0);
-	free(output.text);
-	world_expect(world, "ls -A /proc/acpi /sys/firmware 2>/dev/null; head -c 1 /proc/kcore 2>/dev/null | wc -c",
-		     "/proc/acpi:\n\n/sys/firmware:\n0\n");
-	world_expect(world, "id -u; echo a | cat", "0\na\n");
-}
-
-/* The directory of the image is a descriptor of whoever enters: CVE-2024-21626. */
-static void refuses_directories_outside(void **state)
-{
-	struct world *world = *state;
-	char pwd[] = "/bin/pwd", *argv[] = { pwd, NULL };
-
-	world_up(world);
-	for (int fd = 3; fd < 40; fd++) {
-		struct exec_spec spec = { .argv = argv, .fds = { -1, -1, -1 } };
-		char path[64];
-		struct output output;
-
-		(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-		spec.directory = path;
-		output = world_exec(world, &spec);
-		if (output.status == 0)
-			print_error("%s is %s", path, output.text);
-		assert_int_equal(output.status, 125);
-		free(output.text);
-	}
-}
-
-/* Links in place of the directories that are mounted on, in the box and left by a machine. */
-static void is_not_led_away_by_links(void **state)
-{
-	static char target[] = "/var/tmp/venv-test-led-away";
-	static const char *const names[] = { "dev", "proc", "sys", "run" };
-	struct world *world = *state;
-	struct output output;
-
-	assert_int_equal(mkdir(target, 0777), 0);
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		char path[128];
-
-		(void)snprintf(path, sizeof(path), "../../../../../../..%s", target);
-		world_box_link(world, names[i], path);
-	}
-	world_box_link(world, "etc/hosts", "../../../../../../../var/tmp/venv-test-led-away/hosts");
-	world_box_link(world, "etc/hostname", "/proc/sysrq-trigger");
-	world_up(world);
-	world_expect(world, "test -c /dev/null && test -d /proc/1 && test -d /sys/class && echo fine",
-		     "fine\n");
-	world_expect(world, "cat /etc/hostname", "web\n");
-	output = world_run(world, "umount -l /dev/pts /dev/shm; umount -l /dev /run; rm -rf /dev /run; "
-				  "ln -s /var/tmp/venv-test-led-away /dev; "
-				  "rm /etc/hosts; mkdir /etc/hosts 2>&1; ln -s /etc/passwd /run");
-	free(output.text);
-	world_down(world);
-	{
-		_cleanup_error_ venv_error *error = NULL;
-		int r = provider->start(&world->machine, NULL, &error);
-
-		if (r < 0)
-			print_error("%s\n", venv_error_message(error));
-		assert_int_equal(r, 0);
-		world_expect(world, "test -c /dev/null && cat /etc/hostname", "web\n");
-	}
-	assert_int_equal(rmdir(target), 0); /* nothing was put there */
-}
-
-static void reads_hostile_user_lists(void **state)
-{
-	struct world *world = *state;
-	struct output output;
-
-	world_up(world);
-	output = world_run(world, "rm /etc/passwd; mkfifo /etc/passwd; rm /etc/group; ln -s /dev/zero /etc/group");
-	free(output.text);
-	output = run_as(world, "1000", "grep Uid /proc/self/status");
-	assert_string_equal(output.text, "Uid:\t1000\t1000\t1000\t1000\n");
-	free(output.text);
-	output = run_as(world, "0", "rm /etc/passwd; ln -s /proc/self/mem /etc/passwd; rm /etc/group; "
-				    "head -c 3000000 /dev/zero >/etc/group");
-	free(output.text);
-	output = run_as(world, "0:0", "grep Uid /proc/self/status");
-	assert_string_equal(output.text, "Uid:\t0\t0\t0\t0\n");
-	free(output.text);
-}
-
-static char *hash_of(const char *path)
-{
-	char sha[] = "/usr/bin/sha256sum", *name = strdup(path), *text = NULL;
-	char *argv[] = { sha, name, NULL };
-
-	assert_int_equal(venv__run(argv, &text, NULL), 0);
-	free(name);
-	return text;
-}
-
-/* CVE-2019-5736: whoever is entered must not be able to write our programs. */
-static void keeps_its_programs(void **state)
-{
-	struct world *world = *state;
-	_cleanup_free_ char *path = venv__path_join(world->ctx.libexec_dir, "venv-enter");
-	_cleanup_free_ char *before = hash_of(path), *after = NULL;
-	struct exec_spec spec = { .fds = { -1, -1, -1 } };
-	struct output output;
-	char self[] = "/proc/self/exe", *argv[] = { self, NULL };
-
-	world_up(world);
-	spec.argv = argv;
-	output = world_exec(world, &spec);
-	free(output.text);
-	world_expect(world, "(echo x >/proc/1/exe) 2>&1 | grep -c -i -E 'denied|busy|not permitted'", "1\n");
-	output = world_run(world, "for i in $(seq 200); do for p in /proc/[0-9]*; do "
-				  "(exec 3>$p/exe && echo owned >&3) 2>/dev/null; done; done & "
-				  "for i in $(seq 20); do /proc/self/exe true; done 2>/dev/null; kill $!");
-	free(output.text);
-	after = hash_of(path);
-	assert_string_equal(before, after);
-}
-
-static void stops_system_calls_that_lead_out(void **state)
-{
-	struct world *world = *state;
-	struct output output;
-
-	world_box_file(world, "bin/calls", "", 0755);
-	{
-		char cp[] = "/bin/cp", *argv[] = { cp, NULL, NULL, NULL };
-		_cleanup_free_ char *from = venv__path_join(getenv("VENV_ATTACKS"), "container_attacks");
-		_cleanup_free_ char *to = venv__path_join(world->layer, "bin/calls");
-
-		argv[1] = from;
-		argv[2] = to;
-		assert_int_equal(venv__run(argv, NULL, NULL), 0);
-	}
-	world_up(world);
-	output = world_run(world, "/bin/calls");
-	if (output.status != 0)
-		print_error("%s", output.text);
-	assert_int_equal(output.status, 0);
-	free(output.text);
-	world_down(world);
-	world->spec.profile = PROFILE_APP;
-	world_up(world);
-	output = world_run(world, "/bin/calls app");
-	if (output.status != 0)
-		print_error("%s", output.text);
-	assert_int_equal(output.status, 0);
-	free(output.text);
-}
-
-/* ---- netd's part, played here --------------------------------------------------------------- */
-
-static _Noreturn void play_netd(int socket, const struct idmap *map, int report)
-{
-	struct msg_fds fds = MSG_FDS_INIT;
-	json_t *request = NULL, *reply = json_pack("{}");
-	int r = 1;
-
-	(void)map;
-	while (r > 0) {
-		r = venv__msg_receive(socket, -1, &request, &fds, NULL);
-		if (r <= 0)
-			break;
-		if (write(report, fds.count == 1 ? "p" : "?", 1) != 1)
-			_exit(1);
-		venv__msg_fds_done(&fds);
-		json_decref(request);
-		if (venv__msg_send(socket, reply, NULL, 0, NULL) < 0)
-			_exit(1);
-	}
-	_exit(write(report, "e", 1) == 1 ? 0 : 1);
-}
-
-static void is_plugged_into_the_project(void **state)
-{
-	struct world *world = *state;
-	struct net_attachment net = { .socket = -1, .userns_fd = -1, .netns_fd = -1 };
-	static char dns[] = "10.88.0.1", eth[] = "eth0", address[] = "10.88.0.2";
-	struct net_interface interface = { .name = eth, .address = address, .prefix = 24 };
-	int pair[2], report[2], userns = -1, netns = -1;
-	char said[4] = "";
-	pid_t netd;
-
-	net.userns_fd = venv__idmap_userns(&world->ctx.map, NULL);
-	assert_true(net.userns_fd >= 0);
-	net.netns_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	assert_int_equal(venv__msg_pair(pair), 0);
-	assert_int_equal(pipe2(report, O_CLOEXEC), 0);
-	netd = fork();
-	if (netd == 0) {
-		(void)close(pair[0]);
-		play_netd(pair[1], &world->ctx.map, report[1]);
-	}
-	(void)close(pair[1]);
-	(void)close(report[1]);
-	net.socket = pair[0];
-	net.interfaces = &interface;
-	net.n_interfaces = 1;
-	net.dns = dns;
-	world->machine.net = &net;
-	world_up(world);
-	(void)close(net.socket);
-	assert_int_equal(read(report[0], said, 1), 1);
-	assert_int_equal(said[0], 'p');
-	world_expect(world, "cat /etc/resolv.conf; tail -n 1 /etc/hosts; cat /proc/self/uid_map | tr -s ' '",
-		     "nameserver 10.88.0.1\n10.88.0.2\tweb\n 0 0 1\n 1 1 65535\n");
-	assert_int_equal(provider->lend_network(&world->machine, &userns, &netns, NULL), 0);
-	assert_true(userns >= 0 && netns >= 0);
-	(void)close(userns);
-	(void)close(netns);
-	world->machine.net = NULL;
-	world_down(world);
-	/* the attachment goes with the machine */
-	assert_int_equal(read(report[0], said, 1), 1);
-	assert_int_equal(said[0], 'e');
-	assert_int_equal(waitpid(netd, NULL, 0), netd);
-	(void)close(net.userns_fd);
-	(void)close(net.netns_fd);
-	(void)close(report[0]);
 }
 
 static int compare(const void *a, const void *b)
@@ -831,9 +590,11 @@ static void is_quick(void **state)
 	qsort(up, ROUNDS, sizeof(up[0]), compare);
 	qsort(exec, ROUNDS, sizeof(exec[0]), compare);
 	qsort(down, ROUNDS, sizeof(down[0]), compare);
-	print_message("create+start %.1f ms (min %.1f), exec sh -c true %.1f (%.1f), destroy %.1f (%.1f)\n",
-		      (double)up[ROUNDS / 2] / 1e3, (double)up[0] / 1e3, (double)exec[ROUNDS / 2] / 1e3,
-		      (double)exec[0] / 1e3, (double)down[ROUNDS / 2] / 1e3, (double)down[0] / 1e3);
+	print_message("create+start %.1f ms (min %.1f), exec sh -c true %.1f (%.1f), "
+		      "destroy %.1f (%.1f)\n",
+		      (double)up[ROUNDS / 2] / 1e3, (double)up[0] / 1e3,
+		      (double)exec[ROUNDS / 2] / 1e3, (double)exec[0] / 1e3,
+		      (double)down[ROUNDS / 2] / 1e3, (double)down[0] / 1e3);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
@@ -861,14 +622,6 @@ int main(int argc, char **argv)
 		TEST(runs_the_image_init),
 		TEST(stops_stubborn_machines_by_force),
 		TEST(says_what_is_wrong),
-		TEST(leaves_nothing_open_and_no_rights),
-		TEST(app_is_strict),
-		TEST(refuses_directories_outside),
-		TEST(is_not_led_away_by_links),
-		TEST(reads_hostile_user_lists),
-		TEST(keeps_its_programs),
-		TEST(stops_system_calls_that_lead_out),
-		TEST(is_plugged_into_the_project),
 		TEST(is_quick),
 	};
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: making groups never fails a machine by itself. Without rights there are fewer
- * groups, limits that cannot be set were warned of by probe(), and killing falls back to the death of
- * process 1. What does fail is a limit that the host should be able to set and refuses.
+ * Theory of operation: making groups never fails a machine by itself. Without rights there are
+ * fewer groups, limits that cannot be set were warned of by probe(), and killing falls back to
+ * the death of process 1. What does fail is a limit that the host should be able to set and
+ * refuses.
  */
 #include "cgroup.h"
 
@@ -60,7 +61,8 @@ static void keep_available(struct cgroup *cgroup)
 
 	venv__strv_free(cgroup->controllers);
 	cgroup->controllers = NULL;
-	for (word = list ? strtok_r(list, " \n", &save) : NULL; word; word = strtok_r(NULL, " \n", &save))
+	for (word = list ? strtok_r(list, " \n", &save) : NULL; word;
+	     word = strtok_r(NULL, " \n", &save))
 		(void)venv__strv_add(&cgroup->controllers, word);
 }
 
@@ -79,8 +81,8 @@ static void open_v2(struct cgroup *cgroup, const struct cgroup_host *host)
 	enable_controllers(cgroup, cgroup->machine_fd);
 }
 
-/* The scope holds this keeper itself, which moves to a leaf: what the machine may use does not count
- * the keeper, which then is not killed in its stead. */
+/* The scope holds this keeper itself, which moves to a leaf: what the machine may use does not
+ * count the keeper, which then is not killed in its stead. */
 static int open_systemd(struct cgroup *cgroup, const char *id, venv_error **err)
 {
 	struct cgroup_host now;
@@ -94,7 +96,8 @@ static int open_systemd(struct cgroup *cgroup, const char *id, venv_error **err)
 	cgroup->path = take_ptr(now.base);
 	container_cgroup_host_done(&now);
 	if (!cgroup->path || !strstr(cgroup->path, id))
-		return venv__fail(err, VENV_ERR_SYSTEM, "systemd did not move the keeper to its scope");
+		return venv__fail(err, VENV_ERR_SYSTEM,
+				  "systemd did not move the keeper to its scope");
 	scope = open(cgroup->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	keeper = container_cgroup_make(cgroup->path, "keeper", &path);
 	if (keeper < 0 || container_cgroup_write(keeper, "cgroup.procs", "0") < 0)
@@ -112,8 +115,8 @@ static void open_hybrid(struct cgroup *cgroup, const struct cgroup_host *host)
 		cgroup->machine_fd = container_cgroup_make(host->base, cgroup->name, &cgroup->path);
 }
 
-int container_cgroup_open(struct cgroup *ret, const char *id, const struct idmap *map, const json_t *limits,
-		venv_error **err)
+int container_cgroup_open(struct cgroup *ret, const char *id, const struct idmap *map,
+			  const json_t *limits, venv_error **err)
 {
 	_cleanup_error_ venv_error *problem = NULL;
 	struct cgroup_host host;
@@ -138,7 +141,8 @@ int container_cgroup_open(struct cgroup *ret, const char *id, const struct idmap
 		r = container_cgroup_limit(ret, limits, err);
 	}
 	if (r == 0)
-		r = ret->layout == CGROUP_HYBRID ? container_cgroup_v1_watch(ret) : container_cgroup_v2_watch(ret);
+		r = ret->layout == CGROUP_HYBRID ? container_cgroup_v1_watch(ret)
+						 : container_cgroup_v2_watch(ret);
 	return r;
 }
 
@@ -192,22 +196,23 @@ int container_cgroup_limit(struct cgroup *cgroup, const json_t *limits, venv_err
 
 int container_cgroup_freeze(struct cgroup *cgroup, bool frozen, venv_error **err)
 {
-	int r = cgroup->payload_fd < 0 ? -ENOENT :
-					 container_cgroup_write(cgroup->payload_fd, "cgroup.freeze",
-						      frozen ? "1" : "0");
+	int r = cgroup->payload_fd < 0 ? -ENOENT
+				       : container_cgroup_write(cgroup->payload_fd, "cgroup.freeze",
+								frozen ? "1" : "0");
 
 	if (r == -ENOENT || r == -EACCES)
 		return venv__hint(venv__fail(err, VENV_ERR_HOST,
 					     "this host gives the user no control group to freeze"),
 				  err, "see 'venv doctor'");
 	for (int i = 0; r == 0 && i < FREEZE_WAIT_MS; i++) {
-		if (container_cgroup_read_word(cgroup->payload_fd, "cgroup.events", "frozen", frozen) == frozen)
+		if (container_cgroup_read_word(cgroup->payload_fd, "cgroup.events", "frozen",
+					       frozen) == frozen)
 			return 0;
 		(void)poll(NULL, 0, 1);
 	}
 	(void)container_cgroup_write(cgroup->payload_fd, "cgroup.freeze", "0");
-	return r < 0 ? venv__fail_errno(err, -r, "cannot freeze the machine") :
-		       venv__fail(err, VENV_ERR_TIMEOUT, "the machine did not freeze");
+	return r < 0 ? venv__fail_errno(err, -r, "cannot freeze the machine")
+		     : venv__fail(err, VENV_ERR_TIMEOUT, "the machine did not freeze");
 }
 
 void container_cgroup_kill(struct cgroup *cgroup)

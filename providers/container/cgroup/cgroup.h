@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Control groups of one machine. Three forms: v2 made by hand, v2 as a systemd scope, and the hybrid
- * layout, where v1 controllers limit and count and an empty v2 hierarchy freezes and kills.
+ * Control groups of one machine. Three forms: v2 made by hand, v2 as a systemd scope, and the
+ * hybrid layout, where v1 controllers limit and count and an empty v2 hierarchy freezes and
+ * kills.
  *
  *   <own group>/venv-<id>/            limits (in a systemd scope: .../machine, beside .../keeper)
  *   <own group>/venv-<id>/payload/    all of the machine's processes; its cgroup namespace's root
@@ -14,8 +15,8 @@
 
 enum cgroup_layout { CGROUP_NONE, CGROUP_V2, CGROUP_SYSTEMD, CGROUP_HYBRID };
 enum { CGROUP_V1_MAX = 6, CGROUP_PROCS_MAX = CGROUP_V1_MAX + 2 };
-/* `oom: freeze`: the keeper freezes the machine at its limit; only this much above it the kernel would
- * kill after all. */
+/* `oom: freeze`: the keeper freezes the machine at its limit; only this much above it the kernel
+ * would kill after all. */
 enum { CGROUP_FREEZE_RESERVE = 64 * 1024 * 1024 };
 
 struct cgroup_host { /* what this host and this user's place in it offer */
@@ -38,11 +39,11 @@ struct cgroup {
 		char *path; /* NULL: not in use */
 		int fd;
 	} v1[CGROUP_V1_MAX];
-	char name[48];  /* "venv-<id>" */
+	char name[48]; /* "venv-<id>" */
 	char **controllers;
-	int oom_fd;        /* becomes readable when something ran out of memory; -1 */
+	int oom_fd; /* becomes readable when something ran out of memory; -1 */
 	bool oom_inotify;
-	int64_t memory;    /* limit, 0: none */
+	int64_t memory; /* limit, 0: none */
 	bool freeze_on_oom;
 };
 
@@ -50,23 +51,27 @@ struct cgroup {
 void container_cgroup_host_find(struct cgroup_host *ret);
 void container_cgroup_host_done(struct cgroup_host *host);
 /* For each limit of a plan that this host cannot enforce: a line with the fix. 0 or -ENOMEM */
-int container_cgroup_host_warnings(const struct cgroup_host *host, const json_t *limits, char ***ret);
+int container_cgroup_host_warnings(const struct cgroup_host *host, const json_t *limits,
+				   char ***ret);
 
-#define CGROUP_INIT { .machine_fd = -1, .payload_fd = -1, .oom_fd = -1 }
+#define CGROUP_INIT                                                                                \
+	{                                                                                          \
+		.machine_fd = -1, .payload_fd = -1, .oom_fd = -1                                   \
+	}
 /* Make the groups of a machine and set its limits. */
-int container_cgroup_open(struct cgroup *ret, const char *id, const struct idmap *map, const json_t *limits,
-		venv_error **err);
+int container_cgroup_open(struct cgroup *ret, const char *id, const struct idmap *map,
+			  const json_t *limits, venv_error **err);
 void container_cgroup_done(struct cgroup *cgroup); /* closes; removes nothing */
 /*
- * Who shall be in the groups is cloned into payload_fd (CLONE_INTO_CGROUP) and writes "0" to each of
- * these descriptors of v1, ended by -1, which the caller closes. Such a write waits for a grace period
- * of the kernel's, often 10 ms; so v1 groups are made only for limits that are set.
+ * Who shall be in the groups is cloned into payload_fd (CLONE_INTO_CGROUP) and writes "0" to each
+ * of these descriptors of v1, ended by -1, which the caller closes. Such a write waits for a
+ * grace period of the kernel's, often 10 ms; so v1 groups are made only for limits that are set.
  */
 int container_cgroup_procs(const struct cgroup *cgroup, int ret[CGROUP_PROCS_MAX]);
-/* The group of a v1 controller, made when it is missing, with all of the machine in it. fd or -errno */
+/* The group of a v1 controller, made when missing, with all of the machine in it. fd or -errno */
 int container_cgroup_v1_need(struct cgroup *cgroup, const char *controller);
 /* limits: {"memory":B?,"memory_low":B?,"cpus":R?,"cpu_weight":N?,"cpuset":S?,"io_weight":N?,
- * "pids":N?,"oom":"kill"|"freeze"?}; null takes a limit away. What cannot be enforced is skipped. */
+ * "pids":N?,"oom":"kill"|"freeze"?}; null takes a limit away. What is not enforceable is skipped. */
 int container_cgroup_limit(struct cgroup *cgroup, const json_t *limits, venv_error **err);
 int container_cgroup_freeze(struct cgroup *cgroup, bool frozen, venv_error **err);
 void container_cgroup_kill(struct cgroup *cgroup);
@@ -80,7 +85,7 @@ enum cgroup_oom container_cgroup_oom(const struct cgroup *cgroup);
 int64_t container_cgroup_freeze_at(const struct cgroup *cgroup);
 /* Absolute paths of all groups, to be remembered for container_cgroup_clean(). */
 char **container_cgroup_paths(const struct cgroup *cgroup);
-/* Kill and remove what a keeper that was killed left. Paths that are not a machine's are refused. */
+/* Kill and remove what a killed keeper left. Paths that are not this machine's are refused. */
 void container_cgroup_clean(char *const *paths, const char *id);
 
 /* small helpers of the drivers (files.c): 0 or -errno */
@@ -88,7 +93,8 @@ int container_cgroup_write(int dir_fd, const char *name, const char *text);
 int container_cgroup_write_number(int dir_fd, const char *name, int64_t value);
 int64_t container_cgroup_read_number(int dir_fd, const char *name, int64_t otherwise);
 /* The number behind a word in a file of "word number" lines. */
-int64_t container_cgroup_read_word(int dir_fd, const char *name, const char *word, int64_t otherwise);
+int64_t container_cgroup_read_word(int dir_fd, const char *name, const char *word,
+				   int64_t otherwise);
 char *container_cgroup_read(int dir_fd, const char *name);
 /* Make a directory and open it. fd or -errno */
 int container_cgroup_make(const char *base, const char *name, char **ret_path);

@@ -49,7 +49,8 @@ int64_t container_cgroup_read_number(int dir_fd, const char *name, int64_t other
 	return end == text || errno ? otherwise : value;
 }
 
-int64_t container_cgroup_read_word(int dir_fd, const char *name, const char *word, int64_t otherwise)
+int64_t container_cgroup_read_word(int dir_fd, const char *name, const char *word,
+				   int64_t otherwise)
 {
 	_cleanup_free_ char *text = dir_fd < 0 ? NULL : container_cgroup_read(dir_fd, name);
 	size_t length = strlen(word);
@@ -97,8 +98,8 @@ static void remove_below(int dir_fd, unsigned depth)
 		if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
 			continue;
 		fd = depth < DEPTH_MAX ? openat(dir_fd, entry->d_name,
-						O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) :
-					 -1;
+						O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+				       : -1;
 		if (fd >= 0)
 			remove_below(fd, depth + 1);
 		(void)unlinkat(dir_fd, entry->d_name, AT_REMOVEDIR);

@@ -89,12 +89,14 @@ static void find_v2_controllers(struct cgroup_host *host)
 	_cleanup_close_ int fd = open(host->base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	bool top = strcmp(host->base, root) == 0;
 	_cleanup_free_ char *list =
-		fd < 0 ? NULL :
-			 container_cgroup_read(fd, top && is_writable(host->base) ? "cgroup.controllers" :
-									  "cgroup.subtree_control");
+		fd < 0 ? NULL
+		       : container_cgroup_read(fd, top && is_writable(host->base)
+							   ? "cgroup.controllers"
+							   : "cgroup.subtree_control");
 	char *word, *save = NULL;
 
-	for (word = list ? strtok_r(list, " \n", &save) : NULL; word; word = strtok_r(NULL, " \n", &save))
+	for (word = list ? strtok_r(list, " \n", &save) : NULL; word;
+	     word = strtok_r(NULL, " \n", &save))
 		(void)venv__strv_add(&host->controllers, word);
 }
 
@@ -108,11 +110,12 @@ static void find_systemd_controllers(struct cgroup_host *host)
 	if (geteuid() == 0)
 		(void)snprintf(path, sizeof(path), "%s", root);
 	else
-		(void)snprintf(path, sizeof(path), "%s/user.slice/user-%u.slice/user@%u.service", root,
-			       geteuid(), geteuid());
+		(void)snprintf(path, sizeof(path), "%s/user.slice/user-%u.slice/user@%u.service",
+			       root, geteuid(), geteuid());
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	list = fd < 0 ? NULL : container_cgroup_read(fd, "cgroup.controllers");
-	for (word = list ? strtok_r(list, " \n", &save) : NULL; word; word = strtok_r(NULL, " \n", &save))
+	for (word = list ? strtok_r(list, " \n", &save) : NULL; word;
+	     word = strtok_r(NULL, " \n", &save))
 		(void)venv__strv_add(&host->controllers, word);
 	if (fd >= 0)
 		host->layout = CGROUP_SYSTEMD;
@@ -171,12 +174,13 @@ static const char *fix_for(const struct cgroup_host *host)
 	return "run as root, or on a host where systemd delegates control groups to users";
 }
 
-int container_cgroup_host_warnings(const struct cgroup_host *host, const json_t *limits, char ***ret)
+int container_cgroup_host_warnings(const struct cgroup_host *host, const json_t *limits,
+				   char ***ret)
 {
 	static const struct {
 		const char *key, *controller;
 	} keys[] = {
-		{ "memory", "memory" }, { "memory_low", "memory" }, { "cpus", "cpu" },
+		{ "memory", "memory" },  { "memory_low", "memory" }, { "cpus", "cpu" },
 		{ "cpu_weight", "cpu" }, { "cpuset", "cpuset" },     { "io_weight", "io" },
 		{ "pids", "pids" },
 	};
@@ -185,8 +189,9 @@ int container_cgroup_host_warnings(const struct cgroup_host *host, const json_t 
 		if (!json_object_get(limits, keys[i].key) ||
 		    venv__strv_has(host->controllers, keys[i].controller))
 			continue;
-		if (venv__strv_addf(ret, "'%s' cannot be enforced: the control group controller '%s' is "
-					 "not given to this user; %s",
+		if (venv__strv_addf(ret,
+				    "'%s' cannot be enforced: the control group controller '%s' is "
+				    "not given to this user; %s",
 				    keys[i].key, keys[i].controller, fix_for(host)) < 0)
 			return -ENOMEM;
 	}

@@ -38,8 +38,7 @@ static bool load(struct api *api)
 
 	if (!library)
 		return false;
-#define LOAD(member, symbol)                                                                       \
-	(*(void **)&api->member = dlsym(library, symbol), api->member != NULL)
+#define LOAD(member, symbol) (*(void **)&api->member = dlsym(library, symbol), api->member != NULL)
 	return LOAD(open_system, "sd_bus_open_system") && LOAD(open_user, "sd_bus_open_user") &&
 	       LOAD(call, "sd_bus_call_method") && LOAD(read, "sd_bus_message_read") &&
 	       LOAD(process, "sd_bus_process") && LOAD(wait, "sd_bus_wait") &&
@@ -137,7 +136,8 @@ int container_cgroup_systemd_scope(const char *id, venv_error **err)
 	status = child < 0 ? -1 : venv__child_wait(child);
 	if (status == 0)
 		return 0;
-	return venv__hint(venv__fail(err, VENV_ERR_HOST, "systemd gave no scope for the machine: %s",
+	return venv__hint(venv__fail(err, VENV_ERR_HOST,
+				     "systemd gave no scope for the machine: %s",
 				     what[0] ? what : "it did not answer"),
 			  err, "check 'systemctl --user status' and that XDG_RUNTIME_DIR is set");
 }

@@ -17,12 +17,13 @@ int container_cgroup_v1_fd(const struct cgroup *cgroup, const char *controller)
 /* Of a group made while the machine runs: everybody into it, from the group of v2. */
 static void move_all(const struct cgroup *cgroup, int fd)
 {
-	_cleanup_free_ char *list = cgroup->payload_fd < 0 ?
-					    NULL :
-					    container_cgroup_read(cgroup->payload_fd, "cgroup.procs");
+	_cleanup_free_ char *list =
+		cgroup->payload_fd < 0 ? NULL
+				       : container_cgroup_read(cgroup->payload_fd, "cgroup.procs");
 	char *pid, *save = NULL;
 
-	for (pid = list ? strtok_r(list, "\n", &save) : NULL; pid; pid = strtok_r(NULL, "\n", &save))
+	for (pid = list ? strtok_r(list, "\n", &save) : NULL; pid;
+	     pid = strtok_r(NULL, "\n", &save))
 		(void)container_cgroup_write(fd, "cgroup.procs", pid);
 }
 
@@ -57,8 +58,8 @@ int container_cgroup_v1_need(struct cgroup *cgroup, const char *controller)
 			continue;
 		fd = container_cgroup_make(host.v1[i].base, cgroup->name, &cgroup->v1[slot].path);
 		cgroup->v1[slot].fd = fd;
-		(void)snprintf(cgroup->v1[slot].controller, sizeof(cgroup->v1[slot].controller), "%s",
-			       controller);
+		(void)snprintf(cgroup->v1[slot].controller, sizeof(cgroup->v1[slot].controller),
+			       "%s", controller);
 	}
 	container_cgroup_host_done(&host);
 	if (fd >= 0 && strcmp(controller, "cpuset") == 0)
@@ -78,7 +79,8 @@ static int refused(int r, const char *key, venv_error **err)
 static int limit_memory(struct cgroup *cgroup, int64_t bytes, venv_error **err)
 {
 	int64_t reserve = cgroup->freeze_on_oom ? CGROUP_FREEZE_RESERVE : 0;
-	static const char both[] = "memory.memsw.limit_in_bytes", memory[] = "memory.limit_in_bytes";
+	static const char both[] = "memory.memsw.limit_in_bytes",
+			  memory[] = "memory.limit_in_bytes";
 	int fd = container_cgroup_v1_need(cgroup, "memory"), r;
 
 	if (fd < 0)
@@ -91,9 +93,9 @@ static int limit_memory(struct cgroup *cgroup, int64_t bytes, venv_error **err)
 	(void)container_cgroup_write_number(fd, both, bytes);
 	r = container_cgroup_write_number(fd, memory, bytes);
 	if (r == -EBUSY)
-		return venv__hint(venv__fail(err, VENV_ERR_STATE,
-					     "the machine uses more memory than that"),
-				  err, "stop something in the machine, or restart it with the new limit");
+		return venv__hint(
+			venv__fail(err, VENV_ERR_STATE, "the machine uses more memory than that"),
+			err, "stop something in the machine, or restart it with the new limit");
 	return r < 0 ? refused(r, "memory", err) : 0;
 }
 
@@ -103,7 +105,8 @@ static int limit_cpus(struct cgroup *cgroup, double cpus, venv_error **err)
 
 	if (fd < 0)
 		return 0;
-	r = container_cgroup_write_number(fd, "cpu.cfs_quota_us", cpus > 0 ? (int64_t)(cpus * 100000) : -1);
+	r = container_cgroup_write_number(fd, "cpu.cfs_quota_us",
+					  cpus > 0 ? (int64_t)(cpus * 100000) : -1);
 	return r < 0 ? refused(r, "cpus", err) : 0;
 }
 
@@ -125,7 +128,8 @@ static int limit_number(struct cgroup *cgroup, const char *controller, const cha
 
 	if (fd < 0)
 		return 0;
-	r = value ? container_cgroup_write_number(fd, file, value) : container_cgroup_write(fd, file, "max");
+	r = value ? container_cgroup_write_number(fd, file, value)
+		  : container_cgroup_write(fd, file, "max");
 	return r < 0 && r != -ENOENT && value ? refused(r, key, err) : 0;
 }
 
@@ -181,8 +185,8 @@ int container_cgroup_v1_limit(struct cgroup *cgroup, const json_t *limits, venv_
 	if (r == 0 && json_object_get(limits, "cpuset"))
 		r = limit_cpuset(cgroup, venv__json_str(limits, "cpuset"), err);
 	if (r == 0 && io)
-		r = limit_number(cgroup, "blkio", "blkio.bfq.weight", "io_weight", io > 1000 ? 1000 : io,
-				 err);
+		r = limit_number(cgroup, "blkio", "blkio.bfq.weight", "io_weight",
+				 io > 1000 ? 1000 : io, err);
 	if (r == 0 && json_object_get(limits, "pids"))
 		r = limit_number(cgroup, "pids", "pids.max", "pids",
 				 venv__json_int(limits, "pids", 0), err);

@@ -42,7 +42,8 @@ static int limit_memory(const struct cgroup *cgroup, venv_error **err)
 
 int container_cgroup_v2_limit(struct cgroup *cgroup, const json_t *limits, venv_error **err)
 {
-	int64_t weight = venv__json_int(limits, "cpu_weight", 0), io = venv__json_int(limits, "io_weight", 0);
+	int64_t weight = venv__json_int(limits, "cpu_weight", 0),
+		io = venv__json_int(limits, "io_weight", 0);
 	char text[64];
 	int r = 0;
 
@@ -92,8 +93,8 @@ int container_cgroup_v2_watch(struct cgroup *cgroup)
 int64_t container_cgroup_oom_kills(const struct cgroup *cgroup)
 {
 	if (cgroup->layout == CGROUP_HYBRID)
-		return container_cgroup_read_word(container_cgroup_v1_fd(cgroup, "memory"), "memory.oom_control", "oom_kill",
-					0);
+		return container_cgroup_read_word(container_cgroup_v1_fd(cgroup, "memory"),
+						  "memory.oom_control", "oom_kill", 0);
 	return container_cgroup_read_word(cgroup->machine_fd, "memory.events", "oom_kill", 0);
 }
 
@@ -113,9 +114,10 @@ enum cgroup_oom container_cgroup_oom(const struct cgroup *cgroup)
 	used = container_cgroup_read_number(fd, v1 ? "memory.usage_in_bytes" : "memory.current", 0);
 	if (used < container_cgroup_freeze_at(cgroup))
 		return OOM_FAR;
-	file = container_cgroup_read_word(fd, "memory.stat", v1 ? "total_inactive_file" : "inactive_file",
-					  0) +
-	       container_cgroup_read_word(fd, "memory.stat", v1 ? "total_active_file" : "active_file", 0);
+	file = container_cgroup_read_word(fd, "memory.stat",
+					  v1 ? "total_inactive_file" : "inactive_file", 0) +
+	       container_cgroup_read_word(fd, "memory.stat",
+					  v1 ? "total_active_file" : "active_file", 0);
 	return used - file < container_cgroup_freeze_at(cgroup) ? OOM_NEAR : OOM_REACHED;
 }
 
@@ -128,9 +130,9 @@ static void put(json_t *object, const char *key, int64_t value)
 /* Where no controller counts: what the processes have to themselves, and how many they are. */
 static void put_processes(json_t *stats, const struct cgroup *cgroup)
 {
-	_cleanup_free_ char *list = cgroup->payload_fd < 0 ?
-					    NULL :
-					    container_cgroup_read(cgroup->payload_fd, "cgroup.procs");
+	_cleanup_free_ char *list =
+		cgroup->payload_fd < 0 ? NULL
+				       : container_cgroup_read(cgroup->payload_fd, "cgroup.procs");
 	int64_t pages = 0, count = 0;
 	char *pid, *save = NULL;
 
@@ -158,8 +160,10 @@ static void put_v1(json_t *stats, const struct cgroup *cgroup)
 
 	put_processes(stats, cgroup);
 	put(stats, "memory", container_cgroup_read_number(memory, "memory.usage_in_bytes", -1));
-	put(stats, "memory_peak", container_cgroup_read_number(memory, "memory.max_usage_in_bytes", -1));
-	put(stats, "cpu_us", container_cgroup_read_word(cgroup->payload_fd, "cpu.stat", "usage_usec", -1));
+	put(stats, "memory_peak",
+	    container_cgroup_read_number(memory, "memory.max_usage_in_bytes", -1));
+	put(stats, "cpu_us",
+	    container_cgroup_read_word(cgroup->payload_fd, "cpu.stat", "usage_usec", -1));
 	put(stats, "pids", container_cgroup_read_number(pids, "pids.current", -1));
 }
 

@@ -176,11 +176,11 @@ int enter_account_parse(char *passwd, char *group, const char *text, struct acco
 	return 0;
 }
 
-/* What a machine can put there: a link, a FIFO, a device, a file without end. NULL: nothing to read. */
+/* A machine can put a link, a FIFO, a device or endless text there. NULL: nothing to read. */
 static char *read_text(int root_fd, const char *path)
 {
-	_cleanup_close_ int fd = venv__open_in_root(root_fd, path,
-						    O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0);
+	_cleanup_close_ int fd =
+		venv__open_in_root(root_fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0);
 	_cleanup_free_ char *text = NULL;
 	size_t length = 0;
 	struct stat st;
@@ -208,7 +208,8 @@ int enter_account_find(int root_fd, const char *text, struct account *ret)
 	return enter_account_parse(passwd, group, text, ret);
 }
 
-size_t enter_account_groups(int root_fd, const struct account *account, gid_t ret[ACCOUNT_GROUPS_MAX])
+size_t enter_account_groups(int root_fd, const struct account *account,
+			    gid_t ret[ACCOUNT_GROUPS_MAX])
 {
 	_cleanup_free_ char *group = account->name[0] ? read_text(root_fd, "/etc/group") : NULL;
 

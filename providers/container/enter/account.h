@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Users of a machine, read from the /etc/passwd and /etc/group in its root: bounded, without NSS, so
- * that no library of the machine is loaded by a program of ours.
+ * Users of a machine, read from the /etc/passwd and /etc/group in its root: bounded, without NSS,
+ * so that no library of the machine is loaded by a program of ours.
  */
 #ifndef VENV_ENTER_ACCOUNT_H
 #define VENV_ENTER_ACCOUNT_H

@@ -31,8 +31,8 @@ static int answer(int number, int fd, int64_t value, const char *what)
 
 static socklen_t address_length(const struct sockaddr_storage *address)
 {
-	return address->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) :
-						sizeof(struct sockaddr_in);
+	return address->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+					      : sizeof(struct sockaddr_in);
 }
 
 static bool parse_port(const char *text, uint16_t *ret)
@@ -67,7 +67,8 @@ int enter_dial(const char *host, const char *port_text)
 	if (!n)
 		return answer(ENOENT, -1, 0, host);
 	for (size_t i = 0; i < n; i++) {
-		_cleanup_close_ int fd = socket(addresses[i].ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		_cleanup_close_ int fd =
+			socket(addresses[i].ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 		set_port(&addresses[i], port);
 		if (fd >= 0 && connect(fd, (const struct sockaddr *)&addresses[i],
@@ -125,7 +126,8 @@ int enter_listen(const char *host, const char *port_text)
 	if (!n)
 		return answer(ENOENT, -1, 0, host);
 	for (size_t i = 0; i < n; i++) {
-		_cleanup_close_ int fd = socket(addresses[i].ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		_cleanup_close_ int fd =
+			socket(addresses[i].ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		struct sockaddr_storage bound;
 		socklen_t length = sizeof(bound);
 

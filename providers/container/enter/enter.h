@@ -22,7 +22,7 @@ enum { ENTER_FAILED = 125, ENTER_CANNOT = 126, ENTER_NOT_FOUND = 127, ENTER_SOCK
 /* Servers: run to their end on descriptors 0 and 1 (errors on 2) as the user that is already set,
  * in its home directory. @return the exit status. */
 int enter_sftp(void);
-/* argv as the scp program gets it: argv[0] "scp", then "-t", "-f", "-r", "-p", "-d", "-v", paths. */
+/* argv as scp gets it: argv[0] "scp", then "-t", "-f", "-r", "-p", "-d", "-v", paths. */
 int enter_scp(int argc, char **argv);
 
 /* Sockets (dial.c). @return the exit status, 0 when the socket was passed on. */

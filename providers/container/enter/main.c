@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: the keeper's child has entered the machine's namespaces, has dropped what the
- * profile drops, loaded the filter and put the command's descriptors (or a new terminal) on 0, 1, 2;
- * nothing else is open. What is left needs the machine's own files: who the user is, its home, its
- * shell. All of it is hostile text; nothing here loads a library or follows a name service.
+ * Theory of operation: the keeper's child has entered the machine's namespaces, has dropped what
+ * the profile drops, loaded the filter and put the command's descriptors (or a new terminal) on
+ * 0, 1, 2; nothing else is open. What is left needs the machine's own files: who the user is, its
+ * home, its shell. All of it is hostile text; nothing here loads a library or follows a name
+ * service.
  */
 #include "enter.h"
 
@@ -99,7 +100,8 @@ static int change_directory(const struct request *request, const struct account 
 	}
 	if (!getcwd(where, sizeof(where)) || where[0] != '/')
 		return enter_complain("the directory is not in the machine",
-				      request->directory ? request->directory : account->home, ENOENT);
+				      request->directory ? request->directory : account->home,
+				      ENOENT);
 	return 0;
 }
 

@@ -167,8 +167,8 @@ size_t enter_names_answer(const unsigned char *packet, size_t length, unsigned i
 static size_t ask(const struct sockaddr_storage *server, const char *host, unsigned type,
 		  struct sockaddr_storage *ret, size_t max)
 {
-	socklen_t size = server->ss_family == AF_INET ? sizeof(struct sockaddr_in) :
-							sizeof(struct sockaddr_in6);
+	socklen_t size = server->ss_family == AF_INET ? sizeof(struct sockaddr_in)
+						      : sizeof(struct sockaddr_in6);
 	_cleanup_close_ int fd = socket(server->ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	unsigned char packet[DNS_MAX];
 	uint16_t id = 0;
@@ -198,7 +198,8 @@ static size_t ask_server(const char *host, struct sockaddr_storage ret[NAMES_MAX
 	char *line, *save = NULL;
 	size_t n;
 
-	for (line = text ? strtok_r(text, "\n", &save) : NULL; line; line = strtok_r(NULL, "\n", &save)) {
+	for (line = text ? strtok_r(text, "\n", &save) : NULL; line;
+	     line = strtok_r(NULL, "\n", &save)) {
 		char *inner = NULL, *word = strtok_r(line, " \t", &inner);
 		const char *address = strtok_r(NULL, " \t\r", &inner);
 
@@ -229,6 +230,7 @@ size_t enter_names_find(const char *host, struct sockaddr_storage ret[NAMES_MAX]
 	if (n)
 		return n;
 	if (strcasecmp(host, "localhost") == 0)
-		return (size_t)put_number(&ret[0], "127.0.0.1") + (size_t)put_number(&ret[1], "::1");
+		return (size_t)put_number(&ret[0], "127.0.0.1") +
+		       (size_t)put_number(&ret[1], "::1");
 	return ask_server(host, ret);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A static program that calls a name service would load the machine's libraries. Nothing here does;
- * these stand in for libc's functions, so that shared sources of ours that mention them bring none of
- * it in.
+ * A static program that calls a name service would load the machine's libraries. Nothing here
+ * does; these stand in for libc's functions, so that shared sources of ours that mention them
+ * bring none of it in.
  */
 #include <grp.h>
 #include <pwd.h>

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * venv-init: process 1 of a machine whose image brings no init. It reaps, and on SIGTERM asks all
- * others to end, waits for the last and ends itself, which ends the machine. Freestanding, without
- * libc: it stays in memory for every machine.
+ * others to end, waits for the last and ends itself, which ends the machine. Freestanding,
+ * without libc: it stays in memory for every machine.
  *
- * Theory of operation: all signals are blocked and taken one by one by rt_sigtimedwait(). A process 1
- * ignores what it has no handler for, so blocking loses nothing. Once asked to stop it has no children
- * left when wait4() says ECHILD: orphans of the whole pid namespace are children of process 1.
- * Processes that were entered from outside are not, so kill(-1) is asked as well: ESRCH means nobody.
+ * Theory of operation: all signals are blocked and taken one by one by rt_sigtimedwait(). A
+ * process 1 ignores what it has no handler for, so blocking loses nothing. Once asked to stop it
+ * has no children left when wait4() says ECHILD: orphans of the whole pid namespace are children
+ * of process 1. Processes that were entered from outside are not, so kill(-1) is asked as well:
+ * ESRCH means nobody.
  */
 #include <asm/unistd.h>
 #include <errno.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The console: what the machine writes to /dev/console is appended to console.log, which is begun anew
- * at 1 MiB (the last one stays as console.log.1). Opened without following anything, never by the
- * machine. Lines of the keeper's own begin with "venv: ".
+ * The console: what the machine writes to /dev/console is appended to console.log, which is begun
+ * anew at 1 MiB (the last one stays as console.log.1). Opened without following anything, never
+ * by the machine. Lines of the keeper's own begin with "venv: ".
  */
 #include <fcntl.h>
 #include <stdarg.h>
@@ -19,8 +19,9 @@ int keeper_console_open(struct keeper *keeper, venv_error **err)
 {
 	if (keeper->console_log_fd >= 0)
 		(void)close(keeper->console_log_fd);
-	keeper->console_log_fd = openat(keeper->machine_fd, log_name,
-					O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	keeper->console_log_fd =
+		openat(keeper->machine_fd, log_name,
+		       O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (keeper->console_log_fd < 0)
 		return venv__fail_errno(err, errno, "cannot open '%s'", log_name);
 	return 0;
@@ -76,7 +77,8 @@ void keeper_console_attach(struct keeper *keeper, int master_fd)
 {
 	keeper->console_fd = master_fd;
 	(void)fcntl(master_fd, F_SETFL, O_RDWR | O_NONBLOCK);
-	keeper->console_source = venv__loop_add(keeper->loop, master_fd, EPOLLIN, on_console, keeper);
+	keeper->console_source =
+		venv__loop_add(keeper->loop, master_fd, EPOLLIN, on_console, keeper);
 }
 
 void keeper_console_detach(struct keeper *keeper)

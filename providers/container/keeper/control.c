@@ -180,9 +180,9 @@ static void op_open(struct client *client, const json_t *request, struct msg_fds
 }
 
 static const struct op ops[] = {
-	{ "open", op_open, true },     { "exec", keeper_exec, true }, { "dial", op_dial, true },
-	{ "listen", op_listen, true }, { "state", op_state, false },  { "ssh", op_ssh, false },
-	{ "stop", op_stop, false },    { "kill", op_kill, false },    { "pause", op_pause, false },
+	{ "open", op_open, true },     { "exec", keeper_exec, true },  { "dial", op_dial, true },
+	{ "listen", op_listen, true }, { "state", op_state, false },   { "ssh", op_ssh, false },
+	{ "stop", op_stop, false },    { "kill", op_kill, false },     { "pause", op_pause, false },
 	{ "resume", op_pause, false }, { "limits", op_limits, false }, { "stats", op_stats, false },
 	{ "lend", op_lend, false },    { "plug", op_plug, false },
 };
@@ -198,7 +198,8 @@ static void run_request(struct client *client, const json_t *request, struct msg
 			return;
 		}
 	}
-	(void)venv__fail(&error, VENV_ERR_UNSUPPORTED, "venv-keeper does not know '%s'", name ? name : "");
+	(void)venv__fail(&error, VENV_ERR_UNSUPPORTED, "venv-keeper does not know '%s'",
+			 name ? name : "");
 	keeper_client_fail(client, error);
 }
 
@@ -227,7 +228,9 @@ struct client *keeper_client_add(struct keeper *keeper, int fd)
 
 	if (!client)
 		return NULL;
-	*client = (struct client){ .keeper = keeper, .fd = fd, .master = -1, .next = keeper->clients };
+	*client = (struct client){
+		.keeper = keeper, .fd = fd, .master = -1, .next = keeper->clients
+	};
 	if (fd >= 0) {
 		client->source = venv__loop_add(keeper->loop, fd, EPOLLIN, on_message, client);
 		if (!client->source) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sockets made inside for ssh's forwardings. venv-enter makes them, since names, addresses and paths
- * are the machine's. It may take long to connect, so the answer is awaited in the event loop.
+ * Sockets made inside for ssh's forwardings. venv-enter makes them, since names, addresses and
+ * paths are the machine's. It may take long to connect, so the answer is awaited in the event
+ * loop.
  */
 #include <string.h>
 
@@ -34,9 +35,11 @@ static void answer(const struct dial *dial, const struct record *record, int fd)
 		int number = record && record->number ? record->number : EIO;
 
 		if (record && record->number == ENOENT && !dial->listens)
-			(void)venv__fail(&error, VENV_ERR_NOT_FOUND, "no such host: '%s'", record->what);
+			(void)venv__fail(&error, VENV_ERR_NOT_FOUND, "no such host: '%s'",
+					 record->what);
 		else
-			(void)venv__fail_errno(&error, number, "%s", record ? record->what : "no socket");
+			(void)venv__fail_errno(&error, number, "%s",
+					       record ? record->what : "no socket");
 		keeper_client_fail(dial->client, error);
 		return;
 	}
@@ -78,7 +81,8 @@ static int start(struct dial *dial, char *const *argv, venv_error **err)
 	(void)close(pair[1]);
 	dial->socket = pair[0];
 	if (r >= 0)
-		dial->source = venv__loop_add(dial->keeper->loop, pair[0], EPOLLIN, on_answer, dial);
+		dial->source =
+			venv__loop_add(dial->keeper->loop, pair[0], EPOLLIN, on_answer, dial);
 	if (r >= 0 && dial->source)
 		return 0;
 	(void)close(pair[0]);
@@ -91,8 +95,11 @@ static void begin(struct client *client, char *const *argv, bool listens, bool a
 	struct dial *dial = calloc(1, sizeof(*dial));
 
 	if (dial)
-		*dial = (struct dial){ .client = client, .keeper = client->keeper, .socket = -1,
-				       .listens = listens, .agent = agent };
+		*dial = (struct dial){ .client = client,
+				       .keeper = client->keeper,
+				       .socket = -1,
+				       .listens = listens,
+				       .agent = agent };
 	if (!dial)
 		(void)venv__fail_nomem(&error);
 	if (dial && start(dial, argv, &error) == 0)
@@ -122,7 +129,9 @@ void keeper_listen(struct client *client, const json_t *request)
 	char user_option[] = "-u";
 	bool is_agent = venv__json_bool(request, "agent", false);
 	const char *given = venv__json_str(request, is_agent ? "user" : "host");
-	_cleanup_free_ char *text = strdup(given ? given : is_agent ? client->keeper->plan.login : "");
+	_cleanup_free_ char *text = strdup(given      ? given
+					   : is_agent ? client->keeper->plan.login
+						      : "");
 	char *argv[] = { program, is_agent ? agent : listen, NULL, NULL, NULL };
 
 	(void)snprintf(port, sizeof(port), "%d", (int)venv__json_int(request, "port", 0));

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: to run something inside, a helper enters the machine's control groups while it
- * still may, then all its namespaces at once by the pidfd of process 1, and clones with CLONE_PARENT,
- * because only a new process gets into the pid namespace, and that one shall be the keeper's child.
- * Both hold copies of the keeper's memory until the sealed venv-enter is executed; the machine cannot
- * trace them, since a change of namespaces makes a process undumpable and its memory belongs to the
- * host's user namespace. A terminal is made in the machine's own devpts through a descriptor kept
- * since the set-up, never through a path.
+ * Theory of operation: to run something inside, a helper enters the machine's control groups
+ * while it still may, then all its namespaces at once by the pidfd of process 1, and clones with
+ * CLONE_PARENT, because only a new process gets into the pid namespace, and that one shall be the
+ * keeper's child. Both hold copies of the keeper's memory until the sealed venv-enter is
+ * executed; the machine cannot trace them, since a change of namespaces makes a process
+ * undumpable and its memory belongs to the host's user namespace. A terminal is made in the
+ * machine's own devpts through a descriptor kept since the set-up, never through a path.
  */
 #include <fcntl.h>
 #include <grp.h>
@@ -50,8 +50,8 @@ static _Noreturn void give_up(const struct entering *entering, int number, const
 /* The slave, as the controlling terminal; the master goes to the keeper. */
 static int open_terminal(const struct entering *entering)
 {
-	_cleanup_close_ int master = openat(entering->keeper->devpts_fd, "ptmx",
-					    O_RDWR | O_NOCTTY | O_CLOEXEC);
+	_cleanup_close_ int master =
+		openat(entering->keeper->devpts_fd, "ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
 	struct winsize size = { .ws_row = (unsigned short)entering->entry->rows,
 				.ws_col = (unsigned short)entering->entry->columns };
 	struct record record = { .kind = RECORD_PTY };
@@ -82,7 +82,8 @@ static void arrange(const struct entering *entering, int terminal)
 	int moved[4] = { -1, -1, -1, -1 };
 
 	for (int i = 0; i < 3; i++)
-		moved[i] = fcntl(terminal >= 0 ? terminal : entry->fds[i], F_DUPFD_CLOEXEC, HIGH_FD);
+		moved[i] =
+			fcntl(terminal >= 0 ? terminal : entry->fds[i], F_DUPFD_CLOEXEC, HIGH_FD);
 	if (entry->socket >= 0)
 		moved[3] = fcntl(entry->socket, F_DUPFD_CLOEXEC, HIGH_FD);
 	for (int i = 0; i < 3; i++) {
@@ -168,8 +169,9 @@ static int failed(const struct record *record, venv_error **err)
 	int r = venv__fail_errno(err, record->number, "%s", record->what);
 
 	if (record->number == EAGAIN || record->number == ENOMEM)
-		return venv__hint(r, err, "the machine is at its limit of processes or memory: raise "
-					  "'pids' or 'memory' in venv.yml");
+		return venv__hint(r, err,
+				  "the machine is at its limit of processes or memory: raise "
+				  "'pids' or 'memory' in venv.yml");
 	return r;
 }
 
@@ -202,7 +204,8 @@ static pid_t hear(int sync, bool tty, int *ret_master, venv_error **err)
 	return pid;
 }
 
-int keeper_enter(struct keeper *keeper, const struct entry *entry, int *ret_master, venv_error **err)
+int keeper_enter(struct keeper *keeper, const struct entry *entry, int *ret_master,
+		 venv_error **err)
 {
 	_cleanup_free_ char *path = venv__path_join(keeper->plan.libexec, "venv-enter");
 	struct entering entering = { .keeper = keeper, .entry = entry };
@@ -215,7 +218,8 @@ int keeper_enter(struct keeper *keeper, const struct entry *entry, int *ret_mast
 				  keeper_state_name(keeper->state));
 	program = path ? venv__memfd_program(AT_FDCWD, path) : -ENOMEM;
 	if (program < 0)
-		return venv__fail_errno(err, -program, "cannot open '%s'", path ? path : "venv-enter");
+		return venv__fail_errno(err, -program, "cannot open '%s'",
+					path ? path : "venv-enter");
 	r = venv__msg_pair(pair);
 	if (r < 0)
 		return venv__fail_errno(err, -r, "cannot make a socket");

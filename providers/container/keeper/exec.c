@@ -12,7 +12,8 @@ enum { ARGUMENTS_MAX = 16 };
 /* argv of venv-enter for a request: mode, options, "--", the command. */
 static char **enter_arguments(const struct keeper *keeper, const json_t *request)
 {
-	const char *mode = venv__json_str(request, "mode"), *shell = venv__json_str(request, "shell");
+	const char *mode = venv__json_str(request, "mode"),
+		   *shell = venv__json_str(request, "shell");
 	const char *user = venv__json_str(request, "user");
 	const char *directory = venv__json_str(request, "directory");
 	_cleanup_strv_ char **command = venv__json_strv(request, "argv");
@@ -66,7 +67,8 @@ static char **environment(const struct keeper *keeper, const json_t *request)
 static int start(struct keeper *keeper, const json_t *request, const int fds[3], int *ret_master,
 		 venv_error **err)
 {
-	_cleanup_strv_ char **argv = enter_arguments(keeper, request), **env = environment(keeper, request);
+	_cleanup_strv_ char **argv = enter_arguments(keeper, request),
+			    **env = environment(keeper, request);
 	const json_t *tty = json_object_get(request, "tty");
 	struct entry entry = { .argv = argv, .envp = env, .socket = -1, .tty = tty != NULL };
 
@@ -92,7 +94,8 @@ void keeper_exec(struct client *client, const json_t *request, struct msg_fds *f
 	}
 	client->pid = pid;
 	client->master = master;
-	keeper_client_reply(client, json_pack("{s:i}", "pid", (int)pid), &master, master >= 0 ? 1 : 0);
+	keeper_client_reply(client, json_pack("{s:i}", "pid", (int)pid), &master,
+			    master >= 0 ? 1 : 0);
 }
 
 void keeper_exec_message(struct client *client, const json_t *message)
@@ -120,7 +123,8 @@ void keeper_exec_ended(struct client *client, int status)
 	client->pid = 0;
 	if (client->master >= 0)
 		(void)close(take_fd(&client->master));
-	keeper_client_reply(client, json_pack("{s:i}", WIFSIGNALED(status) ? "signal" : "exit", number),
+	keeper_client_reply(client,
+			    json_pack("{s:i}", WIFSIGNALED(status) ? "signal" : "exit", number),
 			    NULL, 0);
 	keeper_client_close(client);
 }
@@ -148,7 +152,8 @@ int keeper_command_start(struct keeper *keeper, venv_error **err)
 	slave = ioctl(keeper->console_fd, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	out[1] = out[2] = slave;
 	client = keeper_client_add(keeper, -1);
-	pid = client ? start(keeper, keeper->plan.command, out, &master, err) : venv__fail_nomem(err);
+	pid = client ? start(keeper, keeper->plan.command, out, &master, err)
+		     : venv__fail_nomem(err);
 	if (slave >= 0)
 		(void)close(slave);
 	if (pid < 0) {

@@ -2,16 +2,17 @@
 /*
  * venv-keeper: runs one machine for its whole life.
  *
- * Theory of operation: a single thread and an event loop. It holds the lock "alive" of the machine's
- * directory (held means running; the file's text says what, see record.c), the machine's control
- * groups, the connection to netd, the console's terminal, the listener of ssh, and process 1 of the
- * machine by pidfd. That process dies with the keeper, and with it everything inside. Each connection
- * to its socket is a struct client; one that asked for "exec" lives as long as its command.
+ * Theory of operation: a single thread and an event loop. It holds the lock "alive" of the
+ * machine's directory (held means running; the file's text says what, see record.c), the
+ * machine's control groups, the connection to netd, the console's terminal, the listener of ssh,
+ * and process 1 of the machine by pidfd. That process dies with the keeper, and with it
+ * everything inside. Each connection to its socket is a struct client; one that asked for "exec"
+ * lives as long as its command.
  *
  *   starting -> running <-> paused, frozen (out of memory) -> stopping -> gone (the keeper ends)
  *
- * reboot(2) inside ends process 1 with SIGHUP (restart: everything is set up again from the plan) or
- * SIGINT (power off).
+ * reboot(2) inside ends process 1 with SIGHUP (restart: everything is set up again from the plan)
+ * or SIGINT (power off).
  */
 #ifndef VENV_KEEPER_H
 #define VENV_KEEPER_H
@@ -25,7 +26,13 @@
 #include "util/loop.h"
 #include "util/msg.h"
 
-enum keeper_state { KEEPER_STARTING, KEEPER_RUNNING, KEEPER_PAUSED, KEEPER_FROZEN, KEEPER_STOPPING };
+enum keeper_state {
+	KEEPER_STARTING,
+	KEEPER_RUNNING,
+	KEEPER_PAUSED,
+	KEEPER_FROZEN,
+	KEEPER_STOPPING
+};
 
 struct keeper;
 
@@ -34,10 +41,10 @@ struct client { /* a connection to the keeper, or a command without one */
 	struct keeper *keeper;
 	int fd; /* -1: the image's own command */
 	struct loop_source *source;
-	pid_t pid;  /* of its command; 0: none */
-	int master; /* terminal of the command, or -1 */
-	bool waits; /* for the machine's end */
-	bool dead;  /* closed while its command still runs */
+	pid_t pid;    /* of its command; 0: none */
+	int master;   /* terminal of the command, or -1 */
+	bool waits;   /* for the machine's end */
+	bool dead;    /* closed while its command still runs */
 	bool session; /* a venv-sess: only what a session needs is answered */
 };
 
@@ -54,18 +61,18 @@ struct keeper {
 
 	pid_t init_pid;
 	int init_pidfd, devpts_fd, machine_netns_fd;
-	/* Held so that unmounting, which waits for the kernel's grace periods, is not on the path of
-	 * those who wait for the machine's end; let go after they were answered. */
+	/* Held so that unmounting, which waits for the kernel's grace periods, does not keep those
+	 * waiting who ask for the machine's end; let go after they were answered. */
 	int machine_mntns_fd;
 	int console_fd, console_log_fd;
 	struct loop_source *console_source;
 	struct loop_source *stop_timer;
-	bool restarts; /* the machine rebooted itself */
+	bool restarts;   /* the machine rebooted itself */
 	int init_status; /* of waitid, when it ended */
 
 	int ctl_fd, ssh_fd, ssh_port;
 	struct client *clients;
-	int command_status; /* of the image's command: -1 runs or is none, else as wait(2) gives it */
+	int command_status; /* the image's command, as wait(2) says; -1: runs, or is none */
 };
 
 /* machine.c: set everything up, up to process 1 running. Undone by keeper_machine_gone(). */
@@ -75,7 +82,8 @@ void keeper_machine_gone(struct keeper *keeper);
 /* Let its mounts go; before the lock, or the next start would find the upper directory in use. */
 void keeper_machine_unmount(struct keeper *keeper);
 /* trees.c: mounts of the folders for a machine of root's, shifted to their owners */
-int keeper_trees_make(const struct plan *plan, const int64_t (*owners)[2], int *ret, venv_error **err);
+int keeper_trees_make(const struct plan *plan, const int64_t (*owners)[2], int *ret,
+		      venv_error **err);
 
 /* lifecycle.c */
 void keeper_stop(struct keeper *keeper, int signal_number, unsigned timeout_ms);
@@ -122,7 +130,8 @@ struct entry { /* one program of ours to be started inside */
 	unsigned rows, columns;
 };
 /* enter.c: start venv-enter in the machine. @return its pid, a child of ours */
-int keeper_enter(struct keeper *keeper, const struct entry *entry, int *ret_master, venv_error **err);
+int keeper_enter(struct keeper *keeper, const struct entry *entry, int *ret_master,
+		 venv_error **err);
 
 /* dial.c */
 void keeper_dial(struct client *client, const json_t *request);

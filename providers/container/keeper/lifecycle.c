@@ -42,8 +42,7 @@ void keeper_stop(struct keeper *keeper, int signal_number, unsigned timeout_ms)
 		keeper_kill(keeper);
 		return;
 	}
-	keeper->stop_timer =
-		venv__loop_timer(keeper->loop, timeout_ms, 0, on_stop_timeout, keeper);
+	keeper->stop_timer = venv__loop_timer(keeper->loop, timeout_ms, 0, on_stop_timeout, keeper);
 	if (!keeper->stop_timer)
 		keeper_kill(keeper);
 }
@@ -92,8 +91,9 @@ static void freeze_if_out(struct keeper *keeper)
 	if (container_cgroup_freeze(&keeper->cgroup, true, NULL) < 0)
 		return;
 	keeper->state = KEEPER_FROZEN;
-	keeper_console_say(keeper, "out of memory: the machine is frozen; raise 'memory' in venv.yml "
-				   "and run 'venv up'");
+	keeper_console_say(keeper,
+			   "out of memory: the machine is frozen; raise 'memory' in venv.yml "
+			   "and run 'venv up'");
 	keeper_record_write(keeper);
 }
 
@@ -140,10 +140,10 @@ static void machine_ended(struct keeper *keeper, int status)
 	if (keeper->state != KEEPER_STOPPING) {
 		keeper->restarts = number == SIGHUP;
 		keeper_console_say(keeper, "the machine %s",
-				   number == SIGHUP   ? "reboots" :
-				   number == SIGINT   ? "powered itself off" :
-				   number == SIGKILL  ? "was killed" :
-							"ended by itself");
+				   number == SIGHUP    ? "reboots"
+				   : number == SIGINT  ? "powered itself off"
+				   : number == SIGKILL ? "was killed"
+						       : "ended by itself");
 	}
 	venv__loop_quit(keeper->loop, 0);
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: setting a machine up, from the keeper's side. The child (setup/child.c) does
- * the work and speaks in records; the keeper answers each: maps its ids, hands its network namespace
- * to netd (which works while the child mounts), makes the mounts of folders, and lets it execute
- * process 1 when netd is done. The end of the child's socket after that means that it was executed.
- * The starter's connection is watched meanwhile: when it closes, the start is given up.
+ * Theory of operation: setting a machine up, from the keeper's side. The child (setup/child.c)
+ * does the work and speaks in records; the keeper answers each: maps its ids, hands its network
+ * namespace to netd (which works while the child mounts), makes the mounts of folders, and lets
+ * it execute process 1 when netd is done. The end of the child's socket after that means that it
+ * was executed. The starter's connection is watched meanwhile: when it closes, the start is given
+ * up.
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -25,7 +26,7 @@ enum { STEP_TIMEOUT_MS = 30000 };
 struct start { /* while it lasts */
 	struct keeper *keeper;
 	struct setup setup;
-	int sync;          /* our end */
+	int sync; /* our end */
 	int64_t (*owners)[2];
 	size_t n_owners, n_expected;
 	bool ready, plugged, plug_sent;
@@ -42,7 +43,8 @@ static const struct {
 	  "(kernel.apparmor_restrict_unprivileged_userns, kernel.unprivileged_userns_clone)" },
 	{ STAGE_NAMESPACES, ENOSPC,
 	  "the host's limit of namespaces is reached: raise it with 'sudo sysctl "
-	  "user.max_user_namespaces=65536 user.max_mnt_namespaces=65536 user.max_net_namespaces=65536'" },
+	  "user.max_user_namespaces=65536 user.max_mnt_namespaces=65536 "
+	  "user.max_net_namespaces=65536'" },
 	{ STAGE_NAMESPACES, EUSERS, "namespaces are nested too deeply here" },
 	{ STAGE_IDS, EPERM, "check your ranges in /etc/subuid and /etc/subgid with 'venv doctor'" },
 	{ STAGE_LAYERS, ENOENT, "the box is not complete in the store: run 'venv repair'" },
@@ -55,7 +57,8 @@ static const struct {
 	  "machine and bring it up again" },
 	{ STAGE_PROC, EPERM,
 	  "this process may not see a whole /proc: run venv outside of a container" },
-	{ STAGE_SYS, EPERM, "this process may not see a whole /sys: run venv outside of a container" },
+	{ STAGE_SYS, EPERM,
+	  "this process may not see a whole /sys: run venv outside of a container" },
 	{ STAGE_USERS, ENOENT, "name a user that the box has with 'user:' in venv.yml" },
 	{ STAGE_INIT, ENOENT, "the box has no such program: set 'init: none' in venv.yml" },
 };
@@ -66,7 +69,8 @@ static int report_error(const struct record *record, venv_error **err)
 	int r;
 
 	if (record->stage == STAGE_USERS && record->number == ENOENT)
-		r = venv__fail(err, VENV_ERR_NOT_FOUND, "the machine has no user '%s'", record->what);
+		r = venv__fail(err, VENV_ERR_NOT_FOUND, "the machine has no user '%s'",
+			       record->what);
 	else
 		r = venv__fail_errno(err, record->number, "%s%s%s", setup_stage_text(record->stage),
 				     colon, record->what);
@@ -86,7 +90,8 @@ static int open_tree_of(const struct keeper *keeper, const char *path, struct se
 	else
 		fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
-		return venv__fail_errno(err, keeper->plan.map.root ? -fd : errno, "cannot open '%s'", path);
+		return venv__fail_errno(err, keeper->plan.map.root ? -fd : errno,
+					"cannot open '%s'", path);
 	*ret = (struct setup_tree){ .path = path, .fd = fd, .detached = keeper->plan.map.root };
 	return 0;
 }
@@ -220,7 +225,8 @@ static int send_trees(struct start *start, venv_error **err)
 	int fds[RECORD_FDS_MAX], r;
 
 	if (plan->n_folders > ARRAY_SIZE(fds))
-		return venv__fail(err, VENV_ERR_UNSUPPORTED, "more than %zu folders", ARRAY_SIZE(fds));
+		return venv__fail(err, VENV_ERR_UNSUPPORTED, "more than %zu folders",
+				  ARRAY_SIZE(fds));
 	r = keeper_trees_make(plan, start->owners, fds, err);
 	if (r < 0)
 		return r;
@@ -244,9 +250,9 @@ static int on_record(struct start *start, venv_error **err)
 		return 1;
 	if (r == 0)
 		return venv__fail(err, VENV_ERR_SYSTEM, "the machine's first process was killed%s",
-				  container_cgroup_oom_kills(&start->keeper->cgroup) ?
-					  " for lack of memory: raise 'memory'" :
-					  "");
+				  container_cgroup_oom_kills(&start->keeper->cgroup)
+					  ? " for lack of memory: raise 'memory'"
+					  : "");
 	switch (record.kind) {
 	case RECORD_ERROR:
 		return report_error(&record, err);
@@ -276,7 +282,8 @@ static int on_netd(struct start *start, venv_error **err)
 	int r = venv__msg_receive(start->keeper->net_fd, 0, &reply, NULL, err);
 
 	if (r == 0)
-		return venv__fail(err, VENV_ERR_NETWORK, "venv-netd ended while the machine started");
+		return venv__fail(err, VENV_ERR_NETWORK,
+				  "venv-netd ended while the machine started");
 	if (r > 0)
 		r = venv__error_from_json(reply, err);
 	if (r < 0)
@@ -307,7 +314,8 @@ static int converse(struct start *start, venv_error **err)
 		};
 
 		if (poll(wait, ARRAY_SIZE(wait), STEP_TIMEOUT_MS) <= 0)
-			return venv__fail(err, VENV_ERR_TIMEOUT, "setting the machine up took too long");
+			return venv__fail(err, VENV_ERR_TIMEOUT,
+					  "setting the machine up took too long");
 		if (wait[2].revents)
 			return venv__fail(err, VENV_ERR_CANCELLED, "cancelled");
 		r = wait[1].revents ? on_netd(start, err) : 0;
@@ -322,7 +330,8 @@ static int converse(struct start *start, venv_error **err)
 		if (r == 0 && start->ready && start->plugged && !gone) {
 			gone = true;
 			r = setup_record_simple(start->sync, RECORD_GO, 0, 0);
-			r = r < 0 ? venv__fail_errno(err, -r, "the machine's first process died") : 0;
+			r = r < 0 ? venv__fail_errno(err, -r, "the machine's first process died")
+				  : 0;
 		}
 		if (r < 0)
 			return r;
@@ -351,8 +360,10 @@ int keeper_machine_start(struct keeper *keeper, venv_error **err)
 	struct start start = { .keeper = keeper, .sync = -1, .fds = { -1, -1 } };
 	int r;
 
-	start.setup = (struct setup){ .plan = &keeper->plan, .userns_fd = keeper->userns_fd,
-				      .filter = &keeper->filter, .init_fd = -1 };
+	start.setup = (struct setup){ .plan = &keeper->plan,
+				      .userns_fd = keeper->userns_fd,
+				      .filter = &keeper->filter,
+				      .init_fd = -1 };
 	/* the owner of /proc/<child> decides who may write its id map */
 	(void)prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
 	r = container_cgroup_open(&keeper->cgroup, keeper->plan.id, &keeper->plan.map,

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * venv-keeper: started by the library with /dev/null on 0 and 1, its log on 2 and on 3 a socket to the
- * starter (client.c of the provider), which sends
+ * venv-keeper: started by the library with /dev/null on 0 and 1, its log on 2 and on 3 a socket
+ * to the starter (client.c of the provider), which sends
  *
  *   {"op":"start","folders":N,"filter":B,"net":B}
  *      + plan (memfd), the machine's directory, [filter (memfd)]
  *   {"op":"net"} + connection to netd, user namespace, network namespace    when "net"
  *   {"op":"folders"} + up to 8 directories, until there are N
  *
- * and gets {"ready":true, ...as "state"} or {"error":…}. "venv-keeper remove DIR NAME": see remove.c.
+ * and gets {"ready":true, ...as "state"} or {"error":…}. "venv-keeper remove DIR NAME": see
+ * remove.c.
  */
 #include <fcntl.h>
 #include <string.h>
@@ -45,7 +46,8 @@ static int read_filter(struct keeper *keeper, int fd, venv_error **err)
 	size_t size;
 	struct stat st;
 
-	if (fstat(fd, &st) < 0 || st.st_size <= 0 || st.st_size % (off_t)sizeof(struct sock_filter) ||
+	if (fstat(fd, &st) < 0 || st.st_size <= 0 ||
+	    st.st_size % (off_t)sizeof(struct sock_filter) ||
 	    st.st_size > (off_t)(FILTER_MAX * sizeof(struct sock_filter)))
 		return venv__fail(err, VENV_ERR_INVALID, "the filter of system calls is not valid");
 	size = (size_t)st.st_size;
@@ -212,9 +214,9 @@ static void tell_starter(struct keeper *keeper, const venv_error *error)
 }
 
 /*
- * The network is let go before anybody is told, so that who is told may use its ports. The lock comes
- * last: "stopped" in the record says already that the machine is gone, and who starts it again waits
- * for the lock.
+ * The network is let go before anybody is told, so that who is told may use its ports. The lock
+ * comes last: "stopped" in the record says already that the machine is gone, and who starts it
+ * again waits for the lock.
  */
 static void finish(struct keeper *keeper)
 {
@@ -253,10 +255,24 @@ static int run(struct keeper *keeper)
 int main(int argc, char **argv)
 {
 	struct keeper keeper = {
-		.starter_fd = STARTER_FD, .log_fd = 2, .machine_fd = -1, .alive_fd = -1, .plan_fd = -1,
-		.net_fd = -1, .userns_fd = -1, .netns_fd = -1, .init_pidfd = -1, .devpts_fd = -1,
-		.machine_netns_fd = -1, .machine_mntns_fd = -1, .console_fd = -1, .console_log_fd = -1, .ctl_fd = -1,
-		.ssh_fd = -1, .cgroup = CGROUP_INIT, .command_status = -1,
+		.starter_fd = STARTER_FD,
+		.log_fd = 2,
+		.machine_fd = -1,
+		.alive_fd = -1,
+		.plan_fd = -1,
+		.net_fd = -1,
+		.userns_fd = -1,
+		.netns_fd = -1,
+		.init_pidfd = -1,
+		.devpts_fd = -1,
+		.machine_netns_fd = -1,
+		.machine_mntns_fd = -1,
+		.console_fd = -1,
+		.console_log_fd = -1,
+		.ctl_fd = -1,
+		.ssh_fd = -1,
+		.cgroup = CGROUP_INIT,
+		.command_status = -1,
 	};
 	_cleanup_error_ venv_error *error = NULL;
 	int r;

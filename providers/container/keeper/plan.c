@@ -14,7 +14,8 @@ static int parse_folders(struct plan *plan)
 	plan->folders = calloc(json_array_size(list) + 1, sizeof(*plan->folders));
 	if (!plan->folders)
 		return -1;
-	json_array_foreach (list, i, entry) {
+	json_array_foreach(list, i, entry)
+	{
 		plan->folders[plan->n_folders++] = (struct plan_folder){
 			.host = venv__json_str(entry, "host"),
 			.guest = venv__json_str(entry, "guest"),

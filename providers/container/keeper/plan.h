@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a machine shall be: frozen as JSON by the library (plan.c of the provider), read here. Strings
- * point into the JSON, lists are copies.
+ * What a machine shall be: frozen as JSON by the library (plan.c of the provider), read here.
+ * Strings point into the JSON, lists are copies.
  */
 #ifndef VENV_KEEPER_PLAN_H
 #define VENV_KEEPER_PLAN_H
@@ -27,13 +27,13 @@ struct plan {
 	bool systemd; /* the first program is systemd */
 	bool network; /* machine->net was given */
 	struct idmap map;
-	char **init;  /* program of the image that becomes PID 1; NULL: venv-init */
-	char **env;   /* the machine's: image, then venv.yml */
+	char **init; /* program of the image that becomes PID 1; NULL: venv-init */
+	char **env;  /* the machine's: image, then venv.yml */
 	char **layers;
 	char **hosts;
 	struct plan_folder *folders;
 	size_t n_folders;
-	const json_t *limits; /* as in "limits" of protocol.h, plus "oom" */
+	const json_t *limits;  /* as in "limits" of protocol.h, plus "oom" */
 	const json_t *command; /* the image's own service, or NULL */
 	int stop_signal;
 	unsigned stop_timeout_ms;

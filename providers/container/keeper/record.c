@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The file "alive": locked by the keeper for its whole life, and its text, one line of JSON, says what
- * the machine is; so `status` asks nobody. When the lock is free and the text does not say "stopped",
- * the keeper was killed, and the text tells what it left.
+ * The file "alive": locked by the keeper for its whole life, and its text, one line of JSON, says
+ * what the machine is; so `status` asks nobody. When the lock is free and the text does not say
+ * "stopped", the keeper was killed, and the text tells what it left.
  */
 #include <fcntl.h>
 #include <string.h>
@@ -22,8 +22,8 @@ int keeper_record_lock(struct keeper *keeper, venv_error **err)
 	size_t length;
 	int r = -EAGAIN;
 
-	keeper->alive_fd = openat(keeper->machine_fd, "alive", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC,
-				  0600);
+	keeper->alive_fd = openat(keeper->machine_fd, "alive",
+				  O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (keeper->alive_fd < 0)
 		return venv__fail_errno(err, errno, "cannot open 'alive'");
 	for (int i = 0; i < LOCK_TRIES && r == -EAGAIN; i++) {
@@ -45,7 +45,8 @@ int keeper_record_lock(struct keeper *keeper, venv_error **err)
 
 const char *keeper_state_name(enum keeper_state state)
 {
-	static const char *const names[] = { "starting", "running", "paused", "frozen", "stopping" };
+	static const char *const names[] = { "starting", "running", "paused", "frozen",
+					     "stopping" };
 
 	return names[state];
 }

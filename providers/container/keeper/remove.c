@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Removing what a machine of an ordinary user wrote: files of sub-ids lie in directories of sub-ids, so
- * a child in a user namespace with the machine's map does it.
+ * Removing what a machine of an ordinary user wrote: files of sub-ids lie in directories of
+ * sub-ids, so a child in a user namespace with the machine's map does it.
  */
 #include "remove.h"
 

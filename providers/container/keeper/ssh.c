@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ssh: a listener on the host's loopback, and a venv-sess for each connection. The port is kept over
- * restarts while it is free. Keys are read when a session starts and stay in its sealed memory file.
+ * ssh: a listener on the host's loopback, and a venv-sess for each connection. The port is kept
+ * over restarts while it is free. Keys are read when a session starts and stay in its sealed
+ * memory file.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -33,7 +34,8 @@ static int port_of(int fd)
 	struct sockaddr_in address = { 0 };
 	socklen_t length = sizeof(address);
 
-	return getsockname(fd, (struct sockaddr *)&address, &length) < 0 ? 0 : ntohs(address.sin_port);
+	return getsockname(fd, (struct sockaddr *)&address, &length) < 0 ? 0
+									 : ntohs(address.sin_port);
 }
 
 static int remembered_port(const struct keeper *keeper)
@@ -50,8 +52,8 @@ static void remember_port(const struct keeper *keeper)
 	char text[16];
 	int n = snprintf(text, sizeof(text), "%d\n", keeper->ssh_port);
 
-	(void)venv__file_write(keeper->machine_fd, "ssh-port", text, (size_t)n, 0600, WRITE_VOLATILE,
-			       NULL);
+	(void)venv__file_write(keeper->machine_fd, "ssh-port", text, (size_t)n, 0600,
+			       WRITE_VOLATILE, NULL);
 }
 
 static void add_lines(json_t *list, const char *text)
@@ -72,7 +74,8 @@ static json_t *sess_config(const struct keeper *keeper, venv_error **err)
 	int r = venv__file_read(keeper->machine_fd, "keys/host", KEY_MAX, &host_key, NULL, err);
 
 	if (r == 0)
-		r = venv__file_read(keeper->machine_fd, "keys/authorized", KEY_MAX, &authorized, NULL, err);
+		r = venv__file_read(keeper->machine_fd, "keys/authorized", KEY_MAX, &authorized,
+				    NULL, err);
 	if (r < 0) {
 		json_decref(list);
 		json_decref(env);
@@ -81,8 +84,8 @@ static json_t *sess_config(const struct keeper *keeper, venv_error **err)
 	add_lines(list, authorized);
 	for (char **key = keeper->plan.extra_keys; key && *key; key++)
 		add_lines(list, *key);
-	config = json_pack("{s:s, s:o, s:s, s:o, s:b, s:s}", "host_key", host_key, "authorized", list,
-			   "login", keeper->plan.login, "env", env, "forward_agent",
+	config = json_pack("{s:s, s:o, s:s, s:o, s:b, s:s}", "host_key", host_key, "authorized",
+			   list, "login", keeper->plan.login, "env", env, "forward_agent",
 			   keeper->plan.forward_agent, "machine", keeper->plan.name);
 	explicit_bzero(host_key, strlen(host_key));
 	if (!config)
@@ -160,8 +163,9 @@ int keeper_ssh_open(struct keeper *keeper, venv_error **err)
 	if (fd == -EADDRINUSE && !keeper->plan.ssh_port && wanted)
 		fd = listen_on(0);
 	if (fd == -EADDRINUSE)
-		return venv__hint(venv__fail(err, VENV_ERR_NETWORK, "the port %d for ssh is taken", wanted),
-				  err, "set 'ssh: { port: auto }' in venv.yml");
+		return venv__hint(
+			venv__fail(err, VENV_ERR_NETWORK, "the port %d for ssh is taken", wanted),
+			err, "set 'ssh: { port: auto }' in venv.yml");
 	if (fd < 0)
 		return venv__fail_errno(err, -fd, "cannot listen for ssh");
 	keeper->ssh_fd = fd;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Folders of a machine of root's. A shared folder is a mount on which ids are shifted: the folder's
- * owner on the host is the login user in the machine, and every other user of the machine is its own
- * sub-id. A volume is owned through the map already.
+ * Folders of a machine of root's. A shared folder is a mount on which ids are shifted: the
+ * folder's owner on the host is the login user in the machine, and every other user of the
+ * machine is its own sub-id. A volume is owned through the map already.
  */
 #include <fcntl.h>
 #include <sched.h>
@@ -46,7 +46,8 @@ static _Noreturn void namespace_child(int socket)
 	_exit(0);
 }
 
-static int shift_namespace(const struct plan *plan, const struct stat *owner, const int64_t login[2])
+static int shift_namespace(const struct plan *plan, const struct stat *owner,
+			   const int64_t login[2])
 {
 	_cleanup_close_ int ours = -1, theirs = -1;
 	int pair[2], r = venv__msg_pair(pair), fd = -1;
@@ -79,7 +80,8 @@ static int shift_namespace(const struct plan *plan, const struct stat *owner, co
 	return r < 0 ? r : fd;
 }
 
-static int make_tree(const struct plan *plan, const struct plan_folder *folder, const int64_t login[2])
+static int make_tree(const struct plan *plan, const struct plan_folder *folder,
+		     const int64_t login[2])
 {
 	uint64_t attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 	_cleanup_close_ int tree = setup_mount_clone(folder->fd, "", 0, false), shift = -1;
@@ -101,7 +103,8 @@ static int make_tree(const struct plan *plan, const struct plan_folder *folder, 
 	return r < 0 ? r : take_fd(&tree);
 }
 
-int keeper_trees_make(const struct plan *plan, const int64_t (*owners)[2], int *ret, venv_error **err)
+int keeper_trees_make(const struct plan *plan, const int64_t (*owners)[2], int *ret,
+		      venv_error **err)
 {
 	static const int64_t nobody[2] = { 0, 0 };
 	size_t user = 0;
@@ -116,9 +119,10 @@ int keeper_trees_make(const struct plan *plan, const int64_t (*owners)[2], int *
 			continue;
 		r = venv__fail_errno(err, -ret[i], "cannot share the folder '%s'", folder->host);
 		if (ret[i] == -EINVAL || ret[i] == -EPERM)
-			r = venv__hint(r, err, "its file system may not support id-mapped mounts: move the "
-					       "project to ext4, xfs or btrfs, or run venv as the owner of "
-					       "the folder instead of root");
+			r = venv__hint(r, err,
+				       "its file system may not support id-mapped mounts: move the "
+				       "project to ext4, xfs or btrfs, or run venv as the owner of "
+				       "the folder instead of root");
 		while (i-- > 0)
 			(void)close(ret[i]);
 		return r;

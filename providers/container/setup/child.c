@@ -122,7 +122,8 @@ static _Noreturn void execute(struct setup *setup)
 	if (syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
 		setup_fail(setup, STAGE_INIT, errno, "closing descriptors");
 	if (setup->init_fd >= 0)
-		(void)syscall(SYS_execveat, setup->init_fd, "", argv, setup->plan->env, AT_EMPTY_PATH);
+		(void)syscall(SYS_execveat, setup->init_fd, "", argv, setup->plan->env,
+			      AT_EMPTY_PATH);
 	else
 		(void)execve(argv[0], argv, setup->plan->env);
 	setup_fail(setup, STAGE_INIT, errno, argv[0]);

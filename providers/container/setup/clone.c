@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: the machine's user namespace must be a child of the project's (so that netd
- * may put interfaces into it) and its first process a child of the keeper (so that they die together
- * and the keeper can wait for it). So a helper enters the cgroups, while it still has the rights,
- * then the project's user namespace, and clones with CLONE_PARENT; it tells the pid and ends. The id
- * map must be written from the parent user namespace: by the helper when there is one, else by the
- * keeper.
+ * Theory of operation: the machine's user namespace must be a child of the project's (so that
+ * netd may put interfaces into it) and its first process a child of the keeper (so that they die
+ * together and the keeper can wait for it). So a helper enters the cgroups, while it still has
+ * the rights, then the project's user namespace, and clones with CLONE_PARENT; it tells the pid
+ * and ends. The id map must be written from the parent user namespace: by the helper when there
+ * is one, else by the keeper.
  */
 #include <fcntl.h>
 #include <grp.h>
@@ -31,7 +31,7 @@ static pid_t clone_child(uint64_t flags)
 
 static int write_identity(pid_t pid, const char *which)
 {
-	/* as the project's map of an ordinary user is: a line may not reach over two of its parent's */
+	/* as an ordinary user's is in the project: no line may reach over two of its parent's */
 	static const char line[] = "0 0 1\n1 1 65535\n";
 	_cleanup_close_ int fd = -1;
 	char path[64];

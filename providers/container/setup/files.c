@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * /etc/hostname, /etc/hosts and /etc/resolv.conf in the root, and the directories that programs expect.
- * A file is replaced by rename, so a link that stands in its place is never followed; it is written
- * only when its text differs, so that a start costs no copy-up.
+ * /etc/hostname, /etc/hosts and /etc/resolv.conf in the root, and the directories that programs
+ * expect. A file is replaced by rename, so a link that stands in its place is never followed; it
+ * is written only when its text differs, so that a start costs no copy-up.
  */
 #include <fcntl.h>
 #include <string.h>
@@ -17,7 +17,8 @@ enum { SAME_MAX = 16384 };
 
 static bool same(int dir_fd, const char *name, const struct buf *text)
 {
-	_cleanup_close_ int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	_cleanup_close_ int fd =
+		openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	char present[SAME_MAX];
 	struct stat st;
 
@@ -38,7 +39,8 @@ static void put_file(struct setup *setup, int dir_fd, const char *name, struct b
 		return;
 	(void)unlinkat(dir_fd, temporary, 0);
 	if (r == 0)
-		fd = openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+		fd = openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+			    0644);
 	if (r == 0)
 		r = fd < 0 ? -errno : venv__write_all(fd, text->data, text->length);
 	if (r == 0 && renameat(dir_fd, temporary, dir_fd, name) < 0)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Shared folders and volumes. An ordinary user's are mounts that the child took by path (root.c): guest
- * root is the user, so what it writes is the user's. As root the keeper makes them, because only it
- * may shift ids, and for that it must know who the login user is; the child, which sees the machine's
- * /etc/passwd, tells it.
+ * Shared folders and volumes. An ordinary user's are mounts that the child took by path (root.c):
+ * guest root is the user, so what it writes is the user's. As root the keeper makes them, because
+ * only it may shift ids, and for that it must know who the login user is; the child, which sees
+ * the machine's /etc/passwd, tells it.
  */
 #include <fcntl.h>
 #include <string.h>

@@ -18,8 +18,8 @@ int setup_mount_set(int mount_fd, uint64_t attributes, int userns_fd, bool recur
 	}
 	if (!attr.attr_set)
 		return 0;
-	if (mount_setattr(mount_fd, "", AT_EMPTY_PATH | (recursive ? (unsigned)AT_RECURSIVE : 0U), &attr,
-			  sizeof(attr)) < 0)
+	if (mount_setattr(mount_fd, "", AT_EMPTY_PATH | (recursive ? (unsigned)AT_RECURSIVE : 0U),
+			  &attr, sizeof(attr)) < 0)
 		return -errno;
 	return 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The new mount interface, by descriptors: nothing here resolves a path of the guest's by string. */
+/* The new mount interface, by descriptors: nothing here resolves a guest's path by string. */
 #ifndef VENV_SETUP_MOUNTS_H
 #define VENV_SETUP_MOUNTS_H
 

@@ -46,10 +46,9 @@ void setup_sys(struct setup *setup)
 }
 
 static const char *const hidden[] = {
-	"proc/acpi",	     "proc/asound",	"proc/kcore",
-	"proc/keys",	     "proc/latency_stats", "proc/sched_debug",
-	"proc/scsi",	     "proc/timer_list",	"proc/timer_stats",
-	"proc/sysrq-trigger", "sys/firmware",	"sys/devices/virtual/powercap",
+	"proc/acpi",          "proc/asound",        "proc/kcore",   "proc/keys",
+	"proc/latency_stats", "proc/sched_debug",   "proc/scsi",    "proc/timer_list",
+	"proc/timer_stats",   "proc/sysrq-trigger", "sys/firmware", "sys/devices/virtual/powercap",
 	"sys/dev/block",
 };
 
@@ -58,7 +57,8 @@ static const char *const read_only_app[] = { "proc/sys", NULL };
 
 static void hide(struct setup *setup, int null_fd, const char *path)
 {
-	_cleanup_close_ int target = venv__open_beneath(setup->root_fd, path, O_PATH | O_CLOEXEC, 0);
+	_cleanup_close_ int target =
+		venv__open_beneath(setup->root_fd, path, O_PATH | O_CLOEXEC, 0);
 	_cleanup_close_ int cover = -1;
 	struct stat st;
 	int r;
@@ -75,13 +75,15 @@ static void hide(struct setup *setup, int null_fd, const char *path)
 
 static void make_read_only(struct setup *setup, const char *path)
 {
-	_cleanup_close_ int target = venv__open_beneath(setup->root_fd, path, O_PATH | O_CLOEXEC, 0);
+	_cleanup_close_ int target =
+		venv__open_beneath(setup->root_fd, path, O_PATH | O_CLOEXEC, 0);
 	_cleanup_close_ int copy = -1;
 	int r;
 
 	if (target == -ENOENT)
 		return;
-	copy = target < 0 ? target : setup_mount_clone(target, "", MOUNT_ATTR_RDONLY | quiet, false);
+	copy = target < 0 ? target
+			  : setup_mount_clone(target, "", MOUNT_ATTR_RDONLY | quiet, false);
 	r = copy < 0 ? copy : setup_mount_on(copy, target, "");
 	if (r < 0)
 		setup_fail(setup, STAGE_MASKS, -r, path);

@@ -32,19 +32,19 @@ enum setup_stage {
 #define SETUP_STAGE_ENUM(name, text) STAGE_##name,
 	SETUP_STAGES(SETUP_STAGE_ENUM)
 #undef SETUP_STAGE_ENUM
-	STAGE_COUNT
+		STAGE_COUNT
 };
 
 enum record_kind {
 	RECORD_ERROR = 1, /* child: stage, number, what */
 	RECORD_HELLO,     /* child: exists; + its network and mount namespaces */
 	RECORD_USER,      /* child: value = uid, gid of the login user; waits for RECORD_TREES */
-	RECORD_READY,     /* child: waits for RECORD_GO; + console master, directory of its devpts */
-	RECORD_PID,       /* helper: value[0] = pid of the child */
-	RECORD_MAPPED,    /* keeper: the id map is written */
-	RECORD_TREES,     /* keeper: + mounts of the folders, in order */
-	RECORD_GO,        /* keeper: execute */
-	RECORD_PTY        /* entering child: + master of the terminal */
+	RECORD_READY,  /* child: waits for RECORD_GO; + console master, directory of its devpts */
+	RECORD_PID,    /* helper: value[0] = pid of the child */
+	RECORD_MAPPED, /* keeper: the id map is written */
+	RECORD_TREES,  /* keeper: + mounts of the folders, in order */
+	RECORD_GO,     /* keeper: execute */
+	RECORD_PTY     /* entering child: + master of the terminal */
 };
 
 enum { RECORD_FDS_MAX = 64 };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The root file system: a staging tmpfs on which the layers, the upper directory and the overlay are
- * mounted, all under names of our own; then the overlay becomes the root and the rest is let go.
+ * The root file system: a staging tmpfs on which the layers, the upper directory and the overlay
+ * are mounted, all under names of our own; then the overlay becomes the root and the rest is let
+ * go.
  */
 #include <fcntl.h>
 #include <limits.h>
@@ -45,7 +46,8 @@ static void take_folders(struct setup *setup)
 	const struct plan *plan = setup->plan;
 
 	for (size_t i = 0; i < plan->n_folders && !plan->map.root; i++) {
-		struct setup_tree tree = { .path = plan->folders[i].host, .fd = plan->folders[i].fd };
+		struct setup_tree tree = { .path = plan->folders[i].host,
+					   .fd = plan->folders[i].fd };
 		uint64_t attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 		int r;
 
@@ -62,7 +64,8 @@ static void mount_staging(struct setup *setup)
 {
 	static const char *const options[] = { "mode", "0755", "size", "1m", NULL };
 	static const char *const places[] = { "/tmp", "/run", "/mnt", "/var" };
-	int fd = setup_mount_new("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV), r = -ENOENT;
+	int fd = setup_mount_new("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV),
+	    r = -ENOENT;
 
 	if (fd < 0)
 		setup_fail(setup, STAGE_STAGING, -fd, "tmpfs");

@@ -18,8 +18,8 @@ enum { FILTER_MAX = 4096 };
 /* Bit set of the capabilities that a profile leaves. */
 uint64_t secure_capabilities(bool app);
 /*
- * Drop everything else from all sets, clear inheritable and ambient, set no_new_privs (app) and load
- * the filter. The caller is root of the machine. 0 or -errno.
+ * Drop everything else from all sets, clear inheritable and ambient, set no_new_privs (app) and
+ * load the filter. The caller is root of the machine. 0 or -errno.
  */
 int secure_apply(bool app, const struct filter *filter);
 
