@@ -13,20 +13,24 @@ struct collection {
 	bool failed;
 };
 
-static void collect(struct collection *c, const char *key, const char *format, ...) _printf_(3, 4);
+static void collect(struct collection *c, const struct place *place, const char *key,
+		    const char *format, ...) _printf_(4, 5);
 
-static void collect(struct collection *c, const char *key, const char *format, ...)
+static void collect(struct collection *c, const struct place *place, const char *key,
+		    const char *format, ...)
 {
 	va_list args;
-	json_t *value;
+	json_t *value, *entry;
 
 	va_start(args, format);
 	value = json_vsprintf(format, args);
 	va_end(args);
-	if (!value ||
-	    json_array_append_new(c->list, json_pack("{s:s,s:s,s:o}", "machine", c->machine, "key",
-						     key, "value", value)) < 0)
-		c->failed = true;
+	entry = json_pack("{s:s,s:s,s:o}", "machine", c->machine, "key", key, "value", value);
+	if (entry && place->line)
+		c->failed |= json_object_set_new(entry, "file", json_string(place->file)) < 0 ||
+			     json_object_set_new(entry, "line", json_integer(place->line)) < 0 ||
+			     json_object_set_new(entry, "column", json_integer(place->column)) < 0;
+	c->failed |= !entry || json_array_append_new(c->list, entry) < 0;
 }
 
 static bool is_loopback(const char *address)
@@ -45,8 +49,8 @@ static void collect_folders(struct collection *c, const struct machine_spec *mac
 		const struct folder_spec *folder = &machine->folders[i];
 
 		if (folder->outside)
-			collect(c, "folders", "%s:%s:%s", folder->host, folder->guest,
-				folder->mode == FOLDER_RO ? "ro" : "rw");
+			collect(c, &folder->place, "folders", "%s:%s:%s", folder->host,
+				folder->guest, folder->mode == FOLDER_RO ? "ro" : "rw");
 	}
 }
 
@@ -59,11 +63,11 @@ static void collect_ports(struct collection *c, const struct machine_spec *machi
 		if (is_loopback(port->address))
 			continue;
 		if (strchr(port->address, ':'))
-			collect(c, "ports", "[%s]:%u:%u/%s", port->address, port->host, port->guest,
-				protocol);
+			collect(c, &port->place, "ports", "[%s]:%u:%u/%s", port->address,
+				port->host, port->guest, protocol);
 		else
-			collect(c, "ports", "%s:%u:%u/%s", port->address, port->host, port->guest,
-				protocol);
+			collect(c, &port->place, "ports", "%s:%u:%u/%s", port->address, port->host,
+				port->guest, protocol);
 	}
 }
 
@@ -74,12 +78,13 @@ static void collect_steps(struct collection *c, const struct machine_spec *machi
 		const struct step_spec *step = &machine->steps[i];
 
 		if (step->outside)
-			collect(c, "provision", "%s",
+			collect(c, &step->place, "provision", "%s",
 				step->script ? step->script : step->copy_from);
 	}
 	for (size_t i = 0; i < machine->n_triggers; i++)
 		if (machine->triggers[i].where == TRIGGER_HOST)
-			collect(c, "triggers", "%s", machine->triggers[i].run);
+			collect(c, &machine->triggers[i].place, "triggers", "%s",
+				machine->triggers[i].run);
 }
 
 static void collect_machine(struct collection *c, const struct machine_spec *machine)
@@ -87,14 +92,14 @@ static void collect_machine(struct collection *c, const struct machine_spec *mac
 	collect_folders(c, machine);
 	collect_ports(c, machine);
 	if (machine->host_access)
-		collect(c, "host_access", "true");
+		collect(c, &machine->place, "host_access", "true");
 	for (char **device = machine->devices; device && *device; device++)
-		collect(c, "devices", "%s", *device);
+		collect(c, &machine->place, "devices", "%s", *device);
 	if (machine->env_file_outside)
-		collect(c, "env_file", "%s", machine->env_file);
+		collect(c, &machine->place, "env_file", "%s", machine->env_file);
 	collect_steps(c, machine);
 	if (machine->libvirt.xml)
-		collect(c, "libvirt", "%s", machine->libvirt.xml);
+		collect(c, &machine->place, "libvirt", "%s", machine->libvirt.xml);
 }
 
 int venv__spec_collect_approvals(struct project_spec *spec, venv_error **err)

@@ -474,11 +474,12 @@ static void what_reaches_the_host_is_collected(void **state)
 {
 	static const struct {
 		const char *key, *value;
+		int line;
 	} expected[] = {
-		{ "folders", "/etc:/x:ro" },
-		{ "ports", "[::]:80:80/tcp" },
-		{ "host_access", "true" },
-		{ "provision", "/etc/passwd" },
+		{ "folders", "/etc:/x:ro", 4 },
+		{ "ports", "[::]:80:80/tcp", 5 },
+		{ "host_access", "true", 3 }, /* where the machine begins */
+		{ "provision", "/etc/passwd", 7 },
 	};
 	_cleanup_spec_ struct project_spec *spec =
 		parse_good("box: a\nmachines:\n  web:\n    folders: [/etc:/x:ro, ./y:/y]\n"
@@ -494,6 +495,7 @@ static void what_reaches_the_host_is_collected(void **state)
 		assert_string_equal(venv__json_str(entry, "machine"), "web");
 		assert_string_equal(venv__json_str(entry, "key"), expected[i].key);
 		assert_string_equal(venv__json_str(entry, "value"), expected[i].value);
+		assert_int_equal(venv__json_int(entry, "line", 0), expected[i].line);
 	}
 }
 
