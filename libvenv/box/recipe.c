@@ -67,7 +67,7 @@ static int read_recipe(const char *dir, struct recipe *ret, venv_error **err)
 		if (!venv__name_valid(*alias))
 			return bad_recipe(dir, "has an alias that is no name", err);
 	*ret = recipe;
-	recipe = (struct recipe){ 0 };
+	memset(&recipe, 0, sizeof(recipe));
 	return 0;
 }
 

@@ -15,53 +15,12 @@
 #include <sys/sysmacros.h>
 
 #include "../util/buf.h"
-#include "../util/file.h"
-#include "unpack.h"
+#include "unpack_writer.h"
 
-enum { MACHINES_MAX = 8, ID_MAX = 65535, WRITE_BACK_MIN = 64 * 1024 };
+enum { ID_MAX = 65535, WRITE_BACK_MIN = 64 * 1024 };
 #define WHITEOUT ".wh."
 #define WHITEOUT_META ".wh..wh."
 #define WHITEOUT_OPAQUE ".wh..wh..opq"
-
-struct implicit { /* node of a tree of directories that no entry described (yet) */
-	char *path;
-	bool valid;
-};
-
-struct directory_time {
-	char *path;
-	struct timespec mtime;
-};
-
-struct pending {
-	char *path;
-	char *target;
-};
-
-struct writer {
-	int root_fd;
-	enum writer_mode mode;
-	struct limits limits;
-	struct counts counts;
-	/* the directory last used */
-	char *dir_asked; /* as the archive says */
-	char *dir_path;  /* without links */
-	int dir_fd;
-	/* the file being written */
-	int fd;
-	char *path;
-	int64_t end; /* of what was written */
-	void *implicit;
-	struct directory_time *times;
-	size_t n_times, times_capacity;
-	struct pending *pending;
-	size_t n_pending, pending_capacity;
-	struct {
-		unsigned machine, count;
-	} machines[MACHINES_MAX];
-	int list_fd;     /* of venv__writer_finish() */
-	int list_result; /* of it */
-};
 
 struct writer *venv__writer_new(int root_fd, enum writer_mode mode, const struct limits *limits)
 {
@@ -76,32 +35,15 @@ struct writer *venv__writer_new(int root_fd, enum writer_mode mode, const struct
 	return w;
 }
 
-static void forget_directory(struct writer *w)
-{
-	if (w->dir_fd >= 0 && w->dir_fd != w->root_fd)
-		(void)close(w->dir_fd);
-	w->dir_fd = -1;
-	free(take_ptr(w->dir_asked));
-	free(take_ptr(w->dir_path));
-}
-
-static void free_implicit(void *node)
-{
-	struct implicit *i = node;
-
-	free(i->path);
-	free(i);
-}
-
 void venv__writer_free(struct writer *w)
 {
 	if (!w)
 		return;
-	forget_directory(w);
+	venv__writer_forget_parent(w);
 	if (w->fd >= 0)
 		(void)close(w->fd);
 	free(w->path);
-	tdestroy(w->implicit, free_implicit);
+	tdestroy(w->implicit, venv__writer_free_implicit);
 	for (size_t i = 0; i < w->n_times; i++)
 		free(w->times[i].path);
 	free(w->times);
@@ -126,139 +68,6 @@ unsigned venv__writer_machine(const struct writer *w)
 		if (w->machines[i].count > w->machines[best].count)
 			best = i;
 	return w->machines[best].machine;
-}
-
-/* ---- Directories that no entry describes -------------------------------------------------- */
-
-static int compare_implicit(const void *a, const void *b)
-{
-	const struct implicit *x = a, *y = b;
-
-	return strcmp(x->path, y->path);
-}
-
-static int implicit_add(void *user, const char *path)
-{
-	struct writer *w = user;
-	struct implicit *node = calloc(1, sizeof(*node));
-	struct implicit **found;
-
-	if (++w->counts.entries > w->limits.entries) {
-		free(node);
-		return -EDQUOT;
-	}
-	if (node)
-		node->path = strdup(path);
-	found = node && node->path ? tsearch(node, &w->implicit, compare_implicit) : NULL;
-	if (!found) {
-		if (node)
-			free_implicit(node);
-		return -ENOMEM;
-	}
-	if (*found != node)
-		free_implicit(node);
-	if (!(*found)->valid)
-		w->counts.implicit++;
-	(*found)->valid = true;
-	return 0;
-}
-
-static void implicit_clear(struct writer *w, char *path)
-{
-	const struct implicit key = { .path = path };
-	struct implicit **found = w->implicit ? tfind(&key, &w->implicit, compare_implicit) : NULL;
-
-	if (found && (*found)->valid) {
-		(*found)->valid = false;
-		w->counts.implicit--;
-	}
-}
-
-/* ---- The parent directory ----------------------------------------------------------------- */
-
-static int parent_failed(struct writer *w, int r, const char *path, venv_error **err)
-{
-	if (r == -EDQUOT && w->counts.entries > w->limits.entries)
-		return venv__entry_fail(err, VENV_ERR_BOX, 0, path,
-					"the archive has more than %llu entries",
-					(unsigned long long)w->limits.entries);
-	if (r == -ENOTDIR)
-		return venv__entry_fail(err, VENV_ERR_BOX, 0, path,
-					"something above it is no directory");
-	if (r == -ELOOP)
-		return venv__entry_fail(err, VENV_ERR_BOX, 0, path,
-					"symbolic links above it go round in a circle");
-	return venv__entry_fail(err, 0, -r, path, "cannot open its directory");
-}
-
-static int open_parent_path(struct writer *w, const char *parent, char **ret_real)
-{
-	int fd = venv__open_strict(w->root_fd, parent, O_RDONLY | O_DIRECTORY);
-	int r;
-
-	if (fd >= 0) {
-		*ret_real = strdup(parent);
-		if (*ret_real)
-			return fd;
-		(void)close(fd);
-		return -ENOMEM;
-	}
-	if (fd != -ENOENT && fd != -ELOOP && fd != -ENOTDIR)
-		return fd;
-	/* ENOTDIR is also what a link to nowhere in the middle gives with O_DIRECTORY */
-	r = venv__path_resolve(w->root_fd, parent, implicit_add, w, ret_real);
-	if (r < 0)
-		return r;
-	if (strcmp(*ret_real, parent) != 0)
-		w->counts.through_links++;
-	fd = venv__open_strict(w->root_fd, *ret_real, O_RDONLY | O_DIRECTORY);
-	if (fd < 0)
-		free(take_ptr(*ret_real));
-	return fd;
-}
-
-/* Make w->dir_fd the directory of a clean path; 0 or -errno. *ret_leaf is its last name. */
-static int enter_parent(struct writer *w, const char *path, const char **ret_leaf)
-{
-	const char *slash = strrchr(path, '/');
-	_cleanup_free_ char *parent = strndup(path, slash ? (size_t)(slash - path) : 0);
-	char *real = NULL;
-	int fd;
-
-	if (!parent)
-		return -ENOMEM;
-	*ret_leaf = slash ? slash + 1 : path;
-	if (w->dir_fd >= 0 && !strcmp(parent, w->dir_asked))
-		return 0;
-	fd = open_parent_path(w, parent, &real);
-	if (fd < 0)
-		return fd;
-	forget_directory(w);
-	w->dir_fd = fd;
-	w->dir_asked = take_ptr(parent);
-	w->dir_path = real;
-	return 0;
-}
-
-/* The path of a name in the directory entered, without links; NULL: out of memory. */
-static char *real_path(const struct writer *w, const char *leaf)
-{
-	char *path;
-
-	if (!*w->dir_path)
-		return strdup(leaf);
-	return asprintf(&path, "%s/%s", w->dir_path, leaf) < 0 ? NULL : path;
-}
-
-/* Remove what has the name of the new entry. The directory entered stays open: it is above. */
-static int replace(struct writer *w, const char *leaf)
-{
-	w->counts.duplicates++;
-	if (unlinkat(w->dir_fd, leaf, 0) == 0)
-		return 0;
-	if (errno != EISDIR && errno != EPERM)
-		return -errno;
-	return venv__tree_delete(w->dir_fd, leaf, NULL) < 0 ? -EIO : 0;
 }
 
 /* ---- Entries by kind ---------------------------------------------------------------------- */
@@ -313,7 +122,7 @@ static int add_root(struct writer *w, const struct tar_entry *e)
 	if (e->kind != ENTRY_DIR)
 		return -ENOTDIR;
 	w->counts.directories++;
-	implicit_clear(w, (char[]){ "" });
+	venv__writer_described(w, (char[]){ "" });
 	if (remember_time(w, "", e) < 0)
 		return -ENOMEM;
 	return dress_directory(w, w->root_fd, e, false);
@@ -332,7 +141,7 @@ static int make_directory(struct writer *w, const char *leaf, bool *ret_opaque)
 		return 0;
 	/* a whiteout of the same layer and a directory: nothing below shines through */
 	*ret_opaque = S_ISCHR(st.st_mode);
-	r = replace(w, leaf);
+	r = venv__writer_replace(w, leaf);
 	if (r == 0 && mkdirat(w->dir_fd, leaf, 0755) < 0)
 		r = -errno;
 	return r;
@@ -340,7 +149,7 @@ static int make_directory(struct writer *w, const char *leaf, bool *ret_opaque)
 
 static int add_directory(struct writer *w, const char *leaf, const struct tar_entry *e)
 {
-	_cleanup_free_ char *path = real_path(w, leaf);
+	_cleanup_free_ char *path = venv__writer_path(w, leaf);
 	_cleanup_close_ int fd = -1;
 	bool opaque = false;
 	int r;
@@ -351,7 +160,7 @@ static int add_directory(struct writer *w, const char *leaf, const struct tar_en
 	if (r < 0)
 		return r;
 	w->counts.directories++;
-	implicit_clear(w, path);
+	venv__writer_described(w, path);
 	fd = openat(w->dir_fd, leaf, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
@@ -366,7 +175,7 @@ static int open_new(struct writer *w, const char *leaf)
 
 	if (fd >= 0 || errno != EEXIST)
 		return fd < 0 ? -errno : fd;
-	r = replace(w, leaf);
+	r = venv__writer_replace(w, leaf);
 	if (r < 0)
 		return r;
 	fd = openat(w->dir_fd, leaf, flags, 0600);
@@ -382,7 +191,7 @@ static int add_symlink(struct writer *w, const char *leaf, const struct tar_entr
 	if (symlinkat(e->target, w->dir_fd, leaf) < 0) {
 		if (errno != EEXIST)
 			return -errno;
-		r = replace(w, leaf);
+		r = venv__writer_replace(w, leaf);
 		if (r < 0)
 			return r;
 		if (symlinkat(e->target, w->dir_fd, leaf) < 0)
@@ -399,7 +208,7 @@ static int add_fifo(struct writer *w, const char *leaf, const struct tar_entry *
 	if (mknodat(w->dir_fd, leaf, S_IFIFO | 0600, 0) < 0) {
 		if (errno != EEXIST)
 			return -errno;
-		r = replace(w, leaf);
+		r = venv__writer_replace(w, leaf);
 		if (r < 0)
 			return r;
 		if (mknodat(w->dir_fd, leaf, S_IFIFO | 0600, 0) < 0)
@@ -451,7 +260,7 @@ static int make_link(struct writer *w, const char *leaf, const char *target)
 		return -errno;
 	if (from.st_dev == to.st_dev && from.st_ino == to.st_ino)
 		return 0;
-	r = replace(w, leaf);
+	r = venv__writer_replace(w, leaf);
 	if (r == 0 && linkat(fd, name, w->dir_fd, leaf, 0) < 0)
 		r = -errno;
 	return r;
@@ -478,7 +287,7 @@ static int remember_link(struct writer *w, const char *path, const char *target)
 static int add_hardlink(struct writer *w, const char *leaf, const struct tar_entry *e,
 			venv_error **err)
 {
-	_cleanup_free_ char *path = real_path(w, leaf), *target = NULL;
+	_cleanup_free_ char *path = venv__writer_path(w, leaf), *target = NULL;
 	int r;
 
 	if (!path)
@@ -534,11 +343,11 @@ static int whiteout(struct writer *w, const char *path, venv_error **err)
 		return 1;
 	if (!leaf[4] || !strcmp(leaf + 4, ".") || !strcmp(leaf + 4, ".."))
 		return venv__entry_fail(err, VENV_ERR_BOX, 0, path, "a whiteout of nothing");
-	r = enter_parent(w, path, &leaf);
+	r = venv__writer_enter_parent(w, path, &leaf);
 	if (r == -ENOTDIR)
 		return 0; /* some tools delete below what is a file by now */
 	if (r < 0)
-		return parent_failed(w, r, path, err);
+		return venv__writer_parent_failed(w, r, path, err);
 	r = !strcmp(leaf, WHITEOUT_OPAQUE) ? venv__xattr_opaque(w->dir_fd)
 					   : add_whiteout(w, leaf + 4);
 	return r < 0 ? venv__entry_fail(err, 0, -r, path, "cannot mark it as deleted") : 0;
@@ -572,7 +381,7 @@ static int add_by_kind(struct writer *w, const char *leaf, const struct tar_entr
 		w->fd = open_new(w, leaf);
 		w->end = 0;
 		w->counts.files++;
-		w->path = real_path(w, leaf);
+		w->path = venv__writer_path(w, leaf);
 		return w->fd < 0 ? w->fd : w->path ? 0 : -ENOMEM;
 	default:
 		w->counts.devices++;
@@ -594,7 +403,7 @@ int venv__writer_begin(struct writer *w, const struct tar_entry *e, venv_error *
 	int r;
 
 	if (++w->counts.entries > w->limits.entries)
-		return parent_failed(w, -EDQUOT, e->path, err);
+		return venv__writer_parent_failed(w, -EDQUOT, e->path, err);
 	r = venv__path_entry(e->path, w->limits.depth, &path, err);
 	if (r < 0)
 		return r;
@@ -610,9 +419,9 @@ int venv__writer_begin(struct writer *w, const struct tar_entry *e, venv_error *
 	r = w->mode == WRITER_LAYER ? whiteout(w, path, err) : 1;
 	if (r <= 0)
 		return r;
-	r = enter_parent(w, path, &leaf);
+	r = venv__writer_enter_parent(w, path, &leaf);
 	if (r < 0)
-		return parent_failed(w, r, path, err);
+		return venv__writer_parent_failed(w, r, path, err);
 	if (e->kind == ENTRY_HARDLINK)
 		return add_hardlink(w, leaf, e, err);
 	r = add_by_kind(w, leaf, e);
@@ -733,7 +542,7 @@ static int finish_links(struct writer *w, venv_error **err)
 	for (size_t i = 0; i < w->n_pending; i++) {
 		struct pending *p = &w->pending[i];
 		const char *name;
-		int r = enter_parent(w, p->path, &name);
+		int r = venv__writer_enter_parent(w, p->path, &name);
 
 		if (r == 0)
 			r = make_link(w, name, p->target);

@@ -32,7 +32,7 @@ int venv__machines_digests(struct venv *ctx, char ***ret, venv_error **err)
 	return used ? venv__strv_add(ret, used) : 0;
 }
 
-static void say(const char *kind, const char *format, va_list args)
+static void _printf_(2, 0) say(const char *kind, const char *format, va_list args)
 {
 	(void)fprintf(stderr, "%s: ", kind);
 	(void)vfprintf(stderr, format, args);

@@ -4,6 +4,7 @@
 #include "tests/unit/test.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -21,7 +22,7 @@ static int setup(void **state)
 
 	if (!place)
 		return -1;
-	(void)strcpy(place->path, "/tmp/venv-test-untar.XXXXXX");
+	(void)snprintf(place->path, sizeof(place->path), "/tmp/venv-test-untar.XXXXXX");
 	if (!mkdtemp(place->path))
 		return -1;
 	place->fd = open(place->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
