@@ -177,6 +177,31 @@ static void add_doc(struct text *ret, const char *doc)
 	add_escaped(ret, doc);
 }
 
+static void add_fact(struct text *ret, const char *before, const char *fact, const char *after)
+{
+	if (!*fact)
+		return;
+	text_add(ret, before);
+	add_escaped(ret, fact);
+	text_add(ret, after);
+}
+
+/* What it takes: the words of a choice, else the name of the type; and how one looks. */
+static void add_type(struct text *ret, const venv_value *key)
+{
+	const venv_value *choices = venv_value_get(key, "choices");
+
+	if (strcmp(value_text(key, "type"), "choice") != 0) {
+		add_fact(ret, " (", value_text(key, "type"), "");
+		add_fact(ret, ", as ", value_text(key, "example"), "");
+		text_add(ret, ")");
+		return;
+	}
+	for (size_t i = 0; i < venv_value_count(choices); i++)
+		add_fact(ret, i ? " | " : " (", venv_value_string(venv_value_at(choices, i)), "");
+	text_add(ret, ")");
+}
+
 /* The keys of one section after the other, as the library lists them. */
 static void add_keys(struct text *ret, const venv_value *keys)
 {
@@ -195,24 +220,16 @@ static void add_keys(struct text *ret, const venv_value *keys)
 		text_add(ret, "*");
 		add_escaped(ret, value_text(key, "key"));
 		text_add(ret, "*");
-		if (*value_text(key, "type")) {
-			text_add(ret, " (");
-			add_escaped(ret, value_text(key, "type"));
-			text_add(ret, ")");
-		}
+		add_type(ret, key);
 		text_add(ret, "\n\t");
 		add_doc(ret, value_text(key, "doc"));
 		text_add(ret, ".");
-		if (*value_text(key, "default")) {
-			text_add(ret, " Default: ");
-			add_escaped(ret, value_text(key, "default"));
-			text_add(ret, ".");
-		}
-		if (*value_text(key, "since")) {
-			text_add(ret, " Since ");
-			add_escaped(ret, value_text(key, "since"));
-			text_add(ret, ".");
-		}
+		add_fact(ret, " Default: ", value_text(key, "default"), ".");
+		/* what was there from the beginning needs no word */
+		if (strcmp(value_text(key, "since"), "0.1") != 0)
+			add_fact(ret, " Since ", value_text(key, "since"), ".");
+		if (!venv_value_int(venv_value_get(key, "supported")))
+			text_add(ret, " *Not supported yet.*");
 		text_add(ret, "\n\n");
 	}
 }

@@ -30,4 +30,10 @@ foreach(command init up ssh exec cp status halt reload pause resume provision de
 	help)
 	venv_man_page(venv-${command} 1)
 endforeach()
+# The library's page is all prose.
+add_custom_command(OUTPUT "${CMAKE_BINARY_DIR}/man/libvenv.3"
+	COMMAND sh -c "'${SCDOC}' < '${man_dir}/libvenv.scd' > '${CMAKE_BINARY_DIR}/man/libvenv.3'"
+	DEPENDS "${man_dir}/libvenv.scd" VERBATIM)
+install(FILES "${CMAKE_BINARY_DIR}/man/libvenv.3" DESTINATION "${CMAKE_INSTALL_MANDIR}/man3")
+list(APPEND man_pages "${CMAKE_BINARY_DIR}/man/libvenv.3")
 add_custom_target(venv_man ALL DEPENDS ${man_pages})

@@ -57,7 +57,8 @@ static const struct key project_keys[] = {
 static const struct key machine_keys[] = {
 	KEY("box", text, machine_spec, box, NULL, "debian/12", "0.1",
 	    "what the machine starts from: a name (debian/12, debian/12@1), a path "
-	    "beginning with '/', './', '../' or '~/', or docker://HOST/REPOSITORY:TAG",
+	    "beginning with '/', './', '../' or '~/'; docker://HOST/REPOSITORY:TAG is not "
+	    "supported yet",
 	    .place = offsetof(struct machine_spec, box_place)),
 	KEY("version", text, machine_spec, version, NULL, "\"~> 12.5\"", "0.1",
 	    "versions of the box that will do, as RubyGems writes them",
@@ -67,7 +68,8 @@ static const struct key machine_keys[] = {
 	    .choices = WORDS(WORD("auto"), WORD("amd64"), WORD("arm64"), WORD("i386"),
 			     WORD("armhf"), WORD("ppc64el"), WORD("riscv64"), WORD("s390x"))),
 	KEY("provider", choice_text, machine_spec, provider, "auto", "container", "0.1",
-	    "what runs the machine; auto: the first that accepts box and host",
+	    "what runs the machine; auto: the first that accepts box and host; kvm and libvirt are "
+	    "not supported yet",
 	    .choices = WORDS(WORD("auto"), WORD("kvm"), WORD("container"), WORD("libvirt")),
 	    .place = offsetof(struct machine_spec, provider_place)),
 	KEY("command", choice, machine_spec, command, "none", "image", "0.1",
@@ -106,9 +108,10 @@ static const struct key machine_keys[] = {
 	    "is raised",
 	    .choices = WORDS(WORD("kill"), WORD("freeze")), .flags = KEY_LIVE),
 	KEY("disk", size, machine_spec, disk, NULL, "20G", "0.1",
-	    "grow the root disk and its file system to this"),
+	    "grow the root disk and its file system to this; not for containers"),
 	KEY("init", choice, machine_spec, init, "auto", "systemd", "0.1",
-	    "container: what runs as its first process",
+	    "container: what runs as its first process: systemd, the image's entrypoint, or none "
+	    "but venv's own; auto: what the image starts when that is an init",
 	    .choices = WORDS(WORD("auto"), WORD("systemd"), WORD("image"), WORD("none"))),
 	KEY("profile", choice, machine_spec, profile, "dev", "app", "0.1",
 	    "container: dev is a whole system, app is strict",
@@ -181,7 +184,7 @@ static const struct key folder_keys[] = {
 	KEY("guest", text, folder_spec, guest, NULL, "/srv/data", "0.1",
 	    "absolute path in the machine", .check = venv__check_guest_path, .flags = KEY_REQUIRED),
 	KEY("mode", choice, folder_spec, mode, "rw", "ro", "0.1",
-	    "rw, ro, overlay (writes stay aside) or copy",
+	    "rw or ro; overlay (writes stay aside) and copy are not supported yet",
 	    .choices = WORDS(WORD("rw"), WORD("ro"), LATER("overlay"), LATER("copy"))),
 	KEY("owner", text, folder_spec, owner, NULL, "root", "0.1",
 	    "user in the machine whose files are yours on the host; default: who logs in",
@@ -370,8 +373,8 @@ static const struct key network_keys[] = {
 	KEY("subnet", text, network_spec, subnet, NULL, "192.168.56.0/24", "0.1",
 	    "IPv4 subnet; default: a free one", .check = venv__check_subnet),
 	KEY("mode", choice, network_spec, mode, "nat", "internal", "0.1",
-	    "nat: reaches the outside; internal: only machines; hostonly: machines and "
-	    "this host; bridged: on a bridge of the host",
+	    "nat: reaches the outside; internal: only machines; hostonly (machines and this "
+	    "host) and bridged (on a bridge of the host) are not supported yet",
 	    .choices = WORDS(WORD("nat"), WORD("internal"), LATER("hostonly"), LATER("bridged"))),
 	KEY("bridge", text, network_spec, bridge, NULL, "br0", "0.1",
 	    "bridge of the host, for mode bridged"),
