@@ -178,7 +178,7 @@ static void print_plan(struct cli *cli, const venv_value *item)
 	for (size_t i = 0; i < venv_value_count(changes); i++)
 		print_change(cli, venv_value_at(changes, i));
 	for (size_t i = 0; i < venv_value_count(steps); i++)
-		out_printf(&cli->out, "    step %s\n", venv_value_string(venv_value_at(steps, i)));
+		out_printf(&cli->out, "    run %s\n", venv_value_string(venv_value_at(steps, i)));
 }
 
 static int run_plan(struct cli *cli, const void *opts, char **operands)

@@ -69,17 +69,14 @@ void cli_print_status_result(struct cli *cli, char **operands)
 	venv_value_free(status);
 }
 
-/* Worth a line: named or heard of; after a failure only what came up in spite of it. */
-static bool concerns(const struct drive *drive, const venv_value *machine, char **operands,
-		     bool failed)
+/* Worth a line: what runs; after a failure only what came up in spite of it. */
+static bool concerns(const struct drive *drive, const venv_value *machine, bool failed)
 {
 	const struct drive_machine *heard = drive_machine(drive, value_text(machine, "name"));
 
 	if (strcmp(value_text(machine, "state"), "running") != 0)
 		return false;
-	if (failed)
-		return heard && heard->state;
-	return *operands || heard || drive->count == 0;
+	return !failed || (heard && heard->state);
 }
 
 void cli_print_summary(struct cli *cli, char **operands, struct drive *drive, bool failed)
@@ -93,7 +90,7 @@ void cli_print_summary(struct cli *cli, char **operands, struct drive *drive, bo
 		return;
 	for (size_t i = 0; i < venv_value_count(status); i++) {
 		machine = venv_value_at(status, i);
-		if (concerns(drive, machine, operands, failed))
+		if (concerns(drive, machine, failed))
 			print_machine(cli, machine, drive);
 	}
 	venv_value_free(status);

@@ -27,7 +27,7 @@ static inline const char *const *names_of(char **operands)
 int cli_one_machine(struct cli *cli, const char *operand, const char **ret);
 /* cmd_approve.c: at a terminal, show and ask for what is not approved. 0 or the exit status. */
 int cli_ask_approval(struct cli *cli);
-/* cmd_up.c: a line for each machine that runs, of those named or touched. */
+/* cmd_up.c: a line for each machine that runs, of those named. */
 void cli_print_summary(struct cli *cli, char **operands, struct drive *drive, bool failed);
 /* The end of an operation without an answer of its own: JSON gets the machines as they are now. */
 void cli_print_status_result(struct cli *cli, char **operands);

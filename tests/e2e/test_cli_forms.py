@@ -104,6 +104,13 @@ def test_summary_tells_what_to_do_next(venv, project):
     assert venv("up").stdout == "default is up already · ssh: venv ssh\n"
 
 
+def test_up_again_names_every_machine(venv, project):
+    """Also one that has nothing to wait for beside one that has."""
+    project.write(SMALL + "machines: { web: {}, db: { ready: { run: 'true' } } }\n")
+    venv("up")
+    assert re.findall(r"^(\w+) is up already", venv("up").stdout, re.MULTILINE) == ["web", "db"]
+
+
 def test_directory_is_mapped(venv, project):
     project.write(SMALL)
     project.file("sub/dir/file")
