@@ -176,7 +176,7 @@ static int finish(struct rcp *rcp, venv_error **err)
 
 /* ---- Into a machine ------------------------------------------------------------------------ */
 
-static int put_entry(struct rcp *rcp, int dir_fd, const char *name, const char *as, unsigned depth,
+static int put_entry(struct rcp *rcp, int dir_fd, const char *name, unsigned depth,
 		     venv_error **err);
 
 static int send_header(const struct rcp *rcp, char kind, const struct stat *st, const char *name,
@@ -249,65 +249,59 @@ static int put_directory(struct rcp *rcp, int fd, const struct stat *st, const c
 	if (r == 0)
 		r = venv__dir_list(fd, &names, err);
 	for (char **name = names; r == 0 && *name; name++)
-		r = put_entry(rcp, fd, *name, *name, depth + 1, err);
+		r = put_entry(rcp, fd, *name, depth + 1, err);
 	if (r == 0)
 		r = send_bytes(rcp, "E\n", 2, err);
 	return r == 0 ? answer(rcp, err) : r;
 }
 
-static int put_entry(struct rcp *rcp, int dir_fd, const char *name, const char *as, unsigned depth,
-		     venv_error **err)
+static int put_open(struct rcp *rcp, int fd, const char *as, unsigned depth, venv_error **err)
 {
-	/* below the top, links are not followed: they may lead anywhere */
-	int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | (depth ? O_NOFOLLOW : 0);
-	_cleanup_close_ int fd = openat(dir_fd, name, flags);
 	struct stat st;
 	int r;
 
-	if (fd < 0 && errno == ELOOP) {
-		venv__op_warning(rcp->op, rcp->machine, "the symbolic link '%s' was not copied",
-				 name);
-		return 0;
-	}
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return venv__fail_errno(err, errno, "cannot open '%s'", name);
+	if (fstat(fd, &st) < 0)
+		return venv__fail_errno(err, errno, "cannot look at '%s'", as);
 	if (depth > DEPTH_MAX)
-		return venv__fail(err, VENV_ERR_INVALID, "'%s' lies too deep", name);
+		return venv__fail(err, VENV_ERR_INVALID, "'%s' lies too deep", as);
 	if (S_ISDIR(st.st_mode))
 		return put_directory(rcp, fd, &st, as, depth, err);
 	if (!S_ISREG(st.st_mode)) {
-		venv__op_warning(rcp->op, rcp->machine, "'%s' is no file and was not copied", name);
+		venv__op_warning(rcp->op, rcp->machine, "'%s' is no file and was not copied", as);
 		return 0;
 	}
 	r = send_header(rcp, 'C', &st, as, err);
 	return r == 0 ? send_content(rcp, fd, (uint64_t)st.st_size, err) : r;
 }
 
-static const char *base_name(char *path)
+/* Links are not followed below the top: they may lead anywhere. */
+static int put_entry(struct rcp *rcp, int dir_fd, const char *name, unsigned depth,
+		     venv_error **err)
 {
-	size_t n = strlen(path);
-	char *slash;
+	_cleanup_close_ int fd =
+		openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
 
-	while (n > 1 && path[n - 1] == '/')
-		path[--n] = '\0';
-	slash = strrchr(path, '/');
-	return slash && slash[1] ? slash + 1 : path;
+	if (fd < 0 && errno == ELOOP) {
+		venv__op_warning(rcp->op, rcp->machine, "the symbolic link '%s' was not copied",
+				 name);
+		return 0;
+	}
+	if (fd < 0)
+		return venv__fail_errno(err, errno, "cannot open '%s'", name);
+	return put_open(rcp, fd, name, depth, err);
 }
 
 int venv__guest_put(const struct provider *provider, struct machine *machine, const char *user,
-		    const char *from, const char *to, struct venv_op *op, venv_error **err)
+		    int from_fd, const char *as, const char *to, struct venv_op *op,
+		    venv_error **err)
 {
 	struct rcp rcp = { .machine = machine->name, .op = op, .handle = { -1, -1 }, .socket = -1 };
-	_cleanup_free_ char *copy = realpath(from, NULL);
-	int r;
+	int r = begin(&rcp, provider, machine, user, "-t", to, err);
 
-	if (!copy)
-		return venv__fail_errno(err, errno, "cannot open '%s'", from);
-	r = begin(&rcp, provider, machine, user, "-t", to, err);
 	if (r == 0)
 		r = answer(&rcp, err);
 	if (r == 0)
-		r = put_entry(&rcp, AT_FDCWD, from, base_name(copy), 0, err);
+		r = put_open(&rcp, from_fd, as, 0, err);
 	if (r == 0)
 		r = finish(&rcp, err);
 	rcp_done(&rcp);

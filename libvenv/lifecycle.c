@@ -24,11 +24,30 @@ static int with_console(int r, const struct work *work, venv_error **err)
 	return venv__error_set_details(r, err, tail);
 }
 
+/* Limits that this host cannot enforce for this user: told now, and kept for `venv status`. */
+static int take_warnings(struct work *work, venv_error **err)
+{
+	struct verdict verdict = { 0 };
+	int r = work->provider->probe(work->project->ctx, work->spec, &verdict, err);
+
+	(void)json_object_del(work->record.state, "warnings");
+	for (char **warning = verdict.warnings; r == 0 && warning && *warning; warning++)
+		venv__op_warning(work->op, work->spec->name, "%s", *warning);
+	if (r == 0 && verdict.warnings)
+		(void)json_object_set_new(work->record.state, "warnings",
+					  venv__json_from_strv(verdict.warnings));
+	venv__verdict_done(&verdict);
+	return r;
+}
+
 int venv__work_start(struct work *work, venv_error **err)
 {
 	const char *name = work->spec->name;
 	int r;
 
+	r = take_warnings(work, err);
+	if (r < 0)
+		return r;
 	venv__op_begin(work->op, name, "boot", "starting");
 	/* what dies with the boot needs no fsync; it only says whether a machine that nobody runs
 	 * crashed */

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "util/buf.h"
+
 const struct provider *venv__provider_find(const char *name)
 {
 	for (const struct provider *const *p = venv__providers; name && *p; p++)
@@ -21,4 +23,12 @@ const char *venv__machine_state_name(enum machine_state state)
 	};
 
 	return (size_t)state < ARRAY_SIZE(names) ? names[state] : "unknown";
+}
+
+void venv__verdict_done(struct verdict *verdict)
+{
+	free(verdict->reason);
+	free(verdict->hint);
+	venv__strv_free(verdict->warnings);
+	*verdict = (struct verdict){ 0 };
 }

@@ -105,6 +105,7 @@ struct verdict {
 	char *hint;      /* what to do about it, owned by the caller; or NULL */
 	char **warnings; /* limits that this host cannot enforce for this user, with the fix */
 };
+void venv__verdict_done(struct verdict *verdict);
 
 struct exec_spec {
 	char *const *argv; /* NULL: login shell */

@@ -267,18 +267,34 @@ static int run_text(struct work *work, const struct step_spec *step, venv_error 
 	return run_command(work, step, plain, -1, err);
 }
 
+/* A file of the host that a step names: a guest may have planted a link that leads out of the project. */
+static int open_source(const struct work *work, const struct step_spec *step, const char *path,
+		       venv_error **err)
+{
+	int fd = venv__open_inside(work->project->spec->dir, path, O_RDONLY | O_NONBLOCK), r;
+
+	if (fd >= 0)
+		return fd;
+	if (fd != -EXDEV)
+		return venv__fail_spec(err, venv__code_of_errno(-fd), &step->place,
+				       "cannot open '%s': %s", path, strerror(-fd));
+	r = venv__fail_spec(err, VENV_ERR_DENIED, &step->place,
+			    "'%s' leads out of the project by a symbolic link", path);
+	return venv__hint(r, err, "name the file itself, then run 'venv approve'");
+}
+
 /* A script travels as standard input into a private file, is run with its arguments and removed. */
 static int run_script(struct work *work, const struct step_spec *step, venv_error **err)
 {
 	char shell[] = "/bin/sh", flags[] = "-c", name[] = "venv-step";
 	char text[] = "f=$(mktemp /tmp/venv-step.XXXXXX) && cat > \"$f\" && chmod 700 \"$f\" && "
 		      "\"$f\" \"$@\" < /dev/null; r=$?; rm -f \"$f\"; exit $r";
-	_cleanup_close_ int fd = open(step->script, O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int fd = open_source(work, step, step->script, err);
 	_cleanup_strv_ char **argv = NULL;
 	int r = 0;
 
 	if (fd < 0)
-		return venv__fail_errno(err, errno, "cannot open '%s'", step->script);
+		return fd;
 	if (venv__strv_add(&argv, shell) < 0 || venv__strv_add(&argv, flags) < 0 ||
 	    venv__strv_add(&argv, text) < 0 || venv__strv_add(&argv, name) < 0)
 		r = -ENOMEM;
@@ -294,8 +310,12 @@ static int run_copy(struct work *work, const struct step_spec *step, venv_error 
 	char *chown_argv[] = { shell, flags, owner_text, name, step->owner, step->copy_to, NULL };
 	char *chmod_argv[] = { shell, flags, mode_text, name, step->mode, step->copy_to, NULL };
 	const char *user = step->as ? step->as : "root";
-	int r = venv__guest_put(work->provider, &work->machine, user, step->copy_from,
-				step->copy_to, work->op, err);
+	const char *slash = strrchr(step->copy_from, '/');
+	_cleanup_close_ int fd = open_source(work, step, step->copy_from, err);
+	int r = fd < 0 ? fd
+		       : venv__guest_put(work->provider, &work->machine, user, fd,
+					 slash ? slash + 1 : step->copy_from, step->copy_to,
+					 work->op, err);
 
 	if (r == 0 && step->owner)
 		r = run_command(work, step, chown_argv, -1, err);

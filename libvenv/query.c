@@ -89,9 +89,10 @@ static void add_running(json_t *json, struct work *work, const json_t *network)
 		(void)json_object_set_new(json, "ssh",
 					  json_pack("{s:s, s:O*, s:s}", "host", "127.0.0.1", "port",
 						    port, "user", work->login));
-		(void)json_object_update_missing(json, info);
-		(void)json_object_del(json, "ssh_port");
+		(void)json_object_set(json, "pid", json_object_get(info, "pid"));
+		(void)json_object_set(json, "started", json_object_get(info, "started"));
 	}
+	(void)json_object_set(json, "warnings", json_object_get(work->record.state, "warnings"));
 	if (attachment)
 		(void)json_object_set_new(json, "addresses", addresses_of(attachment));
 	if (ports)

@@ -285,6 +285,18 @@ static void copy_free(void *user)
 	free(copy);
 }
 
+static int copy_into(const struct copy *copy, struct work *work, struct venv_op *op,
+		     venv_error **err)
+{
+	_cleanup_close_ int fd = open(copy->host, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	_cleanup_free_ char *path = realpath(copy->host, NULL);
+
+	if (fd < 0 || !path)
+		return venv__fail_errno(err, errno, "cannot open '%s'", copy->host);
+	return venv__guest_put(work->provider, &work->machine, NULL, fd,
+			       path[1] ? strrchr(path, '/') + 1 : "root", copy->guest, op, err);
+}
+
 static int copy_work(struct venv_op *op, void *user, venv_error **err)
 {
 	struct copy *copy = user;
@@ -296,8 +308,7 @@ static int copy_work(struct venv_op *op, void *user, venv_error **err)
 	venv__op_begin(op, work.spec->name, "copy", "copying %s",
 		       copy->into ? copy->host : copy->guest);
 	if (copy->into)
-		r = venv__guest_put(work.provider, &work.machine, NULL, copy->host, copy->guest, op,
-				    err);
+		r = copy_into(copy, &work, op, err);
 	else
 		r = venv__guest_get(work.provider, &work.machine, NULL, copy->guest, copy->host, op,
 				    err);

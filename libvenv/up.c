@@ -87,13 +87,6 @@ static int resolve_box(struct work *work, venv_error **err)
 	return r;
 }
 
-static void verdict_done(struct verdict *verdict)
-{
-	free(verdict->reason);
-	free(verdict->hint);
-	venv__strv_free(verdict->warnings);
-}
-
 static int unknown_provider(const struct machine_spec *spec, const char *name, venv_error **err)
 {
 	const struct place *at = &spec->provider_place;
@@ -111,8 +104,6 @@ static int ask_provider(struct work *work, const struct provider *provider, stru
 	int r = provider->probe(work->project->ctx, work->spec, &verdict, err);
 
 	if (r == 0 && verdict.accept) {
-		for (char **warning = verdict.warnings; warning && *warning; warning++)
-			venv__op_warning(work->op, work->spec->name, "%s", *warning);
 		work->provider = provider;
 		r = 1;
 	} else if (r == 0) {
@@ -121,7 +112,7 @@ static int ask_provider(struct work *work, const struct provider *provider, stru
 		if (verdict.hint)
 			venv__buf_printf(reasons, " (%s)", verdict.hint);
 	}
-	verdict_done(&verdict);
+	venv__verdict_done(&verdict);
 	return r;
 }
 

@@ -236,28 +236,11 @@ static int missing_folder(const struct folder_spec *folder, int number, venv_err
 	return venv__hint(r, err, "make it with 'mkdir -p %s'", folder->host);
 }
 
-/* Folders inside the project may not leave it by a link that a guest could have planted. */
-static int open_folder(const struct venv_project *project, const struct folder_spec *folder)
-{
-	_cleanup_close_ int dir = -1;
-	const char *rest;
-	int fd;
-
-	if (folder->outside || !venv__path_below(folder->host, project->spec->dir, &rest)) {
-		fd = open(folder->host, O_PATH | O_DIRECTORY | O_CLOEXEC);
-		return fd < 0 ? -errno : fd;
-	}
-	dir = open(project->spec->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0)
-		return -errno;
-	return venv__open_under(dir, rest, O_PATH | O_DIRECTORY);
-}
-
 static int add_folder(struct work *work, const struct folder_spec *spec, venv_error **err)
 {
 	struct machine_folder *folder = &work->machine.folders[work->machine.n_folders];
 	const char *rest = NULL;
-	int fd = open_folder(work->project, spec);
+	int fd = venv__open_inside(work->project->spec->dir, spec->host, O_PATH | O_DIRECTORY);
 
 	if (fd < 0)
 		return missing_folder(spec, -fd, err);
@@ -397,6 +380,17 @@ static struct net_project net_project(const struct venv_project *project)
 				     .spec = project->spec };
 }
 
+/* Give a running machine to a netd that does not know it. */
+static int plug(struct work *work, const struct net_project *net, int *socket, venv_error **err)
+{
+	int r = venv__net_attach(socket, net, work->record.id, work->spec, &work->net, err);
+
+	if (r < 0)
+		return r;
+	work->machine.net = &work->net;
+	return work->provider->plug(&work->machine, err);
+}
+
 /* A new netd took over the namespaces: let every other running machine plug in again. */
 static void plug_others(struct work *work)
 {
@@ -416,16 +410,61 @@ static void plug_others(struct work *work)
 			continue;
 		if (venv__net_connect(project->ctx, &net, NULL, NULL, &socket, &adopted, NULL) < 0)
 			continue;
-		if (venv__net_attach(&socket, &net, other.record.id, spec, &other.net, NULL) < 0) {
-			(void)close(socket);
-			continue;
-		}
-		other.machine.net = &other.net;
-		if (other.provider->plug(&other.machine, NULL) < 0)
+		if (plug(&other, &net, &socket, NULL) < 0)
 			venv__op_warning(work->op, spec->name,
 					 "its network could not be repaired: run 'venv reload %s'",
 					 spec->name);
+		if (socket >= 0)
+			(void)close(socket);
 	}
+}
+
+static bool is_attached(const struct net_project *net, const char *id)
+{
+	_cleanup_json_ json_t *answer = NULL;
+	const json_t *machine;
+	size_t i;
+
+	if (venv__net_query(net, "list", &answer, NULL) < 0)
+		return true; /* what it says is not for `up` to judge */
+	json_array_foreach(json_object_get(answer, "machines"), i, machine)
+	{
+		const char *known = venv__json_str(machine, "machine");
+
+		if (known && strcmp(known, id) == 0)
+			return true;
+	}
+	return false;
+}
+
+int venv__work_rejoin(struct work *work, venv_error **err)
+{
+	struct net_project net = net_project(work->project);
+	int socket = -1, adopted = 0, r;
+
+	if (!json_array_size(json_object_get(json_object_get(work->record.spec, "spec"),
+					     "networks")) ||
+	    !work->provider->plug || is_attached(&net, work->record.id))
+		return 0;
+	venv__op_begin(work->op, work->spec->name, "network", "joining the project's network again");
+	r = venv__net_connect(work->project->ctx, &net, lend, work->project, &socket, &adopted,
+			      err);
+	if (r == 0)
+		r = plug(work, &net, &socket, err);
+	if (socket >= 0)
+		(void)close(socket);
+	if (adopted)
+		plug_others(work);
+	if (r < 0 && is_attached(&net, work->record.id)) {
+		/* another thread or command was quicker */
+		if (err)
+			venv_error_free(take_ptr(*err));
+		r = 0;
+	}
+	if (r < 0)
+		return venv__wrap(r, err, "its network process was gone and cannot be replaced");
+	venv__op_end(work->op, work->spec->name, "network");
+	return 0;
 }
 
 int venv__work_attach(struct work *work, const char *id, venv_error **err)

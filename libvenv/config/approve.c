@@ -87,8 +87,17 @@ static void collect_steps(struct collection *c, const struct machine_spec *machi
 				machine->triggers[i].run);
 }
 
-static void collect_machine(struct collection *c, const struct machine_spec *machine)
+/* A box file of the host's would be readable in the machine. */
+static void collect_box(struct collection *c, const struct machine_spec *machine, const char *dir)
 {
+	if (machine->box && *machine->box == '/' && !venv__path_below(machine->box, dir, NULL))
+		collect(c, &machine->box_place, "box", "%s", machine->box);
+}
+
+static void collect_machine(struct collection *c, const struct machine_spec *machine,
+			    const char *dir)
+{
+	collect_box(c, machine, dir);
 	collect_folders(c, machine);
 	collect_ports(c, machine);
 	if (machine->host_access)
@@ -111,7 +120,7 @@ int venv__spec_collect_approvals(struct project_spec *spec, venv_error **err)
 		return venv__fail_nomem(err);
 	for (size_t i = 0; i < spec->n_machines && !c.failed; i++) {
 		c.machine = spec->machines[i].name;
-		collect_machine(&c, &spec->machines[i]);
+		collect_machine(&c, &spec->machines[i], spec->dir);
 	}
 	return c.failed ? venv__fail_nomem(err) : 0;
 }

@@ -225,31 +225,38 @@ static int parse_env_text(const char *path, char *text, char ***env, venv_error 
 	return r;
 }
 
-/* Anything but a regular file could keep us waiting. */
-static int check_regular(const struct node *node, const char *path, venv_error **err)
+/* Anything but a regular file could keep us waiting; a link that a guest planted could lead anywhere. */
+static int open_env_file(const struct reader *reader, const struct node *node, const char *path,
+			 venv_error **err)
 {
+	_cleanup_close_ int fd = venv__open_inside(reader->dir, path, O_RDONLY | O_NONBLOCK);
 	struct stat st;
 
-	if (stat(path, &st) < 0)
-		return venv__hint(
-			venv__bad(err, node, "cannot read '%s': %s", path, strerror(errno)), err,
-			"make the file, or remove 'env_file'");
-	if (!S_ISREG(st.st_mode))
+	if (fd == -EXDEV)
+		return venv__hint(venv__bad(err, node,
+					    "'%s' leads out of the project by a symbolic link",
+					    path),
+				  err, "name the file itself, then run 'venv approve'");
+	if (fd < 0)
+		return venv__hint(venv__bad(err, node, "cannot read '%s': %s", path, strerror(-fd)),
+				  err, "make the file, or remove 'env_file'");
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return venv__hint(venv__bad(err, node, "'%s' is not a file", path), err,
 				  "name a file with lines NAME=value");
-	return 0;
+	return take_fd(&fd);
 }
 
-static int read_env_file(const struct node *node, const char *path, char ***env, venv_error **err)
+static int read_env_file(const struct reader *reader, const struct node *node, const char *path,
+			 char ***env, venv_error **err)
 {
+	_cleanup_close_ int fd = open_env_file(reader, node, path, err);
 	_cleanup_error_ venv_error *cause = NULL;
 	_cleanup_free_ char *text = NULL;
 	size_t length = 0;
-	int r = check_regular(node, path, err);
 
-	if (r < 0)
-		return r;
-	if (venv__file_read(AT_FDCWD, path, ENV_FILE_MAX_SIZE, &text, &length, &cause) < 0)
+	if (fd < 0)
+		return fd;
+	if (venv__fd_read(fd, path, ENV_FILE_MAX_SIZE, &text, &length, &cause) < 0)
 		return venv__bad(err, node, "%s", venv_error_message(cause));
 	if (strlen(text) != length)
 		return venv__bad(err, node, "'%s' is not a text file", path);
@@ -264,7 +271,7 @@ static int parse_env_file(struct reader *reader, const struct key *key, const st
 	int r = venv__type_host_path.parse(reader, key, node, base, err);
 
 	if (r == 0)
-		r = read_env_file(node, machine->env_file, &env, err);
+		r = read_env_file(reader, node, machine->env_file, &env, err);
 	if (r < 0)
 		return r;
 	machine->env_file_outside = venv__is_outside(reader, machine->env_file);

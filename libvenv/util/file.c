@@ -8,16 +8,13 @@
 #include "buf.h"
 #include "sys.h"
 
-int venv__file_read(int dir_fd, const char *name, size_t max, char **ret, size_t *ret_length,
-		    venv_error **err)
+int venv__fd_read(int fd, const char *name, size_t max, char **ret, size_t *ret_length,
+		  venv_error **err)
 {
-	_cleanup_close_ int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	_cleanup_buf_ struct buf text = { 0 };
 	char chunk[16384];
 	char *data;
 
-	if (fd < 0)
-		return venv__fail_errno(err, errno, "cannot open '%s'", name);
 	for (;;) {
 		ssize_t n = read(fd, chunk, sizeof(chunk));
 
@@ -39,6 +36,16 @@ int venv__file_read(int dir_fd, const char *name, size_t max, char **ret, size_t
 		return venv__fail_nomem(err);
 	*ret = data;
 	return 0;
+}
+
+int venv__file_read(int dir_fd, const char *name, size_t max, char **ret, size_t *ret_length,
+		    venv_error **err)
+{
+	_cleanup_close_ int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0)
+		return venv__fail_errno(err, errno, "cannot open '%s'", name);
+	return venv__fd_read(fd, name, max, ret, ret_length, err);
 }
 
 int venv__write_all(int fd, const void *data, size_t length)
@@ -218,7 +225,8 @@ int venv__dir_list(int dir_fd, char ***ret, venv_error **err)
 /*
  * Theory of operation: the tree is flattened instead of descended into. Each directory's entries that
  * are directories themselves and not empty are moved up, next to the top, under names of our own; so
- * any depth needs one descriptor and no stack.
+ * any depth needs one descriptor and no stack. Others may be removing the same tree (each `destroy`
+ * empties the trash): what is gone already is as good as removed.
  */
 static void make_writable(int dir_fd, const char *name)
 {
@@ -246,12 +254,16 @@ static int delete_entry(int top_fd, int dir_fd, const char *name, unsigned *seri
 	*again = true;
 	if (dir_fd == top_fd)
 		return 0;
-	do
-		(void)snprintf(moved, sizeof(moved), ".venv-delete.%u", (*serial)++);
-	while (faccessat(top_fd, moved, F_OK, AT_SYMLINK_NOFOLLOW) == 0);
 	/* moving a directory changes its "..": it must be writable to us */
 	make_writable(dir_fd, name);
-	return renameat(dir_fd, name, top_fd, moved) < 0 ? -errno : 0;
+	do {
+		(void)snprintf(moved, sizeof(moved), ".venv-delete.%u", (*serial)++);
+		if (faccessat(top_fd, moved, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+			errno = EEXIST;
+		else if (renameat(dir_fd, name, top_fd, moved) == 0 || errno == ENOENT)
+			return 0;
+	} while (errno == EEXIST || errno == ENOTEMPTY);
+	return -errno;
 }
 
 static int empty_directory(int top_fd, const char *name, unsigned *serial, bool *again)
@@ -306,11 +318,15 @@ int venv__tree_delete(int dir_fd, const char *name, venv_error **err)
 		return venv__fail_errno(err, errno, "cannot remove '%s'", name);
 	make_writable(dir_fd, name);
 	top_fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (top_fd < 0 && errno == ENOENT)
+		return 0;
 	if (top_fd < 0)
 		return venv__fail_errno(err, errno, "cannot remove '%s'", name);
-	r = empty_top(top_fd);
-	if (r == 0 && unlinkat(dir_fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
-		r = -errno;
+	do {
+		r = empty_top(top_fd);
+		if (r == 0 && unlinkat(dir_fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+			r = -errno;
+	} while (r == -ENOTEMPTY); /* somebody else who removes it moved something up meanwhile */
 	return r < 0 ? venv__fail_errno(err, -r, "cannot remove '%s'", name) : 0;
 }
 

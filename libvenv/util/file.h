@@ -16,6 +16,9 @@ enum write_mode {
 /* Read a whole file of at most max bytes, zero-terminated. ret_length may be NULL. */
 int venv__file_read(int dir_fd, const char *name, size_t max, char **ret, size_t *ret_length,
 		    venv_error **err);
+/* The same from a descriptor; name is for messages. */
+int venv__fd_read(int fd, const char *name, size_t max, char **ret, size_t *ret_length,
+		  venv_error **err);
 /* Replace a file: temporary file, (fsync), rename, (fsync of the directory). */
 int venv__file_write(int dir_fd, const char *name, const void *data, size_t length, mode_t mode,
 		     enum write_mode how, venv_error **err);
@@ -48,6 +51,11 @@ int venv__open_in_root(int root_fd, const char *path, int flags, mode_t mode);
 int venv__open_beneath(int root_fd, const char *path, int flags, mode_t mode);
 /* The same, following links as long as they stay below: -EXDEV when one leads out (RESOLVE_BENEATH). */
 int venv__open_under(int root_fd, const char *path, int flags);
+/*
+ * Open an absolute path of the user's. When it lies below dir, which others may write, a link must not
+ * lead out of dir: -EXDEV. fd or -errno.
+ */
+int venv__open_inside(const char *dir, const char *path, int flags);
 /* mkdir -p inside a root that may be hostile; fd of the last directory or -errno. */
 int venv__mkdir_in_root(int root_fd, const char *path, mode_t mode);
 

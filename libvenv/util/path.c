@@ -45,6 +45,22 @@ int venv__open_under(int root_fd, const char *path, int flags)
 			RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
 }
 
+int venv__open_inside(const char *dir, const char *path, int flags)
+{
+	_cleanup_close_ int dir_fd = -1;
+	const char *rest;
+	int fd;
+
+	if (!venv__path_below(path, dir, &rest)) {
+		fd = open(path, flags | O_CLOEXEC);
+		return fd < 0 ? -errno : fd;
+	}
+	dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (dir_fd < 0)
+		return -errno;
+	return venv__open_under(dir_fd, rest, flags);
+}
+
 /* Open one directory component below dir_fd, which lies in root_fd; make it when it is missing. */
 static int step_into(int root_fd, const char *path, size_t length, mode_t mode)
 {

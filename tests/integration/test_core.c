@@ -136,7 +136,7 @@ static void the_whole_life(void **state)
 
 	assert_state(project, "default", "not created");
 	up(project, 0);
-	assert_string_equal(fake_calls(), "default:probe default:create default:start");
+	assert_string_equal(fake_calls(), "default:probe default:create default:probe default:start");
 	assert_state(project, "default", "running");
 	up(project, 0);
 	assert_string_equal(fake_calls(), "");
@@ -411,6 +411,30 @@ static void bad_folders_are_told_before_anything_is_made(void **state)
 	venv_project_free(project);
 }
 
+/* A guest with the project's folder can plant links: nothing outside is read for it through them. */
+static void planted_links_are_not_read(void **state)
+{
+	static const char *const uses[] = { "provision: [ { script: ./link } ]\n",
+					    "provision: [ { copy: ./link, to: /x } ]\n" };
+	const struct world *w = *state;
+	_cleanup_free_ char *link = venv__path_join(w->dir, "link");
+	venv_project_options o = VENV_PROJECT_OPTIONS_INIT;
+	venv_project *project = NULL;
+
+	assert_int_equal(symlink("/etc/passwd", link), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(uses); i++) {
+		_cleanup_free_ char *text = NULL;
+
+		assert_true(asprintf(&text, SMALL "%s", uses[i]) > 0);
+		project = open_text(w, text);
+		up(project, VENV_ERR_DENIED);
+		venv_project_free(project);
+	}
+	write_file(w, NULL, "venv.yml", SMALL "env_file: ./link\n");
+	o.dir = w->dir;
+	assert_int_equal(venv_project_open(w->ctx, &o, &project, NULL), VENV_ERR_CONFIG);
+}
+
 static void what_the_file_no_longer_names_can_be_destroyed(void **state)
 {
 	const struct world *w = *state;
@@ -481,6 +505,7 @@ int main(void)
 		CASE(a_planted_link_does_not_lead_the_writes_away),
 		CASE(keys_that_reach_the_host_need_approval),
 		CASE(bad_folders_are_told_before_anything_is_made),
+		CASE(planted_links_are_not_read),
 		CASE(what_the_file_no_longer_names_can_be_destroyed),
 		CASE(a_box_in_use_stays),
 		CASE(an_operation_can_be_cancelled),
