@@ -44,6 +44,8 @@ int venv__work_map(struct work *work, venv_error **err);
 int venv__work_prepare(struct work *work, venv_error **err);
 /* Attach to the project's network (nothing for networks: []). */
 int venv__work_attach(struct work *work, const char *id, venv_error **err);
+/* For a machine that runs: when the project's network process died, start another one. */
+int venv__work_rejoin(struct work *work, venv_error **err);
 /* Who ssh logs in as. Owned by the caller. */
 char *venv__login_name(const struct machine_spec *spec, const char *image_user);
 

@@ -373,11 +373,15 @@ static int up_running(struct work *work, venv_error **err)
 {
 	_cleanup_json_ json_t *now = venv__spec_machine_to_json(work->spec);
 	_cleanup_json_ json_t *changes = NULL;
+	int r;
 
 	if (now)
 		changes = venv__spec_diff(json_object_get(work->record.spec, "spec"), now);
 	if (!changes)
 		return venv__fail_nomem(err);
+	r = venv__work_rejoin(work, err);
+	if (r < 0)
+		return r;
 	return json_array_size(changes) ? apply_live(work, changes, err) : 0;
 }
 

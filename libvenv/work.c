@@ -391,6 +391,24 @@ static int plug(struct work *work, const struct net_project *net, int *socket, v
 	return work->provider->plug(&work->machine, err);
 }
 
+static bool is_attached(const struct net_project *net, const char *id)
+{
+	_cleanup_json_ json_t *answer = NULL;
+	const json_t *machine;
+	size_t i;
+
+	if (venv__net_query(net, "list", &answer, NULL) < 0)
+		return true; /* what it says is not for `up` to judge */
+	json_array_foreach(json_object_get(answer, "machines"), i, machine)
+	{
+		const char *known = venv__json_str(machine, "machine");
+
+		if (known && strcmp(known, id) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* A new netd took over the namespaces: let every other running machine plug in again. */
 static void plug_others(struct work *work)
 {
@@ -410,7 +428,8 @@ static void plug_others(struct work *work)
 			continue;
 		if (venv__net_connect(project->ctx, &net, NULL, NULL, &socket, &adopted, NULL) < 0)
 			continue;
-		if (plug(&other, &net, &socket, NULL) < 0)
+		/* another thread or command may have been quicker */
+		if (plug(&other, &net, &socket, NULL) < 0 && !is_attached(&net, other.record.id))
 			venv__op_warning(work->op, spec->name,
 					 "its network could not be repaired: run 'venv reload %s'",
 					 spec->name);
@@ -419,34 +438,17 @@ static void plug_others(struct work *work)
 	}
 }
 
-static bool is_attached(const struct net_project *net, const char *id)
-{
-	_cleanup_json_ json_t *answer = NULL;
-	const json_t *machine;
-	size_t i;
-
-	if (venv__net_query(net, "list", &answer, NULL) < 0)
-		return true; /* what it says is not for `up` to judge */
-	json_array_foreach(json_object_get(answer, "machines"), i, machine)
-	{
-		const char *known = venv__json_str(machine, "machine");
-
-		if (known && strcmp(known, id) == 0)
-			return true;
-	}
-	return false;
-}
-
 int venv__work_rejoin(struct work *work, venv_error **err)
 {
 	struct net_project net = net_project(work->project);
 	int socket = -1, adopted = 0, r;
 
-	if (!json_array_size(json_object_get(json_object_get(work->record.spec, "spec"),
-					     "networks")) ||
+	if (!json_array_size(
+		    json_object_get(json_object_get(work->record.spec, "spec"), "networks")) ||
 	    !work->provider->plug || is_attached(&net, work->record.id))
 		return 0;
-	venv__op_begin(work->op, work->spec->name, "network", "joining the project's network again");
+	venv__op_begin(work->op, work->spec->name, "network",
+		       "joining the project's network again");
 	r = venv__net_connect(work->project->ctx, &net, lend, work->project, &socket, &adopted,
 			      err);
 	if (r == 0)

@@ -260,6 +260,24 @@ static int plug(struct machine *machine, venv_error **err)
 			      CALL_MS, NULL, NULL, err);
 }
 
+static int dial(struct machine *machine, const char *host, uint16_t port, int *ret_fd,
+		venv_error **err)
+{
+	_cleanup_msg_fds_ struct msg_fds fds = MSG_FDS_INIT;
+	_cleanup_error_ venv_error *problem = NULL;
+	int r = container_call(
+		machine,
+		json_pack("{s:s, s:s, s:i}", "op", "dial", "host", host, "port", (int)port), NULL,
+		0, CALL_MS, NULL, &fds, &problem);
+
+	if (r < 0 && r != VENV_ERR_STATE)
+		return venv__fail(err, VENV_ERR_NETWORK, "%s", venv_error_message(problem));
+	if (r < 0)
+		return venv__error_take(take_ptr(problem), err);
+	*ret_fd = venv__msg_fds_take(&fds, 0);
+	return *ret_fd < 0 ? venv__fail(err, VENV_ERR_SYSTEM, "venv-keeper gave no connection") : 0;
+}
+
 const struct provider container_provider = {
 	.name = "container",
 	.probe = container_probe,
@@ -277,5 +295,6 @@ const struct provider container_provider = {
 	.info = info,
 	.lend_network = lend_network,
 	.plug = plug,
+	.dial = dial,
 	.doctor = container_doctor,
 };

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <threads.h>
 
 #include "util/buf.h"
 #include "util/file.h"
@@ -95,6 +96,44 @@ static void deep_trees_go(void **state)
 	assert_int_equal(venv__tree_delete(f->fd, "d", NULL), 0);
 	assert_int_equal(faccessat(f->fd, "d", F_OK, 0), -1);
 	assert_int_equal(venv__tree_delete(f->fd, "d", NULL), 0);
+}
+
+static int delete_in_thread(void *user)
+{
+	return venv__tree_delete(*(const int *)user, "shared", NULL);
+}
+
+/* as two `destroy` that both empty the trash */
+static void two_may_delete_one_tree(void **state)
+{
+	const struct fixture *f = *state;
+	int fd = f->fd;
+
+	for (int round = 0; round < 8; round++) {
+		thrd_t others[2];
+		char name[64];
+
+		assert_int_equal(mkdirat(fd, "shared", 0700), 0);
+		for (int i = 0; i < 40; i++) {
+			(void)snprintf(name, sizeof(name), "shared/%d", i);
+			assert_int_equal(mkdirat(fd, name, 0700), 0);
+			(void)snprintf(name, sizeof(name), "shared/%d/a", i);
+			assert_int_equal(mkdirat(fd, name, 0700), 0);
+			(void)snprintf(name, sizeof(name), "shared/%d/a/b", i);
+			assert_int_equal(mkdirat(fd, name, 0700), 0);
+		}
+		for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+			assert_int_equal(thrd_create(&others[i], delete_in_thread, &fd),
+					 thrd_success);
+		assert_int_equal(venv__tree_delete(fd, "shared", NULL), 0);
+		for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+			int r = -1;
+
+			assert_int_equal(thrd_join(others[i], &r), thrd_success);
+			assert_int_equal(r, 0);
+		}
+		assert_int_equal(faccessat(fd, "shared", F_OK, 0), -1);
+	}
 }
 
 static void deleting_does_not_follow_links(void **state)
@@ -189,6 +228,7 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(large_files_are_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(deep_trees_go, setup, teardown),
+		cmocka_unit_test_setup_teardown(two_may_delete_one_tree, setup, teardown),
 		cmocka_unit_test_setup_teardown(deleting_does_not_follow_links, setup, teardown),
 		cmocka_unit_test_setup_teardown(locks_exclude, setup, teardown),
 		cmocka_unit_test_setup_teardown(roots_hold, setup, teardown),
