@@ -9,6 +9,7 @@
  * to the machine goes: ports, addresses, names. netd itself ends when its last connection closes.
  *
  * On the wire (util/msg.h):
+ *   {"op":"hello"} -> {"adopted":B}: it answers, and stays as long as this connection
  *   {"op":"attach","machine":ID,"name":S,"hostname":S,"project":S,"host_access":B,
  *    "networks":[{"name":S,"mode":"nat"|"internal","subnet":S?,"address":S?}…],
  *    "ports":[{"address":S,"host":N,"guest":N,"protocol":"tcp"|"udp","if_taken":"fail"|"next",
@@ -16,13 +17,15 @@
  *     -> {"interfaces":[{"name":"eth0","network":S,"address":"10.88.0.2","prefix":24,
  *          "gateway":S?,"mtu":N,"mac":S}…],"dns":S,"ports":[…with the real host ports]}
  *        + descriptors: the project's user namespace, its network namespace
+ *     An error has beside "error" the index of the "port" or the "network" that it is about; a port
+ *     with code BUSY is taken by somebody whom the library may look for.
  *   {"op":"plug"} + descriptor of the machine's network namespace -> {}: interfaces exist in it, with
- *        addresses, routes and lo up. A second plug of the same namespace is fine (after "adopt").
+ *        addresses, routes and lo up. A second plug of the same namespace is fine (under a new netd).
  *   {"op":"tap","interface":"eth0"} -> {} + TAP descriptor (for virtual machines)
  *   {"op":"ports"} -> {"ports":[{"machine":S,"name":S?,"address":S,"host":N,"guest":N,"protocol":S}…]}
  *   {"op":"list"} -> {"machines":[…as attached…],"networks":[…]}
- *   {"op":"adopt"} + user namespace + network namespace: first message to a new netd whose forerunner
- *        died: take these over instead of making new ones.
+ * A netd whose forerunner died is started with the namespaces that a machine lent (venv__net_connect);
+ * bridges and interfaces are found by name, addresses are remembered in net.json.
  */
 #ifndef VENV_NET_H
 #define VENV_NET_H

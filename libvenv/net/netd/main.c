@@ -23,6 +23,7 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "netd.h"
 
@@ -124,5 +125,5 @@ int main(int argc, char **argv)
 		return refuse_first(&netd, err);
 	r = venv__loop_run(netd.loop);
 	(void)unlinkat(netd.dir_fd, "net", 0);
-	return r < 0;
+	_exit(r != 0); /* the kernel takes it all back; a leak checker could not look from in here */
 }

@@ -20,6 +20,9 @@
 
 #define TABLE "venv"
 
+/* Kernels without nft_reject just drop: guests then wait for their time-outs. */
+static bool no_reject;
+
 static void add_closed(struct batch *batch, const struct ranges *closed)
 {
 	for (size_t i = 0; i < closed->n; i++) {
@@ -27,6 +30,8 @@ static void add_closed(struct batch *batch, const struct ranges *closed)
 		nft_payload(batch, NFT_PAYLOAD_NETWORK_HEADER, 16, 4);
 		nft_compare_u32(batch, NFT_CMP_GTE, htonl(closed->list[i].first));
 		nft_compare_u32(batch, NFT_CMP_LTE, htonl(closed->list[i].last));
+		if (!no_reject)
+			nft_reject(batch);
 		nft_verdict(batch, NF_DROP, NULL);
 		nft_rule_end(batch);
 	}
@@ -110,10 +115,9 @@ void venv__nft_clear(void)
 	delete_table(NFPROTO_NETDEV);
 }
 
-int venv__nft_base(const struct ranges *closed)
+static int add_ipv4(const struct ranges *closed)
 {
 	_cleanup_batch_ struct batch batch = { 0 };
-	int r;
 
 	nft_begin(&batch);
 	add_chains(&batch);
@@ -127,7 +131,17 @@ int venv__nft_base(const struct ranges *closed)
 	nft_interface(&batch, NFT_META_OIFNAME, NFT_CMP_EQ, UPLINK_DEVICE);
 	nft_masquerade(&batch);
 	nft_rule_end(&batch);
-	r = nft_commit(&batch);
+	return nft_commit(&batch);
+}
+
+int venv__nft_base(const struct ranges *closed)
+{
+	int r = add_ipv4(closed);
+
+	if (r < 0) {
+		no_reject = true;
+		r = add_ipv4(closed);
+	}
 	if (r < 0)
 		return r;
 	r = add_ipv6();

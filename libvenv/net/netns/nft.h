@@ -9,7 +9,7 @@
  *                       established, related                               accept
  *                       per network: from its bridge to itself             accept
  *                       per network with nat: from its bridge to the uplink accept
- *     chain closed    the host's own addresses and what is never reachable: drop
+ *     chain closed    the host's own addresses and what is never reachable: reject
  *     chain input     filter, policy drop: answers, and per network DNS, DHCP and echo at its gateway
  *     chain post      nat: masquerade what leaves by the uplink
  *   table ip6 venv    forward and input, policy drop, no rules

@@ -9,6 +9,7 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
 #include <net/if.h>
+#include <netinet/ip_icmp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -270,6 +271,18 @@ void nft_masquerade(struct batch *batch)
 {
 	if (batch->buffer)
 		close_expression(batch, open_expression(batch, "masq"));
+}
+
+void nft_reject(struct batch *batch)
+{
+	struct expression e;
+
+	if (!batch->buffer)
+		return;
+	e = open_expression(batch, "reject");
+	put_u32(batch, NFTA_REJECT_TYPE, NFT_REJECT_ICMP_UNREACH);
+	mnl_attr_put_u8(batch->message, NFTA_REJECT_ICMP_CODE, ICMP_PKT_FILTERED);
+	close_expression(batch, e);
 }
 
 void nft_set_mark(struct batch *batch, uint32_t mark)

@@ -50,6 +50,7 @@ void nft_interface(struct batch *batch, uint32_t key, uint32_t how, const char *
 void nft_established(struct batch *batch);
 void nft_verdict(struct batch *batch, int code, const char *chain);
 void nft_masquerade(struct batch *batch);
+void nft_reject(struct batch *batch); /* "administratively prohibited": seen at once as unreachable */
 void nft_set_mark(struct batch *batch, uint32_t mark);
 
 #endif

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "../common/sandbox.h"
 #include "../common/uplink.h"
@@ -305,5 +306,5 @@ int main(int argc, char **argv)
 	do
 		r = uplink.tap < 0 ? take_message(&uplink, -1) : turn(&uplink);
 	while (r > 0);
-	return r < 0;
+	_exit(r < 0); /* a leak checker could not look from in here */
 }
