@@ -8,7 +8,6 @@
  *
  *   {"op": "unpack", "auto": B, "limits": {…}}   fds: archive, directory, list
  *   {"op": "merge", "lower": N}                  fds: directory, list; then N in {"fds": true} packets
- *   {"op": "sync"}                               fds: directory
  *   {"op": "remove", "name": S}                  fds: directory
  *   {"op": "mkdir", "name": S, "uid": N, "gid": N, "mode": N}   fds: directory
  *
@@ -163,15 +162,6 @@ static int op_merge(const json_t *request, const struct msg_fds *fds, json_t **r
 	return *ret ? 0 : venv__fail_nomem(err);
 }
 
-static int op_sync(const json_t *request, const struct msg_fds *fds, json_t **ret, venv_error **err)
-{
-	int r = venv__sandbox_enter(&fds->fd[0], 1, NULL, 0, err);
-
-	(void)request;
-	(void)ret;
-	return r < 0 ? r : venv__tree_sync(fds->fd[0], err);
-}
-
 static int op_remove(const json_t *request, const struct msg_fds *fds, json_t **ret,
 		     venv_error **err)
 {
@@ -214,8 +204,10 @@ static const struct {
 	int (*run)(const json_t *request, const struct msg_fds *fds, json_t **ret,
 		   venv_error **err);
 } operations[] = {
-	{ "unpack", 3, op_unpack }, { "merge", 2, op_merge }, { "sync", 1, op_sync },
-	{ "remove", 1, op_remove }, { "mkdir", 1, op_mkdir },
+	{ "unpack", 3, op_unpack },
+	{ "merge", 2, op_merge },
+	{ "remove", 1, op_remove },
+	{ "mkdir", 1, op_mkdir },
 };
 
 static int run(const json_t *request, const struct msg_fds *fds, json_t **ret, venv_error **err)
