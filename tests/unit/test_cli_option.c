@@ -17,11 +17,12 @@ static int parse(struct cli *cli, const char *line)
 {
 	static char words[512];
 	static char *argv[32];
+	char *rest = NULL;
 	int argc = 0;
 
 	*cli = (struct cli){ .out = { .fd = -1 }, .err = { .fd = -1 } };
 	(void)snprintf(words, sizeof(words), "venv %s", line);
-	for (char *word = strtok(words, " "); word; word = strtok(NULL, " "))
+	for (char *word = strtok_r(words, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
 		argv[argc++] = word;
 	argv[argc] = NULL;
 	return cli_parse(cli, argc, argv);
@@ -205,7 +206,8 @@ static void help_fits_80_columns(void **state)
 		for (size_t j = 0; command->subcommands && command->subcommands[j]; j++)
 			help_print(&cli, &out, command, command->subcommands[j]);
 	}
-	for (char *line = strtok(out.buffer.data, "\n"); line; line = strtok(NULL, "\n"))
+	for (char *rest = NULL, *line = strtok_r(out.buffer.data, "\n", &rest); line;
+	     line = strtok_r(NULL, "\n", &rest))
 		if (text_columns(line) > 80)
 			fail_msg("too wide: %s", line);
 	out_done(&out);

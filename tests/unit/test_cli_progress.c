@@ -72,9 +72,9 @@ static void no_line_is_wider_than_the_terminal(void **state)
 	for (unsigned columns = 24; columns < 200; columns++) {
 		struct output out = { .fd = -1, .utf8 = columns % 2 };
 		size_t lines = progress_render(&progress, &out, 8, columns, 9000 * MS, widths);
-		char *line = strtok(out.buffer.data, "\n");
+		char *rest = NULL, *line = strtok_r(out.buffer.data, "\n", &rest);
 
-		for (size_t i = 0; i < lines; i++, line = strtok(NULL, "\n")) {
+		for (size_t i = 0; i < lines; i++, line = strtok_r(NULL, "\n", &rest)) {
 			assert_int_equal(text_columns(line), widths[i]);
 			assert_true(widths[i] < columns);
 		}
