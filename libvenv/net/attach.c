@@ -43,7 +43,8 @@ static json_t *network_request(const struct net_project *project, const struct n
 {
 	const struct network_spec *network = find_network(project->spec, use->name);
 	bool internal = network && network->mode == NETWORK_INTERNAL;
-	json_t *item = json_pack("{s:s, s:s}", "name", use->name, "mode", internal ? "internal" : "nat");
+	json_t *item =
+		json_pack("{s:s, s:s}", "name", use->name, "mode", internal ? "internal" : "nat");
 
 	if (!item)
 		return NULL;
@@ -54,10 +55,11 @@ static json_t *network_request(const struct net_project *project, const struct n
 
 static json_t *port_request(const struct port_spec *port)
 {
-	json_t *item = json_pack("{s:s, s:i, s:i, s:s, s:s}", "address",
-				 port->address ? port->address : "127.0.0.1", "host", port->host, "guest",
-				 port->guest, "protocol", port->protocol == PROTOCOL_UDP ? "udp" : "tcp",
-				 "if_taken", port->if_taken == TAKEN_NEXT ? "next" : "fail");
+	json_t *item =
+		json_pack("{s:s, s:i, s:i, s:s, s:s}", "address",
+			  port->address ? port->address : "127.0.0.1", "host", port->host, "guest",
+			  port->guest, "protocol", port->protocol == PROTOCOL_UDP ? "udp" : "tcp",
+			  "if_taken", port->if_taken == TAKEN_NEXT ? "next" : "fail");
 
 	if (item)
 		(void)venv__json_set_str(item, "name", port->name);
@@ -97,7 +99,8 @@ static int read_attachment(const json_t *reply, struct net_attachment *ret, venv
 	ret->interfaces = calloc(json_array_size(list) + 1, sizeof(*ret->interfaces));
 	if (!ret->interfaces || !read_text(reply, "dns", &ret->dns))
 		return venv__fail_nomem(err);
-	json_array_foreach(list, i, item) {
+	json_array_foreach(list, i, item)
+	{
 		struct net_interface *interface = &ret->interfaces[ret->n_interfaces++];
 
 		interface->prefix = (unsigned)venv__json_int(item, "prefix", 24);
@@ -109,16 +112,18 @@ static int read_attachment(const json_t *reply, struct net_attachment *ret, venv
 		    !read_text(item, "mac", &interface->mac))
 			return venv__fail_nomem(err);
 		if (!interface->name || !interface->address)
-			return venv__fail(err, VENV_ERR_NETWORK, "venv-netd gave half an interface");
+			return venv__fail(err, VENV_ERR_NETWORK,
+					  "venv-netd gave half an interface");
 	}
 	return 0;
 }
 
 /* An error of netd's at its place in the file; who has a taken port, only we may look. */
-static int place_error(const json_t *reply, const venv_error *error, const struct machine_spec *spec,
-		       venv_error **err)
+static int place_error(const json_t *reply, const venv_error *error,
+		       const struct machine_spec *spec, venv_error **err)
 {
-	int64_t port = venv__json_int(reply, "port", -1), network = venv__json_int(reply, "network", -1);
+	int64_t port = venv__json_int(reply, "port", -1),
+		network = venv__json_int(reply, "network", -1);
 	_cleanup_free_ char *holder = NULL;
 	const struct place *place = NULL;
 	int r;
@@ -143,9 +148,9 @@ int venv__net_attach(int *socket, const struct net_project *project, const char 
 		     const struct machine_spec *spec, struct net_attachment *ret, venv_error **err)
 {
 	_cleanup_json_ json_t *request = attach_request(project, machine_id, spec), *reply = NULL;
-	_cleanup_(venv__net_attachment_done) struct net_attachment attachment = {
-		.socket = -1, .userns_fd = -1, .netns_fd = -1
-	};
+	_cleanup_(venv__net_attachment_done) struct net_attachment attachment = { .socket = -1,
+										  .userns_fd = -1,
+										  .netns_fd = -1 };
 	_cleanup_msg_fds_ struct msg_fds fds = MSG_FDS_INIT;
 	_cleanup_error_ venv_error *error = NULL;
 	int r;

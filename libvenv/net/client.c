@@ -43,8 +43,8 @@ static int find(const struct net_project *project, int *ret_socket, venv_error *
 
 static int open_log(int dir_fd, venv_error **err)
 {
-	int fd = openat(dir_fd, "netd.log", O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC |
-						    O_NOFOLLOW, 0600);
+	int fd = openat(dir_fd, "netd.log",
+			O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 
 	return fd < 0 ? venv__fail_errno(err, errno, "cannot open 'netd.log'") : fd;
 }
@@ -97,24 +97,27 @@ static int find_or_start(struct venv *ctx, const struct net_project *project, ne
 		return r;
 	r = find(project, ret_socket, err);
 	if (r == 0)
-		return venv__hint(venv__fail(err, VENV_ERR_NETWORK,
-					     "the project's network process ended while it started"), err,
-				  "see netd.log in the project's directory below the data directory "
-				  "('venv doctor' names it)");
+		return venv__hint(
+			venv__fail(err, VENV_ERR_NETWORK,
+				   "the project's network process ended while it started"),
+			err,
+			"see netd.log in the project's directory below the data directory "
+			"('venv doctor' names it)");
 	if (r > 0 && userns >= 0)
 		*ret_adopted = 1;
 	return r;
 }
 
-int venv__net_connect(struct venv *ctx, const struct net_project *project, net_lend_fn lend, void *user,
-		      int *ret_socket, int *ret_adopted, venv_error **err)
+int venv__net_connect(struct venv *ctx, const struct net_project *project, net_lend_fn lend,
+		      void *user, int *ret_socket, int *ret_adopted, venv_error **err)
 {
 	_cleanup_close_ int lock = -1;
 	int adopted = 0, r;
 
 	r = find(project, ret_socket, err);
 	if (r == 0) {
-		lock = openat(project->dir_fd, "net.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		lock = openat(project->dir_fd, "net.lock",
+			      O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 		if (lock < 0)
 			return venv__fail_errno(err, errno, "cannot open 'net.lock'");
 		r = venv__lock_wait(lock, true);

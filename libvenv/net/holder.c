@@ -20,8 +20,8 @@ static bool collides(const char *local, const char *wanted)
 	uint32_t word[4] = { 0 };
 	struct in_addr v4;
 	size_t digits = strcspn(local, ":");
-	int n = digits == 8 ? sscanf(local, "%8x", &word[0]) :
-			      sscanf(local, "%8x%8x%8x%8x", &word[0], &word[1], &word[2], &word[3]);
+	int n = digits == 8 ? sscanf(local, "%8x", &word[0])
+			    : sscanf(local, "%8x%8x%8x%8x", &word[0], &word[1], &word[2], &word[3]);
 
 	if (n < 1)
 		return false;
@@ -103,7 +103,8 @@ static char *describe_process(int proc_fd, const char *pid)
 	if (strcmp(comm, "venv-netd") == 0 &&
 	    venv__file_read(proc_fd, line_path, 65536, &line, &length, NULL) == 0 &&
 	    strlen(line) + 1 < length) {
-		if (asprintf(&ret, "project '%s' (venv-netd, pid %s)", line + strlen(line) + 1, pid) < 0)
+		if (asprintf(&ret, "project '%s' (venv-netd, pid %s)", line + strlen(line) + 1,
+			     pid) < 0)
 			ret = NULL;
 		return ret;
 	}

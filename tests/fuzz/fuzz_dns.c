@@ -27,14 +27,24 @@ static void check(const struct network *network, uint32_t from, const uint8_t *q
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct netd netd = { .project = shop };
-	struct network network = { .name = shop, .netd = &netd, .nat = true, .subnet = 0x0a580000,
-				   .gateway = 0x0a580001, .prefix = 24 };
+	struct network network = { .name = shop,
+				   .netd = &netd,
+				   .nat = true,
+				   .subnet = 0x0a580000,
+				   .gateway = 0x0a580001,
+				   .prefix = 24 };
 	struct interface own = { .network = &network, .address = 0x0a580002 };
 	struct interface other = { .network = &network, .address = 0x0a580003 };
-	struct machine second = { .netd = &netd, .name = db, .hostname = db, .interfaces = &other,
-				  .n_interfaces = 1 };
-	struct machine first = { .next = &second, .netd = &netd, .name = web, .hostname = web,
-				 .host_access = true, .interfaces = &own, .n_interfaces = 1 };
+	struct machine second = {
+		.netd = &netd, .name = db, .hostname = db, .interfaces = &other, .n_interfaces = 1
+	};
+	struct machine first = { .next = &second,
+				 .netd = &netd,
+				 .name = web,
+				 .hostname = web,
+				 .host_access = true,
+				 .interfaces = &own,
+				 .n_interfaces = 1 };
 	uint8_t *query, *answer;
 	size_t divide;
 

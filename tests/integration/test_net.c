@@ -15,45 +15,10 @@
 #include "test_net_world.h"
 #include "util/sys.h"
 
-/* Members of specs are char *, but nothing here writes to them. */
-#define TEXT(literal) ((char *)(uintptr_t)(literal))
-
-static char project_network[] = "project";
-
-#define ON_PROJECT                                                                                 \
-	.networks = (struct net_use[]){ { .name = project_network } }, .n_networks = 1
-#define PORTS(list) .ports = (list), .n_ports = ARRAY_SIZE(list)
-
-/* Ports are freed asynchronously by the kernel: tests use different ones. */
-static uint16_t next_port(void)
-{
-	static uint16_t port = 18000;
-
-	return port++;
-}
-
-static void talks(struct agent *agent, const char *type, const char *address, int port,
-		  const char *expected)
-{
-	_cleanup_free_ char *received = NULL;
-	int r = agent_talk(agent, type, address, port, "hello", &received);
-
-	if (r)
-		fail_msg("%s %s:%d: %s", type, address, port, strerror(r));
-	assert_string_equal(received, expected);
-}
-
-static void is_closed(struct agent *agent, const char *type, const char *address, int port)
-{
-	_cleanup_free_ char *received = NULL;
-
-	if (agent_talk(agent, type, address, port, "hello", &received) == 0)
-		fail_msg("%s %s:%d answered: %s", type, address, port, received);
-}
-
 static void machines_reach_each_other(void **state)
 {
-	struct machine_spec a = { .name = TEXT("web"), ON_PROJECT }, b = { .name = TEXT("db"), ON_PROJECT };
+	struct machine_spec a = { .name = TEXT("web"), ON_PROJECT },
+			    b = { .name = TEXT("db"), ON_PROJECT };
 	struct fake_machine web, db;
 	_cleanup_free_ char *output = NULL;
 
@@ -90,7 +55,8 @@ static void resolves(void **state)
 	_cleanup_free_ char *output = NULL, *reverse = NULL;
 
 	machine_start(fixture, &web, &spec);
-	assert_int_equal(agent_run(&web.agent, &output, "busybox nslookup -type=a outside.test"), 0);
+	assert_int_equal(agent_run(&web.agent, &output, "busybox nslookup -type=a outside.test"),
+			 0);
 	assert_non_null(strstr(output, OUTSIDE_ADDRESS));
 	assert_int_equal(agent_run(&web.agent, NULL, "getent hosts WWW.Shop.venv"), 0);
 	assert_int_equal(agent_run(&web.agent, NULL, "getent ahostsv4 big.test"), 0); /* by TCP */
@@ -130,7 +96,7 @@ static void ports_lead_in(void **state)
 	given = venv__json_int(json_array_get(web.net.ports, 4), "host", 0);
 	assert_true(given > 0);
 	talks(&host, "tcp", "127.0.0.1", (int)given, "5"); /* half-closed, then an answer */
-	is_closed(&host, "tcp", HOST_ADDRESS, first);	     /* 127.0.0.1 means it */
+	is_closed(&host, "tcp", HOST_ADDRESS, first);      /* 127.0.0.1 means it */
 	machine_stop(&web);
 	is_closed(&host, "tcp", "127.0.0.1", first);
 }
@@ -138,8 +104,9 @@ static void ports_lead_in(void **state)
 static void taken_port_is_named(void **state)
 {
 	uint16_t number = next_port();
-	struct port_spec ports[] = { { .host = number, .guest = 80,
-				       .place = { "venv.yml", 7, 9 } } };
+	struct port_spec ports[] = {
+		{ .host = number, .guest = 80, .place = { "venv.yml", 7, 9 } }
+	};
 	struct port_spec next[] = { { .host = number, .guest = 80, .if_taken = TAKEN_NEXT } };
 	struct machine_spec spec = { .name = TEXT("web"), ON_PROJECT, PORTS(ports) };
 	struct machine_spec yielding = { .name = TEXT("web"), ON_PROJECT, PORTS(next) };
@@ -168,170 +135,15 @@ static void taken_port_is_named(void **state)
 	machine_stop(&web);
 }
 
-static void host_is_closed(void **state)
-{
-	struct machine_spec spec = { .name = TEXT("web"), ON_PROJECT };
-	struct fake_machine web;
-
-	machine_start(*state, &web, &spec);
-	is_closed(&web.agent, "tcp", "127.0.0.1", 9001);
-	is_closed(&web.agent, "tcp", "0.0.0.0", 9002);
-	is_closed(&web.agent, "tcp", HOST_ADDRESS, 9002);
-	is_closed(&web.agent, "udp", HOST_ADDRESS, 9002);
-	is_closed(&web.agent, "tcp", METADATA_ADDRESS, 80);
-	is_closed(&web.agent, "tcp", "192.0.0.1", 9001);
-	is_closed(&web.agent, "tcp", "192.0.0.9", 9001);
-	is_closed(&web.agent, "tcp", web.net.interfaces[0].gateway, 9002);
-	/* and the test would notice if it were open */
-	talks(&host, "tcp", "127.0.0.1", 9001, "host-loopback:hello");
-	talks(&host, "tcp", METADATA_ADDRESS, 80, "metadata:hello");
-	talks(&web.agent, "tcp", OUTSIDE_ADDRESS, 7000, "outside:hello");
-	machine_stop(&web);
-}
-
-/* Guest root that gives up its own loopback address and sends the host's over the gateway. */
-static void guest_routes_loopback_out(void **state)
-{
-	struct machine_spec spec = { .name = TEXT("web"), ON_PROJECT };
-	struct fake_machine web;
-
-	machine_start(*state, &web, &spec);
-	assert_int_equal(agent_run(&web.agent, NULL,
-				   "ip address del 127.0.0.1/8 dev lo; "
-				   "ip route add 127.0.0.0/8 via %s dev eth0; "
-				   "ip route add 169.254.169.254 via %s dev eth0; "
-				   "echo 1 > /proc/sys/net/ipv4/conf/all/route_localnet; "
-				   "ip route get 127.0.0.1 | grep -q eth0",
-				   web.net.interfaces[0].gateway, web.net.interfaces[0].gateway),
-			 0);
-	is_closed(&web.agent, "tcp", "127.0.0.1", 9001);
-	is_closed(&web.agent, "udp", "127.0.0.1", 9001);
-	is_closed(&web.agent, "tcp", "127.0.0.5", 9002);
-	is_closed(&web.agent, "tcp", METADATA_ADDRESS, 80);
-	machine_stop(&web);
-}
-
-/* One frame with a TCP SYN, or a UDP datagram, from eth0 to whatever address: does anything come back? */
-static const char raw_frame[] =
-	"import socket,struct,sys,time\n"
-	"gw_mac=bytes.fromhex(sys.argv[1].replace(':',''));dst=sys.argv[2];src=sys.argv[3]\n"
-	"port=int(sys.argv[4])\n"
-	"s=socket.socket(socket.AF_PACKET,socket.SOCK_RAW,socket.htons(3));s.bind(('eth0',0))\n"
-	"mac=s.getsockname()[4]\n"
-	"def cks(b):\n"
-	" b+=b'\\0'*(len(b)%2);t=sum(struct.unpack('!%dH'%(len(b)//2),b))\n"
-	" while t>>16:t=(t&65535)+(t>>16)\n"
-	" return ~t&65535\n"
-	"a=socket.inet_aton(src);d=socket.inet_aton(dst)\n"
-	"tcp=struct.pack('!HHIIBBHHH',40000,port,1,0,80,2,65535,0,0)\n"
-	"c=cks(a+d+struct.pack('!BBH',0,6,len(tcp))+tcp);tcp=tcp[:16]+struct.pack('!H',c)+tcp[18:]\n"
-	"ip=struct.pack('!BBHHHBBH4s4s',69,0,20+len(tcp),1,0,64,6,0,a,d)\n"
-	"ip=ip[:10]+struct.pack('!H',cks(ip))+ip[12:]\n"
-	"for i in range(3):s.send(gw_mac+mac+b'\\x08\\0'+ip+tcp)\n"
-	"end=time.time()+1;s.settimeout(.2)\n"
-	"while time.time()<end:\n"
-	" try:f=s.recv(65535)\n"
-	" except OSError:continue\n"
-	" if f[12:14]==b'\\x08\\0' and f[23]==6 and f[34:36]==struct.pack('!H',port):\n"
-	"  print('flags',f[47]);sys.exit(3 if f[47]&0x12==0x12 else 4)\n"
-	"sys.exit(0)\n";
-
-static int send_raw(struct fake_machine *machine, const char *script, const char *to, const char *from,
-		    int port)
-{
-	_cleanup_free_ char *mac = NULL, *output = NULL;
-	int r;
-
-	(void)agent_run(&machine->agent, NULL, "busybox ping -c 1 -W 1 %s",
-			machine->net.interfaces[0].gateway);
-	(void)agent_run(&machine->agent, &mac, "ip neigh show %s | sed 's/.*lladdr //; s/ .*//'",
-			machine->net.interfaces[0].gateway);
-	mac[strcspn(mac, "\n")] = '\0';
-	r = agent_run(&machine->agent, &output, "python3 %s %s %s %s %d", script, mac, to, from, port);
-	if (r != 0 && r != 3)
-		print_error("%s: %s\n", mac, output);
-	return r;
-}
-
-static void raw_frames_are_dropped(void **state)
-{
-	static const struct {
-		const char *to, *from;
-		int port;
-	} frames[] = {
-		{ "127.0.0.1", NULL, 9001 },	 { "0.0.0.0", NULL, 9002 },
-		{ HOST_ADDRESS, NULL, 9002 },	 { METADATA_ADDRESS, NULL, 80 },
-		{ "127.0.0.1", "127.0.0.1", 9001 }, { "192.0.0.9", "192.0.0.10", 9001 },
-		{ "192.0.0.1", "192.0.0.2", 9001 }, { "255.255.255.255", NULL, 9002 },
-	};
-	struct machine_spec spec = { .name = TEXT("web"), ON_PROJECT };
-	struct fixture *fixture = *state;
-	struct fake_machine web;
-	char script[128];
-
-	(void)snprintf(script, sizeof(script), "%s/raw.py", fixture->dir);
-	assert_int_equal(venv__file_write(fixture->project.dir_fd, "raw.py", raw_frame,
-					  sizeof(raw_frame) - 1, 0644, WRITE_VOLATILE, NULL), 0);
-	machine_start(fixture, &web, &spec);
-	/* the guest's own stack must not answer what comes back with a reset before we see it */
-	assert_int_equal(send_raw(&web, script, OUTSIDE_ADDRESS, web.address, 7000), 3);
-	for (size_t i = 0; i < ARRAY_SIZE(frames); i++)
-		if (send_raw(&web, script, frames[i].to, frames[i].from ? frames[i].from : web.address,
-			     frames[i].port) != 0)
-			fail_msg("a frame to %s was answered", frames[i].to);
-	machine_stop(&web);
-}
-
-static void new_host_address_is_closed(void **state)
-{
-	struct machine_spec spec = { .name = TEXT("web"), ON_PROJECT };
-	struct fake_machine web;
-
-	machine_start(*state, &web, &spec);
-	assert_int_equal(agent_run(&host, NULL, "ip address add 198.51.100.7/32 dev lo"), 0);
-	(void)usleep(200000);
-	talks(&host, "tcp", "198.51.100.7", 9002, "host-any:hello");
-	is_closed(&web.agent, "tcp", "198.51.100.7", 9002);
-	assert_int_equal(agent_run(&host, NULL, "ip address del 198.51.100.7/32 dev lo"), 0);
-	machine_stop(&web);
-}
-
-static void host_access_opens_one(void **state)
-{
-	struct machine_spec a = { .name = TEXT("web"), ON_PROJECT, .host_access = true };
-	struct machine_spec b = { .name = TEXT("db"), ON_PROJECT };
-	struct fake_machine web, db;
-	_cleanup_free_ char *output = NULL;
-
-	machine_start(*state, &db, &b);
-	machine_start(*state, &web, &a);
-	assert_int_equal(agent_run(&web.agent, &output, "getent hosts host.venv.internal"), 0);
-	assert_memory_equal(output, "192.0.0.9 ", 10);
-	talks(&web.agent, "tcp", "192.0.0.9", 9001, "host-loopback:hello");
-	talks(&web.agent, "udp", "192.0.0.9", 9001, "host-loopback:hello");
-	talks(&web.agent, "tcp", OUTSIDE_ADDRESS, 7000, "outside:hello");
-	is_closed(&web.agent, "tcp", HOST_ADDRESS, 9002);
-	is_closed(&web.agent, "tcp", METADATA_ADDRESS, 80);
-	is_closed(&db.agent, "tcp", "192.0.0.9", 9001);
-	assert_int_not_equal(agent_run(&db.agent, NULL, "getent hosts host.venv.internal"), 0);
-	/* nor with the other's address stolen */
-	assert_int_equal(agent_run(&db.agent, NULL,
-				   "ip address del %s/24 dev eth0; ip address add %s/24 dev eth0; "
-				   "ip route add default via %s; ip address show dev eth0 | grep -q '%s/'",
-				   db.address, web.address, db.net.interfaces[0].gateway, web.address), 0);
-	is_closed(&db.agent, "tcp", "192.0.0.9", 9001);
-	machine_stop(&web);
-	machine_stop(&db);
-}
-
 static void internal_network_is_apart(void **state)
 {
 	static char backend[] = "backend", other[] = "other", subnet[] = "192.168.56.0/24",
 		    fixed[] = "192.168.56.10";
-	struct network_spec networks[] = { { .name = backend, .subnet = subnet,
-					     .mode = NETWORK_INTERNAL },
-					   { .name = other } };
-	struct net_use web_uses[] = { { .name = project_network }, { .name = backend, .address = fixed } };
+	struct network_spec networks[] = {
+		{ .name = backend, .subnet = subnet, .mode = NETWORK_INTERNAL }, { .name = other }
+	};
+	struct net_use web_uses[] = { { .name = TEXT("project") },
+				      { .name = backend, .address = fixed } };
 	struct net_use db_uses[] = { { .name = backend } }, lone_uses[] = { { .name = other } };
 	struct machine_spec a = { .name = TEXT("web"), .networks = web_uses, .n_networks = 2 };
 	struct machine_spec b = { .name = TEXT("db"), .networks = db_uses, .n_networks = 1 };
@@ -356,8 +168,10 @@ static void internal_network_is_apart(void **state)
 	assert_int_not_equal(agent_run(&db.agent, NULL, "getent hosts outside.test"), 0);
 	/* nor into another network of the project */
 	is_closed(&db.agent, "tcp", web.address, 22);
-	assert_int_not_equal(agent_run(&db.agent, NULL, "busybox ping -c 1 -W 1 %s", web.address), 0);
-	assert_int_not_equal(agent_run(&lone.agent, NULL, "busybox ping -c 1 -W 1 %s", web.address), 0);
+	assert_int_not_equal(agent_run(&db.agent, NULL, "busybox ping -c 1 -W 1 %s", web.address),
+			     0);
+	assert_int_not_equal(agent_run(&lone.agent, NULL, "busybox ping -c 1 -W 1 %s", web.address),
+			     0);
 	assert_int_not_equal(agent_run(&lone.agent, NULL, "busybox ping -c 1 -W 1 %s", fixed), 0);
 	talks(&lone.agent, "tcp", OUTSIDE_ADDRESS, 7000, "outside:hello");
 	machine_stop(&web);
@@ -368,7 +182,8 @@ static void internal_network_is_apart(void **state)
 static void bad_addresses_have_a_place(void **state)
 {
 	static char backend[] = "backend", subnet[] = "192.168.56.0/24";
-	static const char *const bad[] = { "10.0.0.1", "192.168.56.1", "192.168.56.255", "192.168.56.0" };
+	static const char *const bad[] = { "10.0.0.1", "192.168.56.1", "192.168.56.255",
+					   "192.168.56.0" };
 	struct network_spec network = { .name = backend, .subnet = subnet };
 	struct fixture *fixture = *state;
 
@@ -376,9 +191,12 @@ static void bad_addresses_have_a_place(void **state)
 	fixture->spec.n_networks = 1;
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		_cleanup_error_ venv_error *err = NULL;
-		struct net_use use = { .name = backend, .address = TEXT(bad[i]),
+		struct net_use use = { .name = backend,
+				       .address = TEXT(bad[i]),
 				       .place = { "venv.yml", 3, 4 } };
-		struct machine_spec spec = { .name = TEXT("web"), .networks = &use, .n_networks = 1 };
+		struct machine_spec spec = { .name = TEXT("web"),
+					     .networks = &use,
+					     .n_networks = 1 };
 		struct net_attachment net;
 
 		assert_int_equal(try_attach(fixture, &spec, "11", &net, &err), VENV_ERR_NETWORK);
@@ -425,12 +243,15 @@ static void killed_is_adopted(struct fixture *fixture, const char *victim)
 	assert_true(netd > 0 && netns > 0 && uplink > 0);
 	/* of the machine's user or a sub-id: root of the test may, the user's signal goes to what is its own */
 	assert_int_equal(agent_run(&host, NULL, "kill -9 %d",
-				   strcmp(victim, "netd") == 0 ? netd :
-				   strcmp(victim, "netns") == 0 ? netns : uplink), 0);
+				   strcmp(victim, "netd") == 0    ? netd
+				   : strcmp(victim, "netns") == 0 ? netns
+								  : uplink),
+			 0);
 	wait_end(netd);
 	wait_end(netns);
 	wait_end(uplink);
-	if (venv__net_connect(&fixture->ctx, &fixture->project, lend, &web, &socket, &adopted, &err) < 0)
+	if (venv__net_connect(&fixture->ctx, &fixture->project, lend, &web, &socket, &adopted,
+			      &err) < 0)
 		fail_msg("%s", venv_error_message(err));
 	assert_int_equal(adopted, 1);
 	if (venv__net_attach(&socket, &fixture->project, web.id, &spec, &net, &err) < 0)
@@ -476,15 +297,17 @@ static void one_netd_for_two(void **state)
 		if (children[i] == 0) {
 			int socket = -1;
 
-			status = venv__net_connect(&fixture->ctx, &fixture->project, NULL, NULL, &socket,
-						   NULL, NULL);
+			status = venv__net_connect(&fixture->ctx, &fixture->project, NULL, NULL,
+						   &socket, NULL, NULL);
 			(void)usleep(300000);
 			_exit(status < 0);
 		}
 	}
 	(void)usleep(200000);
-	assert_int_equal(agent_run(&host, NULL, "test $(ls -l /proc/*/fd/4 2>/dev/null | grep -c '%s$') = 1",
-				   fixture->dir), 0);
+	assert_int_equal(agent_run(&host, NULL,
+				   "test $(ls -l /proc/*/fd/4 2>/dev/null | grep -c '%s$') = 1",
+				   fixture->dir),
+			 0);
 	for (size_t i = 0; i < ARRAY_SIZE(children); i++) {
 		assert_int_equal(waitpid(children[i], &status, 0), children[i]);
 		assert_int_equal(status, 0);
@@ -504,14 +327,17 @@ static void many_connections(void **state)
 	assert_int_equal(agent_serve(&web.agent, "count", "tcp", "0.0.0.0", 80, ""), 0);
 	netd = netd_pid(*state);
 	before = count_descriptors(netd);
-	assert_int_equal(agent_run(&host, NULL,
-				   "python3 -c \"\n"
-				   "import socket,resource\n"
-				   "resource.setrlimit(resource.RLIMIT_NOFILE,(4096,4096))\n"
-				   "s=[socket.create_connection(('127.0.0.1',%u)) for i in range(1000)]\n"
-				   "for i,c in enumerate(s): c.sendall(b'x'*(i*100)); c.shutdown(1)\n"
-				   "for i,c in enumerate(s): assert c.recv(100)==str(i*100).encode(), i\n"
-				   "\"", number), 0);
+	assert_int_equal(
+		agent_run(&host, NULL,
+			  "python3 -c \"\n"
+			  "import socket,resource\n"
+			  "resource.setrlimit(resource.RLIMIT_NOFILE,(4096,4096))\n"
+			  "s=[socket.create_connection(('127.0.0.1',%u)) for i in range(1000)]\n"
+			  "for i,c in enumerate(s): c.sendall(b'x'*(i*100)); c.shutdown(1)\n"
+			  "for i,c in enumerate(s): assert c.recv(100)==str(i*100).encode(), i\n"
+			  "\"",
+			  number),
+		0);
 	during = count_descriptors(netd);
 	for (int i = 0; i < 100 && during > before + 24; i++) {
 		(void)usleep(10000);
@@ -532,24 +358,26 @@ static void backpressure(void **state)
 
 	machine_start(*state, &web, &spec);
 	assert_int_equal(agent_serve(&web.agent, "echo", "tcp", "0.0.0.0", 80, ""), 0);
-	if (agent_run(&host, &output,
-		      "python3 -c \"\n"
-		      "import socket,threading,hashlib,os,time\n"
-		      "def talk(n,wait):\n"
-		      "  c=socket.create_connection(('127.0.0.1',%u)); d=os.urandom(1<<20)*n\n"
-		      "  def send():\n"
-		      "    c.sendall(d); c.shutdown(1)\n"
-		      "  t=threading.Thread(target=send); t.start(); time.sleep(wait)\n"
-		      "  h=hashlib.sha256(); k=0\n"
-		      "  while True:\n"
-		      "    b=c.recv(1<<20)\n"
-		      "    if not b: break\n"
-		      "    h.update(b); k+=len(b)\n"
-		      "  t.join(); assert k==len(d),(k,len(d)); assert h.digest()==hashlib.sha256(d).digest()\n"
-		      "slow=threading.Thread(target=talk,args=(64,1.0)); slow.start()\n"
-		      "time.sleep(.3); a=time.time(); talk(1,0); assert time.time()-a<.5\n"
-		      "slow.join()\n"
-		      "\" 2>&1", number))
+	if (agent_run(
+		    &host, &output,
+		    "python3 -c \"\n"
+		    "import socket,threading,hashlib,os,time\n"
+		    "def talk(n,wait):\n"
+		    "  c=socket.create_connection(('127.0.0.1',%u)); d=os.urandom(1<<20)*n\n"
+		    "  def send():\n"
+		    "    c.sendall(d); c.shutdown(1)\n"
+		    "  t=threading.Thread(target=send); t.start(); time.sleep(wait)\n"
+		    "  h=hashlib.sha256(); k=0\n"
+		    "  while True:\n"
+		    "    b=c.recv(1<<20)\n"
+		    "    if not b: break\n"
+		    "    h.update(b); k+=len(b)\n"
+		    "  t.join(); assert k==len(d),(k,len(d)); assert h.digest()==hashlib.sha256(d).digest()\n"
+		    "slow=threading.Thread(target=talk,args=(64,1.0)); slow.start()\n"
+		    "time.sleep(.3); a=time.time(); talk(1,0); assert time.time()-a<.5\n"
+		    "slow.join()\n"
+		    "\" 2>&1",
+		    number))
 		fail_msg("%s", output);
 	machine_stop(&web);
 }
@@ -582,7 +410,8 @@ static void queries(void **state)
 /* The address stays from one start to the next. */
 static void addresses_are_stable(void **state)
 {
-	struct machine_spec a = { .name = TEXT("web"), ON_PROJECT }, b = { .name = TEXT("db"), ON_PROJECT };
+	struct machine_spec a = { .name = TEXT("web"), ON_PROJECT },
+			    b = { .name = TEXT("db"), ON_PROJECT };
 	struct fake_machine web, db;
 	char address[32];
 
@@ -610,134 +439,6 @@ static void tap_for_virtual_machines(void **state)
 		fail_msg("%s", venv_error_message(err));
 	assert_int_equal(fds.count, 1);
 	venv__net_attachment_done(&net);
-}
-
-/* ---- Figures: VENV_TEST_FIGURES=1 test_net ---- */
-
-static int compare_us(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-static void print_times(const char *what, uint64_t *times, size_t n)
-{
-	qsort(times, n, sizeof(*times), compare_us);
-	print_message("%-28s min %6.2f  median %6.2f  max %6.2f ms\n", what, (double)times[0] / 1000,
-		      (double)times[n / 2] / 1000, (double)times[n - 1] / 1000);
-}
-
-static unsigned long pss_of(pid_t pid)
-{
-	_cleanup_free_ char *text = NULL;
-	const char *at;
-	char path[64];
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", pid);
-	if (venv__file_read(AT_FDCWD, path, 65536, &text, NULL, NULL) < 0)
-		return 0;
-	at = strstr(text, "\nPss:");
-	return at ? strtoul(at + 5, NULL, 10) : 0;
-}
-
-static void measure_start(struct fixture *fixture)
-{
-	uint64_t times[15];
-
-	for (size_t i = 0; i < ARRAY_SIZE(times); i++) {
-		_cleanup_close_ int socket = -1;
-		uint64_t start = venv__now_us();
-
-		assert_int_equal(venv__net_connect(&fixture->ctx, &fixture->project, NULL, NULL, &socket,
-						   NULL, NULL), 0);
-		times[i] = venv__now_us() - start;
-		(void)close(take_fd(&socket));
-		assert_true(netd_gone(fixture));
-	}
-	print_times("cold start", times, ARRAY_SIZE(times));
-}
-
-static void measure_machines(struct fixture *fixture)
-{
-	uint64_t attach[15], plug[15], first[15], start;
-	struct machine_spec spec = { .name = TEXT("web"), ON_PROJECT };
-	struct fake_machine machines[15];
-	pid_t netd;
-
-	for (size_t i = 0; i < ARRAY_SIZE(machines); i++) {
-		struct fake_machine *m = &machines[i];
-		char name[16];
-
-		(void)snprintf(name, sizeof(name), "m%zu", i);
-		spec.name = name;
-		*m = (struct fake_machine){ .netns_fd = -1 };
-		(void)venv__random_id(m->id);
-		start = venv__now_us();
-		assert_int_equal(try_attach(fixture, &spec, m->id, &m->net, NULL), 0);
-		attach[i] = venv__now_us() - start;
-		machine_enter(m);
-		start = venv__now_us();
-		assert_int_equal(machine_plug(m), 0);
-		plug[i] = venv__now_us() - start;
-		start = venv__now_us();
-		assert_int_equal(agent_talk(&m->agent, "tcp", OUTSIDE_ADDRESS, 7000, "x", NULL), 0);
-		first[i] = venv__now_us() - start;
-	}
-	print_times("attach (first starts netd)", attach, ARRAY_SIZE(attach));
-	print_times("plug", plug, ARRAY_SIZE(plug));
-	print_times("first connection out", first, ARRAY_SIZE(first));
-	netd = netd_pid(fixture);
-	print_message("PSS: netd %lu, netns %lu, uplink %lu KiB\n", pss_of(netd),
-		      pss_of(child_pid(netd, "venv-netns")), pss_of(child_pid(netd, "venv-uplink")));
-	for (size_t i = 0; i < ARRAY_SIZE(machines); i++)
-		machine_stop(&machines[i]);
-}
-
-static double gigabits(struct agent *client, const char *address, int port, const char *more)
-{
-	_cleanup_free_ char *output = NULL;
-
-	(void)agent_run(client, &output, "iperf3 -c %s -p %d -t 3 -f m %s | "
-			"awk '/receiver/ { for (i = 1; i < NF; i++) if ($(i + 1) == \"Mbits/sec\") print $i }'",
-			address, port, more);
-	return strtod(output, NULL) / 1000;
-}
-
-static void measure_throughput(struct fixture *fixture)
-{
-	uint16_t number = next_port(), own = next_port();
-	struct port_spec ports[] = { { .host = number, .guest = 5201 }, { .host = own, .guest = 5202 } };
-	struct machine_spec spec = { .name = TEXT("web"), ON_PROJECT, PORTS(ports) };
-	struct fake_machine web;
-
-	machine_start(fixture, &web, &spec);
-	(void)agent_run(&web.agent, NULL, "iperf3 -s -D -p 5201; iperf3 -s -D -B 127.0.0.1 -p 5202");
-	(void)agent_run(&host, NULL, "iperf3 -s -D -p 5300 --one-off");
-	(void)usleep(300000);
-	for (int i = 0; i < 2; i++) {
-		(void)agent_run(&host, NULL, "iperf3 -s -D -p 5300 --one-off; sleep 0.3");
-		print_message("Gbit/s: loopback %.1f, ", gigabits(&host, "127.0.0.1", 5300, ""));
-		print_message("port %.1f, ", gigabits(&host, "127.0.0.1", number, ""));
-		print_message("reverse %.1f, ", gigabits(&host, "127.0.0.1", number, "-R"));
-		print_message("to its loopback %.1f\n", gigabits(&host, "127.0.0.1", own, ""));
-	}
-	(void)agent_run(&outside, NULL, "iperf3 -s -D -p 5400; sleep 0.2");
-	print_message("Gbit/s: out %.1f, ", gigabits(&web.agent, OUTSIDE_ADDRESS, 5400, ""));
-	print_message("in from outside %.1f\n", gigabits(&web.agent, OUTSIDE_ADDRESS, 5400, "-R"));
-	machine_stop(&web);
-}
-
-static void figures(void **state)
-{
-	struct fixture *fixture = *state;
-
-	if (!getenv("VENV_TEST_FIGURES"))
-		skip();
-	measure_start(fixture);
-	measure_machines(fixture);
-	assert_true(netd_gone(fixture));
-	measure_throughput(fixture);
 }
 
 static int run_group(const char *name)

@@ -74,10 +74,12 @@ static _Noreturn void serve(int fd, bool stream, const char *kind, const char *n
 			(void)close(connection);
 			continue;
 		}
-		memcpy(data, name, start);
-		n = recvfrom(fd, data + start, sizeof(data) - start, 0, (struct sockaddr *)&peer, &length);
+		(void)snprintf(data, sizeof(data), "%s", name); /* the zero is overwritten */
+		n = recvfrom(fd, data + start, sizeof(data) - start, 0, (struct sockaddr *)&peer,
+			     &length);
 		if (n >= 0)
-			(void)sendto(fd, data, start + (size_t)n, 0, (struct sockaddr *)&peer, length);
+			(void)sendto(fd, data, start + (size_t)n, 0, (struct sockaddr *)&peer,
+				     length);
 	}
 }
 
@@ -212,27 +214,27 @@ static json_t *ask(struct agent *agent, json_t *request)
 	return reply;
 }
 
-int agent_serve(struct agent *agent, const char *kind, const char *type, const char *address, int port,
-		const char *name)
+int agent_serve(struct agent *agent, const char *kind, const char *type, const char *address,
+		int port, const char *name)
 {
-	_cleanup_json_ json_t *reply = ask(
-		agent, json_pack("{s:s, s:s, s:s, s:s, s:i, s:s}", "op", "serve", "kind", kind, "type",
-				 type, "address", address, "port", port, "name", name));
+	_cleanup_json_ json_t *reply =
+		ask(agent, json_pack("{s:s, s:s, s:s, s:s, s:i, s:s}", "op", "serve", "kind", kind,
+				     "type", type, "address", address, "port", port, "name", name));
 
 	return (int)venv__json_int(reply, "errno", EIO);
 }
 
-int agent_talk(struct agent *agent, const char *type, const char *address, int port, const char *text,
-	       char **ret)
+int agent_talk(struct agent *agent, const char *type, const char *address, int port,
+	       const char *text, char **ret)
 {
-	_cleanup_json_ json_t *reply = ask(
-		agent, json_pack("{s:s, s:s, s:s, s:i, s:s}", "op", "talk", "type", type, "address",
-				 address, "port", port, "text", text));
+	_cleanup_json_ json_t *reply =
+		ask(agent, json_pack("{s:s, s:s, s:s, s:i, s:s}", "op", "talk", "type", type,
+				     "address", address, "port", port, "text", text));
 
 	if (ret)
-		*ret = strdup(reply && venv__json_str(reply, "received") ?
-				      venv__json_str(reply, "received") :
-				      "");
+		*ret = strdup(reply && venv__json_str(reply, "received")
+				      ? venv__json_str(reply, "received")
+				      : "");
 	return (int)venv__json_int(reply, "errno", EIO);
 }
 

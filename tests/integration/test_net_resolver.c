@@ -12,8 +12,11 @@
 static size_t make_answer(const uint8_t *query, size_t length, bool stream, uint8_t *ret)
 {
 	static const char known[] = "\7outside\4test", large[] = "\3big\4test";
-	bool is_known = length >= 12 + sizeof(known) + 4 && memcmp(query + 12, known, sizeof(known)) == 0;
-	bool is_large = length >= 12 + sizeof(large) + 4 && memcmp(query + 12, large, sizeof(large)) == 0;
+	static const uint8_t record[] = { 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 5, 0, 4 };
+	bool is_known =
+		length >= 12 + sizeof(known) + 4 && memcmp(query + 12, known, sizeof(known)) == 0;
+	bool is_large =
+		length >= 12 + sizeof(large) + 4 && memcmp(query + 12, large, sizeof(large)) == 0;
 	size_t end = 12 + (is_known ? sizeof(known) : is_large ? sizeof(large) : 0) + 4;
 	bool is_a = (is_known || is_large) && query[end - 3] == 1;
 
@@ -26,7 +29,7 @@ static size_t make_answer(const uint8_t *query, size_t length, bool stream, uint
 	if (!is_a || (is_large && !stream))
 		return end;
 	ret[7] = 1;
-	memcpy(ret + end, "\xc0\x0c\0\1\0\1\0\0\0\5\0\4", 12);
+	memcpy(ret + end, record, sizeof(record));
 	(void)inet_pton(AF_INET, OUTSIDE_ADDRESS, ret + end + 12);
 	return end + 16;
 }
@@ -61,7 +64,8 @@ static void answer_datagram(int fd)
 
 static _Noreturn void serve(int udp, int tcp)
 {
-	struct pollfd wait[2] = { { .fd = udp, .events = POLLIN }, { .fd = tcp, .events = POLLIN } };
+	struct pollfd wait[2] = { { .fd = udp, .events = POLLIN },
+				  { .fd = tcp, .events = POLLIN } };
 
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	for (;;) {

@@ -52,10 +52,11 @@ static int set_up_host(void)
 			   outside.pid, HOST_ADDRESS, OUTSIDE_ADDRESS);
 	if (status)
 		return -EIO;
-	status = agent_run(&outside, NULL,
-			   "ip link set lo up && ip address add %s/24 dev o0 && ip link set o0 up && "
-			   "ip address add %s/32 dev o0",
-			   OUTSIDE_ADDRESS, METADATA_ADDRESS);
+	status = agent_run(
+		&outside, NULL,
+		"ip link set lo up && ip address add %s/24 dev o0 && ip link set o0 up && "
+		"ip address add %s/32 dev o0",
+		OUTSIDE_ADDRESS, METADATA_ADDRESS);
 	return status ? -EIO : 0;
 }
 
@@ -275,7 +276,8 @@ int machine_plug(struct fake_machine *machine)
 	_cleanup_error_ venv_error *err = NULL;
 	int r;
 
-	r = venv__msg_call(machine->net.socket, request, &machine->netns_fd, 1, 10000, NULL, NULL, &err);
+	r = venv__msg_call(machine->net.socket, request, &machine->netns_fd, 1, 10000, NULL, NULL,
+			   &err);
 	if (r < 0)
 		print_error("plug: %s\n", venv_error_message(err));
 	return r;
@@ -291,7 +293,8 @@ void machine_enter(struct fake_machine *machine)
 	assert_true(machine->netns_fd >= 0);
 }
 
-void machine_start(struct fixture *fixture, struct fake_machine *machine, const struct machine_spec *spec)
+void machine_start(struct fixture *fixture, struct fake_machine *machine,
+		   const struct machine_spec *spec)
 {
 	_cleanup_error_ venv_error *err = NULL;
 
@@ -313,6 +316,34 @@ void machine_stop(struct fake_machine *machine)
 	venv__net_attachment_done(&machine->net);
 }
 
+/* ---- What tests say. ---- */
+
+uint16_t next_port(void)
+{
+	static uint16_t port = 18000;
+
+	return port++;
+}
+
+void talks(struct agent *agent, const char *type, const char *address, int port,
+	   const char *expected)
+{
+	_cleanup_free_ char *received = NULL;
+	int r = agent_talk(agent, type, address, port, "hello", &received);
+
+	if (r)
+		fail_msg("%s %s:%d: %s", type, address, port, strerror(r));
+	assert_string_equal(received, expected);
+}
+
+void is_closed(struct agent *agent, const char *type, const char *address, int port)
+{
+	_cleanup_free_ char *received = NULL;
+
+	if (agent_talk(agent, type, address, port, "hello", &received) == 0)
+		fail_msg("%s %s:%d answered: %s", type, address, port, received);
+}
+
 /* ---- Looking at processes. ---- */
 
 static bool has_argument(pid_t pid, const char *text)
@@ -321,7 +352,8 @@ static bool has_argument(pid_t pid, const char *text)
 	char path[64];
 
 	(void)snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
-	return venv__file_read(AT_FDCWD, path, 65536, &line, NULL, NULL) == 0 && strcmp(line, text) == 0;
+	return venv__file_read(AT_FDCWD, path, 65536, &line, NULL, NULL) == 0 &&
+	       strcmp(line, text) == 0;
 }
 
 static pid_t parent_of(pid_t pid)

@@ -23,11 +23,11 @@ struct agent {
 int agent_start(struct agent *agent, int (*prepare)(void *), void *user);
 void agent_stop(struct agent *agent);
 /* Serve there: "echo" says the name first and then echoes; "count" reads to the end, then says how many. */
-int agent_serve(struct agent *agent, const char *kind, const char *type, const char *address, int port,
-		const char *name);
+int agent_serve(struct agent *agent, const char *kind, const char *type, const char *address,
+		int port, const char *name);
 /* Connect, send, close the sending side, read to the end: 0 and the text, or the errno. */
-int agent_talk(struct agent *agent, const char *type, const char *address, int port, const char *text,
-	       char **ret);
+int agent_talk(struct agent *agent, const char *type, const char *address, int port,
+	       const char *text, char **ret);
 /* A shell command: its exit status; ret (or NULL) its output. */
 int agent_run(struct agent *agent, char **ret, const char *format, ...) _printf_(3, 4);
 
@@ -59,7 +59,8 @@ int fixture_end(void **state);
 int try_attach(struct fixture *fixture, const struct machine_spec *spec, const char *id,
 	       struct net_attachment *ret, venv_error **err);
 /* Attach, make its namespaces as the container provider does, plug. */
-void machine_start(struct fixture *fixture, struct fake_machine *machine, const struct machine_spec *spec);
+void machine_start(struct fixture *fixture, struct fake_machine *machine,
+		   const struct machine_spec *spec);
 void machine_enter(struct fake_machine *machine); /* only the namespaces */
 int machine_plug(struct fake_machine *machine);
 void machine_stop(struct fake_machine *machine);
@@ -69,5 +70,25 @@ bool netd_gone(const struct fixture *fixture);
 pid_t netd_pid(const struct fixture *fixture);
 pid_t child_pid(pid_t parent, const char *name);
 size_t count_descriptors(pid_t pid);
+
+/* Members of specs are char *, but nothing here writes to them. */
+#define TEXT(literal) ((char *)(uintptr_t)(literal))
+#define ON_PROJECT .networks = (struct net_use[]){ { .name = TEXT("project") } }, .n_networks = 1
+#define PORTS(list) .ports = (list), .n_ports = ARRAY_SIZE(list)
+
+/* Ports are freed asynchronously by the kernel: tests use different ones. */
+uint16_t next_port(void);
+/* Assert that it answers with just this, or that nothing answers. */
+void talks(struct agent *agent, const char *type, const char *address, int port,
+	   const char *expected);
+void is_closed(struct agent *agent, const char *type, const char *address, int port);
+
+/* test_net_closed.c, test_net_figures.c */
+void host_is_closed(void **state);
+void guest_routes_loopback_out(void **state);
+void raw_frames_are_dropped(void **state);
+void new_host_address_is_closed(void **state);
+void host_access_opens_one(void **state);
+void figures(void **state);
 
 #endif

@@ -20,21 +20,40 @@ static int setup(void **state)
 	struct world *w = calloc(1, sizeof(*w));
 
 	w->netd.project = shop;
-	w->project = (struct network){ .netd = &w->netd, .name = shop, .nat = true, .prefix = 24,
-				       .subnet = 0x0a580000, .gateway = 0x0a580001, .next = &w->backend };
-	w->backend = (struct network){ .netd = &w->netd, .name = back, .prefix = 24,
-				       .subnet = 0xc0a83800, .gateway = 0xc0a83801 };
+	w->project = (struct network){ .netd = &w->netd,
+				       .name = shop,
+				       .nat = true,
+				       .prefix = 24,
+				       .subnet = 0x0a580000,
+				       .gateway = 0x0a580001,
+				       .next = &w->backend };
+	w->backend = (struct network){ .netd = &w->netd,
+				       .name = back,
+				       .prefix = 24,
+				       .subnet = 0xc0a83800,
+				       .gateway = 0xc0a83801 };
 	w->web[0] = (struct interface){ .network = &w->project, .address = 0x0a580005 };
 	w->web[1] = (struct interface){ .network = &w->backend, .address = 0xc0a83805 };
 	w->db[0] = (struct interface){ .network = &w->project, .address = 0x0a580006 };
 	w->back[0] = (struct interface){ .network = &w->backend, .address = 0xc0a83807 };
-	w->machines[0] = (struct machine){ .next = &w->machines[1], .netd = &w->netd, .name = web,
-					   .hostname = www, .host_access = true, .interfaces = w->web,
+	w->machines[0] = (struct machine){ .next = &w->machines[1],
+					   .netd = &w->netd,
+					   .name = web,
+					   .hostname = www,
+					   .host_access = true,
+					   .interfaces = w->web,
 					   .n_interfaces = 2 };
-	w->machines[1] = (struct machine){ .next = &w->machines[2], .netd = &w->netd, .name = db,
-					   .hostname = db, .interfaces = w->db, .n_interfaces = 1 };
-	w->machines[2] = (struct machine){ .netd = &w->netd, .name = back, .hostname = back,
-					   .interfaces = w->back, .n_interfaces = 1 };
+	w->machines[1] = (struct machine){ .next = &w->machines[2],
+					   .netd = &w->netd,
+					   .name = db,
+					   .hostname = db,
+					   .interfaces = w->db,
+					   .n_interfaces = 1 };
+	w->machines[2] = (struct machine){ .netd = &w->netd,
+					   .name = back,
+					   .hostname = back,
+					   .interfaces = w->back,
+					   .n_interfaces = 1 };
 	w->netd.networks = &w->project;
 	w->netd.machines = &w->machines[0];
 	*state = w;
@@ -94,7 +113,7 @@ static void answers_own_names(void **state)
 		{ "host.venv.internal", DNS_TYPE_A, 6, DNS_NO_NAME, 0 },
 		{ "other.venv.internal", DNS_TYPE_A, 5, DNS_NO_NAME, 0 },
 		{ "back", DNS_TYPE_A, 5, DNS_OK, 0xc0a83807 }, /* web shares a network with it */
-		{ "back", DNS_TYPE_A, 6, FOREIGN, 0 },		/* db does not */
+		{ "back", DNS_TYPE_A, 6, FOREIGN, 0 },         /* db does not */
 		{ "5.0.88.10.in-addr.arpa", DNS_TYPE_PTR, 6, DNS_OK, 1 },
 		{ "9.0.88.10.in-addr.arpa", DNS_TYPE_PTR, 6, DNS_NO_NAME, 0 },
 		{ "8.8.8.8.in-addr.arpa", DNS_TYPE_PTR, 6, FOREIGN, 0 },
@@ -120,7 +139,8 @@ static void answers_own_names(void **state)
 		if (cases[i].type == DNS_TYPE_PTR || !cases[i].address)
 			continue;
 		assert_int_equal((size_t)r, length + 16);
-		assert_int_equal(reply[r - 4] << 24 | reply[r - 3] << 16 | reply[r - 2] << 8 | reply[r - 1],
+		assert_int_equal(reply[r - 4] << 24 | reply[r - 3] << 16 | reply[r - 2] << 8 |
+					 reply[r - 1],
 				 (int)cases[i].address);
 	}
 }
@@ -145,20 +165,22 @@ static void refuses_malformed(void **state)
 		size_t length;
 		int code;
 	} cases[] = {
-		{ "\x12\x34\1\0\0\1\0\0\0\0\0", 11, -1 },			    /* no header */
-		{ "\x12\x34\x81\0\0\1\0\0\0\0\0\0\3web\0\0\1\0\1", 21, -1 },	    /* an answer */
-		{ "\x12\x34\1\0\0\0\0\0\0\0\0\0", 12, DNS_FORMAT_ERROR },	    /* no question */
+		{ "\x12\x34\1\0\0\1\0\0\0\0\0", 11, -1 },                    /* no header */
+		{ "\x12\x34\x81\0\0\1\0\0\0\0\0\0\3web\0\0\1\0\1", 21, -1 }, /* an answer */
+		{ "\x12\x34\1\0\0\0\0\0\0\0\0\0", 12, DNS_FORMAT_ERROR },    /* no question */
 		{ "\x12\x34\1\0\0\2\0\0\0\0\0\0\3web\0\0\1\0\1", 21, DNS_FORMAT_ERROR }, /* two */
-		{ "\x12\x34\1\0\0\1\0\0\0\0\0\0\3web\0\0\1\0", 20, DNS_FORMAT_ERROR }, /* cut */
+		{ "\x12\x34\1\0\0\1\0\0\0\0\0\0\3web\0\0\1\0", 20, DNS_FORMAT_ERROR },   /* cut */
 		{ "\x12\x34\1\0\0\1\0\0\0\0\0\0\4web", 16, DNS_FORMAT_ERROR },
-		{ "\x12\x34\1\0\0\1\0\0\0\0\0\0\xc0\x0c\0\1\0\1", 18, DNS_FORMAT_ERROR }, /* a loop */
+		{ "\x12\x34\1\0\0\1\0\0\0\0\0\0\xc0\x0c\0\1\0\1", 18,
+		  DNS_FORMAT_ERROR }, /* a loop */
 		{ "\x12\x34\x29\0\0\1\0\0\0\0\0\0\3web\0\0\1\0\1", 21, DNS_NOT_IMPLEMENTED },
 	};
 	struct dns_question question;
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-		assert_int_equal(venv__dns_parse((const uint8_t *)cases[i].bytes, cases[i].length, &question),
+		assert_int_equal(venv__dns_parse((const uint8_t *)cases[i].bytes, cases[i].length,
+						 &question),
 				 cases[i].code);
 }
 
@@ -185,7 +207,8 @@ static void longest_name_fits(void **state)
 	name[1000] = '\0';
 	for (size_t i = 50; i < 1000; i += 50)
 		name[i] = '.';
-	assert_in_range(venv__dns_reply(reply, query, &question, DNS_OK, 0, name), 1, DNS_REPLY_MAX);
+	assert_in_range(venv__dns_reply(reply, query, &question, DNS_OK, 0, name), 1,
+			DNS_REPLY_MAX);
 	free(name);
 	query[12 + 64 * 3]++; /* one more is one too many */
 	assert_int_equal(venv__dns_parse(query, at + 5, &question), DNS_FORMAT_ERROR);

@@ -22,7 +22,7 @@ int venv__ranges_add(struct ranges *ranges, uint32_t first, uint32_t last)
 
 int venv__ranges_add_prefix(struct ranges *ranges, uint32_t address, unsigned prefix)
 {
-	uint32_t mask = prefix == 0 ? 0 : UINT32_MAX << (32 - (prefix > 32 ? 32 : prefix));
+	uint32_t mask = (uint32_t)(UINT64_MAX << (32 - MIN(prefix, 32u)));
 
 	return venv__ranges_add(ranges, address & mask, address | ~mask);
 }

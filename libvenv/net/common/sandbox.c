@@ -56,7 +56,8 @@ static uint64_t known_rights(long version)
 
 int venv__sandbox_files(const struct sandbox_path *paths, size_t n)
 {
-	long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+	long version =
+		syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
 	struct landlock_ruleset_attr attr = { .handled_access_fs = known_rights(version) };
 	_cleanup_close_ int ruleset = -1;
 
@@ -97,7 +98,8 @@ int venv__sandbox_syscalls(const int *allowed, size_t n)
 		RETURN(REFUSE),
 		RETURN(SECCOMP_RET_ALLOW),
 	};
-	_cleanup_free_ struct sock_filter *code = calloc(ARRAY_SIZE(head) + 2 * n + 1, sizeof(*code));
+	_cleanup_free_ struct sock_filter *code =
+		calloc(ARRAY_SIZE(head) + 2 * n + 1, sizeof(*code));
 	struct sock_fprog program = { .filter = code };
 	size_t at = 0;
 

@@ -19,8 +19,8 @@ enum {
 #define UPLINK_NET 0xc0000000u     /* 192.0.0.0/29: to everywhere, by masquerade */
 #define UPLINK_ROUTER 0xc0000001u  /* libslirp */
 #define UPLINK_ADDRESS 0xc0000002u /* the namespace */
-#define ACCESS_NET 0xc0000008u     /* 192.0.0.8/29: to the host's 127.0.0.1, only with host_access */
-#define ACCESS_HOST 0xc0000009u    /* host.venv.internal */
+#define ACCESS_NET 0xc0000008u  /* 192.0.0.8/29: to the host's 127.0.0.1, only with host_access */
+#define ACCESS_HOST 0xc0000009u /* host.venv.internal */
 #define ACCESS_ADDRESS 0xc000000au /* the namespace */
 
 #endif

@@ -85,7 +85,8 @@ static int add_interfaces(struct machine *machine, const json_t *uses, size_t *r
 	return 0;
 }
 
-static int add_ports(struct machine *machine, const json_t *ports, size_t *ret_bad, venv_error **err)
+static int add_ports(struct machine *machine, const json_t *ports, size_t *ret_bad,
+		     venv_error **err)
 {
 	size_t n = json_array_size(ports);
 
@@ -172,7 +173,8 @@ static void finish(struct attach *attach)
 	machine = new_machine(client->netd, attach->request);
 	r = machine ? 0 : venv__fail_nomem(&err);
 	if (r == 0)
-		r = add_interfaces(machine, json_object_get(attach->request, "networks"), &bad, &err);
+		r = add_interfaces(machine, json_object_get(attach->request, "networks"), &bad,
+				   &err);
 	if (r == 0) {
 		key = "port";
 		r = add_ports(machine, json_object_get(attach->request, "ports"), &bad, &err);
@@ -242,8 +244,8 @@ static int check(struct client *client, const json_t *request, venv_error **err)
 		return venv__fail(err, VENV_ERR_INVALID, "a machine without id or name");
 	venv__control_sweep(client->netd, client);
 	if (venv__machine_find(client->netd, id))
-		return venv__fail(err, VENV_ERR_BUSY, "machine '%s' is still attached to its network",
-				  name);
+		return venv__fail(err, VENV_ERR_BUSY,
+				  "machine '%s' is still attached to its network", name);
 	return 0;
 }
 

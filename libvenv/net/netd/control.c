@@ -15,7 +15,8 @@ void venv__control_reply(struct client *client, const json_t *reply, const int *
 		venv__netd_log("%s", venv_error_message(err)); /* its EOF comes next */
 }
 
-void venv__control_error(struct client *client, const venv_error *err, const char *key, size_t index)
+void venv__control_error(struct client *client, const venv_error *err, const char *key,
+			 size_t index)
 {
 	_cleanup_json_ json_t *reply = venv__error_to_json(err);
 
@@ -117,11 +118,11 @@ static void op_list(struct client *client)
 
 	for (const struct machine *m = client->netd->machines; m; m = m->next)
 		(void)json_array_append_new(
-			machines, json_pack("{s:s, s:s, s:s, s:b, s:b, s:o, s:o}", "machine", m->id,
-					    "name", m->name, "hostname", m->hostname, "plugged",
-					    m->plugged, "host_access", m->host_access, "interfaces",
-					    venv__machine_interfaces(m), "ports",
-					    venv__machine_ports(m)));
+			machines,
+			json_pack("{s:s, s:s, s:s, s:b, s:b, s:o, s:o}", "machine", m->id, "name",
+				  m->name, "hostname", m->hostname, "plugged", m->plugged,
+				  "host_access", m->host_access, "interfaces",
+				  venv__machine_interfaces(m), "ports", venv__machine_ports(m)));
 	for (const struct network *n = client->netd->networks; n; n = n->next)
 		(void)json_array_append_new(networks, describe_network(n));
 	reply = json_pack("{s:O, s:O}", "machines", machines, "networks", networks);

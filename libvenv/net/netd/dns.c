@@ -9,7 +9,7 @@ enum {
 	HEADER_LENGTH = 12,
 	LABEL_MAX = 63,
 	WIRE_NAME_MAX = 255,
-	FLAG_RESPONSE = 0x80,	   /* of byte 2 */
+	FLAG_RESPONSE = 0x80,      /* of byte 2 */
 	FLAG_AUTHORITATIVE = 0x04, /* of byte 2 */
 	FLAG_RECURSION_WANTED = 0x01,
 	FLAG_RECURSION = 0x80, /* of byte 3 */
@@ -29,7 +29,8 @@ static bool is_plain(uint8_t c)
 }
 
 /* One label into the text. Compression has no place in a question: there is nothing to point to. */
-static void add_label(struct dns_question *question, size_t *at, const uint8_t *label, size_t length)
+static void add_label(struct dns_question *question, size_t *at, const uint8_t *label,
+		      size_t length)
 {
 	if (*at)
 		question->name[(*at)++] = '.';
@@ -76,7 +77,8 @@ int venv__dns_parse(const uint8_t *message, size_t length, struct dns_question *
 		return -1;
 	if (message[2] & OPCODE_MASK)
 		return DNS_NOT_IMPLEMENTED;
-	if (read_u16(message + 4) != 1 || !parse_name(message, length, ret) || length - ret->end < 4)
+	if (read_u16(message + 4) != 1 || !parse_name(message, length, ret) ||
+	    length - ret->end < 4)
 		return DNS_FORMAT_ERROR;
 	ret->type = read_u16(message + ret->end);
 	ret->class = read_u16(message + ret->end + 2);
@@ -136,7 +138,8 @@ static void begin_record(struct writer *writer, unsigned type)
 }
 
 size_t venv__dns_reply(uint8_t reply[DNS_REPLY_MAX], const uint8_t *query,
-		       const struct dns_question *question, int code, uint32_t address, const char *name)
+		       const struct dns_question *question, int code, uint32_t address,
+		       const char *name)
 {
 	struct writer writer = { .data = reply };
 	bool answers = code == DNS_OK && (address || name);
@@ -178,12 +181,13 @@ bool venv__dns_matches(const uint8_t *query, size_t query_length, const uint8_t 
 {
 	struct dns_question question;
 
-	if (answer_length < HEADER_LENGTH || !(answer[2] & FLAG_RESPONSE) || query[0] != answer[0] ||
-	    query[1] != answer[1])
+	if (answer_length < HEADER_LENGTH || !(answer[2] & FLAG_RESPONSE) ||
+	    query[0] != answer[0] || query[1] != answer[1])
 		return false;
 	if (read_u16(answer + 4) == 0)
 		return true; /* some errors come without the question */
-	if (venv__dns_parse(query, query_length, &question) != DNS_OK || answer_length < question.end)
+	if (venv__dns_parse(query, query_length, &question) != DNS_OK ||
+	    answer_length < question.end)
 		return false;
 	for (size_t i = HEADER_LENGTH; i < question.end; i++)
 		if ((query[i] ^ answer[i]) & ~0x20) /* letters in either case */

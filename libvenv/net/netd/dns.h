@@ -24,7 +24,7 @@ enum {
 
 struct dns_question {
 	char name[DNS_NAME_MAX]; /* lower case, without the last dot; "" for the root */
-	bool odd;		 /* has bytes that our names never have: surely not one of ours */
+	bool odd;                /* has bytes that our names never have: surely not one of ours */
 	uint16_t type, class;
 	size_t end; /* where the question ends in the message */
 };

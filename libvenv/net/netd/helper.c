@@ -127,8 +127,8 @@ void venv__helper_cancel(struct netd *netd, const void *user)
 			q->fn = NULL;
 }
 
-void venv__helper_ask_socket(struct netd *netd, const struct machine *machine, bool udp, answer_fn fn,
-			     void *user)
+void venv__helper_ask_socket(struct netd *netd, const struct machine *machine, bool udp,
+			     answer_fn fn, void *user)
 {
 	json_t *request = json_pack("{s:s, s:s}", "op", "socket", "type", udp ? "udp" : "tcp");
 

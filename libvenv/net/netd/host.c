@@ -66,21 +66,55 @@ static int read_attribute(const struct nlattr *attribute, void *user)
 	return MNL_CB_OK;
 }
 
-static int take_route(const struct nlmsghdr *header, struct ranges *ret_own, struct ranges *ret_routes)
+static int take_route(const struct nlmsghdr *header, struct ranges *ret_own,
+		      struct ranges *ret_routes)
 {
 	const struct rtmsg *body = mnl_nlmsg_get_payload(header);
-	struct route route = { .table = body->rtm_table, .prefix = body->rtm_dst_len,
+	struct route route = { .table = body->rtm_table,
+			       .prefix = body->rtm_dst_len,
 			       .type = body->rtm_type };
 
 	(void)mnl_attr_parse(header, sizeof(*body), read_attribute, &route);
 	if (route.type == RTN_LOCAL || route.type == RTN_BROADCAST || route.type == RTN_ANYCAST)
-		return ret_own ? venv__ranges_add_prefix(ret_own, route.destination, route.prefix) : 0;
+		return ret_own ? venv__ranges_add_prefix(ret_own, route.destination, route.prefix)
+			       : 0;
 	if (!ret_routes || route.table == RT_TABLE_LOCAL || route.prefix == 0)
 		return 0;
 	return venv__ranges_add_prefix(ret_routes, route.destination, route.prefix);
 }
 
-static int dump(struct host *host, uint32_t table, struct ranges *ret_own, struct ranges *ret_routes)
+enum { MORE = 1 };
+
+/* One datagram of a dump: MORE, 0 at its end, or -errno */
+static int take_part(const struct host *host, const char *data, int length, struct ranges *ret_own,
+		     struct ranges *ret_routes)
+{
+	const struct nlmsghdr *header = (const void *)data;
+	int r;
+
+	for (; mnl_nlmsg_ok(header, length); header = mnl_nlmsg_next(header, &length)) {
+		if (header->nlmsg_seq != host->sequence)
+			continue;
+		switch (header->nlmsg_type) {
+		case NLMSG_DONE:
+			return 0;
+		case NLMSG_ERROR:
+			r = ((const struct nlmsgerr *)mnl_nlmsg_get_payload(header))->error;
+			return r == -ENOENT ? 0 : r; /* a table that does not exist */
+		case RTM_NEWROUTE:
+			r = take_route(header, ret_own, ret_routes);
+			if (r < 0)
+				return r;
+			break;
+		default:
+			break;
+		}
+	}
+	return MORE;
+}
+
+static int dump(struct host *host, uint32_t table, struct ranges *ret_own,
+		struct ranges *ret_routes)
 {
 	_cleanup_free_ char *buffer = malloc(DUMP_SIZE);
 	int r;
@@ -88,28 +122,18 @@ static int dump(struct host *host, uint32_t table, struct ranges *ret_own, struc
 	if (!buffer)
 		return -ENOMEM;
 	r = ask_routes(host, table);
-	while (r >= 0) {
+	if (r < 0)
+		return r;
+	do {
 		ssize_t n = recv(host->dump_fd, buffer, DUMP_SIZE, 0);
-		const struct nlmsghdr *header = (const void *)buffer;
-		int left = (int)n;
 
 		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
+			r = MORE;
+		else if (n <= 0)
 			return n < 0 ? -errno : -EIO;
-		for (; r >= 0 && mnl_nlmsg_ok(header, left); header = mnl_nlmsg_next(header, &left)) {
-			if (header->nlmsg_seq != host->sequence)
-				continue;
-			if (header->nlmsg_type == NLMSG_DONE)
-				return 0;
-			if (header->nlmsg_type == NLMSG_ERROR)
-				r = ((const struct nlmsgerr *)mnl_nlmsg_get_payload(header))->error;
-			if (header->nlmsg_type == NLMSG_ERROR && r == -ENOENT)
-				return 0; /* a table that does not exist */
-			if (header->nlmsg_type == RTM_NEWROUTE)
-				r = take_route(header, ret_own, ret_routes);
-		}
-	}
+		else
+			r = take_part(host, buffer, (int)n, ret_own, ret_routes);
+	} while (r == MORE);
 	return r;
 }
 
@@ -196,7 +220,9 @@ static void on_change(void *user, int fd, uint32_t events)
 
 int venv__host_follow(struct netd *netd)
 {
-	return venv__loop_add(netd->loop, netd->host->monitor_fd, EPOLLIN, on_change, netd) ? 0 : -ENOMEM;
+	return venv__loop_add(netd->loop, netd->host->monitor_fd, EPOLLIN, on_change, netd)
+		       ? 0
+		       : -ENOMEM;
 }
 
 bool venv__host_routes(const struct netd *netd, uint32_t first, uint32_t last)

@@ -21,8 +21,8 @@ static void unplug(struct machine *machine)
 	for (size_t i = 0; i < machine->n_interfaces; i++)
 		(void)json_array_append_new(devices, json_string(machine->interfaces[i].device));
 	venv__helper_ask(machine->netd,
-			 json_pack("{s:s, s:s, s:o}", "op", "unplug", "machine", machine->id, "devices",
-				   devices),
+			 json_pack("{s:s, s:s, s:o}", "op", "unplug", "machine", machine->id,
+				   "devices", devices),
 			 -1, NULL, NULL);
 }
 
@@ -61,8 +61,8 @@ json_t *venv__machine_interfaces(const struct machine *machine)
 
 		venv__address_text(interface->address, address);
 		venv__address_text(interface->network->gateway, gateway);
-		item = json_pack("{s:s, s:s, s:s, s:i, s:i, s:s}", "name", interface->name, "network",
-				 interface->network->name, "address", address, "prefix",
+		item = json_pack("{s:s, s:s, s:s, s:i, s:i, s:s}", "name", interface->name,
+				 "network", interface->network->name, "address", address, "prefix",
 				 (int)interface->network->prefix, "mtu", NET_MTU, "mac",
 				 interface->mac);
 		if (interface->default_route)
@@ -75,14 +75,15 @@ json_t *venv__machine_interfaces(const struct machine *machine)
 static json_t *describe_port(const struct port *port)
 {
 	char address[INET6_ADDRSTRLEN] = "";
-	const void *in = port->address.ss_family == AF_INET6 ?
-				 (const void *)&((const struct sockaddr_in6 *)&port->address)->sin6_addr :
-				 &((const struct sockaddr_in *)&port->address)->sin_addr;
+	const void *in =
+		port->address.ss_family == AF_INET6
+			? (const void *)&((const struct sockaddr_in6 *)&port->address)->sin6_addr
+			: &((const struct sockaddr_in *)&port->address)->sin_addr;
 	json_t *item;
 
 	(void)inet_ntop(port->address.ss_family, in, address, sizeof(address));
-	item = json_pack("{s:s, s:s, s:i, s:i, s:s}", "machine", port->machine->name, "address", address,
-			 "host", port->host, "guest", port->guest, "protocol",
+	item = json_pack("{s:s, s:s, s:i, s:i, s:s}", "machine", port->machine->name, "address",
+			 address, "host", port->host, "guest", port->guest, "protocol",
 			 port->udp ? "udp" : "tcp");
 	(void)venv__json_set_str(item, "name", port->name);
 	return item;
@@ -138,13 +139,14 @@ void venv__machine_plug(struct client *client, int netns_fd, venv_error **err)
 		if (netns_fd >= 0)
 			(void)close(netns_fd);
 		(void)venv__fail(err, machine ? VENV_ERR_INVALID : VENV_ERR_STATE,
-				 machine ? "no network namespace to plug" :
-					   "attach a machine before it is plugged");
+				 machine ? "no network namespace to plug"
+					 : "attach a machine before it is plugged");
 		return;
 	}
 	interfaces = json_array();
 	for (size_t i = 0; i < machine->n_interfaces; i++)
-		(void)json_array_append_new(interfaces, venv__interface_plug(&machine->interfaces[i]));
+		(void)json_array_append_new(interfaces,
+					    venv__interface_plug(&machine->interfaces[i]));
 	venv__helper_ask(client->netd,
 			 json_pack("{s:s, s:s, s:b, s:o}", "op", "plug", "machine", machine->id,
 				   "host_access", machine->host_access, "interfaces", interfaces),
@@ -178,9 +180,11 @@ void venv__machine_tap(struct client *client, const json_t *request, venv_error 
 			continue;
 		question = venv__interface_plug(&machine->interfaces[i]);
 		(void)venv__json_set_str(question, "op", "tap");
-		(void)json_object_set_new(question, "host_access", json_boolean(machine->host_access));
+		(void)json_object_set_new(question, "host_access",
+					  json_boolean(machine->host_access));
 		venv__helper_ask(client->netd, question, -1, on_tap, client);
 		return;
 	}
-	(void)venv__fail(err, VENV_ERR_NOT_FOUND, "no interface '%s' is attached", name ? name : "?");
+	(void)venv__fail(err, VENV_ERR_NOT_FOUND, "no interface '%s' is attached",
+			 name ? name : "?");
 }

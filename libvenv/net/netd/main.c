@@ -125,5 +125,6 @@ int main(int argc, char **argv)
 		return refuse_first(&netd, err);
 	r = venv__loop_run(netd.loop);
 	(void)unlinkat(netd.dir_fd, "net", 0);
-	_exit(r != 0); /* the kernel takes it all back; a leak checker could not look from in here */
+	_exit(r !=
+	      0); /* the kernel takes it all back; a leak checker could not look from in here */
 }

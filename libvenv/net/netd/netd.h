@@ -23,7 +23,7 @@ struct network {
 	char *name;
 	char bridge[16];
 	bool nat;
-	bool asked, made; /* made: the bridge exists and the listeners are open */
+	bool asked, made;   /* made: the bridge exists and the listeners are open */
 	venv_error *failed; /* why it was not made, the last time it was asked for */
 	uint32_t subnet, gateway;
 	unsigned prefix;
@@ -116,20 +116,23 @@ int venv__netd_confine(struct netd *netd, venv_error **err);
  * helper.c: questions to venv-netns, answered in order.
  * fn: err is set on failure (borrowed); fds not taken are closed. Not called once cancelled.
  */
-typedef void (*answer_fn)(void *user, const json_t *reply, struct msg_fds *fds, const venv_error *err);
+typedef void (*answer_fn)(void *user, const json_t *reply, struct msg_fds *fds,
+			  const venv_error *err);
 struct helper *venv__helper_new(struct netd *netd, int socket);
 void venv__helper_ask(struct netd *netd, json_t *request, int fd, answer_fn fn, void *user);
 void venv__helper_cancel(struct netd *netd, const void *user);
 /* A TCP or UDP socket from which the machine is reached. */
-void venv__helper_ask_socket(struct netd *netd, const struct machine *machine, bool udp, answer_fn fn,
-			     void *user);
+void venv__helper_ask_socket(struct netd *netd, const struct machine *machine, bool udp,
+			     answer_fn fn, void *user);
 
 /* control.c: connections of the library and of machines' processes. */
 int venv__control_start(struct netd *netd);
-bool venv__control_add(struct netd *netd, int fd); /* a connection; false: no memory, fd is not taken */
+bool venv__control_add(struct netd *netd,
+		       int fd); /* a connection; false: no memory, fd is not taken */
 void venv__control_dispatch(struct client *client, const json_t *request, struct msg_fds *fds);
 void venv__control_reply(struct client *client, const json_t *reply, const int *fds, size_t n_fds);
-void venv__control_error(struct client *client, const venv_error *err, const char *key, size_t index);
+void venv__control_error(struct client *client, const venv_error *err, const char *key,
+			 size_t index);
 /* Free the connections (but this one) whose other end is gone already, and so what they held. */
 void venv__control_sweep(struct netd *netd, const struct client *but);
 
@@ -139,7 +142,7 @@ void venv__attach_cancel(struct client *client);
 
 /* machine.c */
 struct machine *venv__machine_find(struct netd *netd, const char *id);
-void venv__machine_free(struct machine *machine); /* with everything that it has */
+void venv__machine_free(struct machine *machine);                /* with everything that it has */
 json_t *venv__machine_interfaces(const struct machine *machine); /* as clients are told */
 json_t *venv__machine_ports(const struct machine *machine);
 /* Answers with an interface's description for venv-netns. */

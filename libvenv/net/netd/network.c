@@ -101,7 +101,8 @@ struct network *venv__network_find(struct netd *netd, const char *name)
 static const struct network *overlapping(const struct netd *netd, uint32_t first, uint32_t last)
 {
 	for (const struct network *network = netd->networks; network; network = network->next)
-		if (first <= (network->subnet | ~mask_of(network->prefix)) && last >= network->subnet)
+		if (first <= (network->subnet | ~mask_of(network->prefix)) &&
+		    last >= network->subnet)
 			return network;
 	return NULL;
 }
@@ -142,20 +143,23 @@ static int given_subnet(struct netd *netd, struct network *network, const char *
 	const struct network *other;
 
 	if (!read_subnet(text, &network->subnet, &network->prefix))
-		return venv__fail(err, VENV_ERR_NETWORK, "'%s' is no subnet such as 192.168.56.0/24",
+		return venv__fail(err, VENV_ERR_NETWORK,
+				  "'%s' is no subnet such as 192.168.56.0/24", text);
+	if (network->subnet >> 24 == 127 || network->subnet >> 24 == 0 ||
+	    network->subnet >> 28 >= 14)
+		return venv__fail(err, VENV_ERR_NETWORK, "machines cannot have addresses in '%s'",
 				  text);
-	if (network->subnet >> 24 == 127 || network->subnet >> 24 == 0 || network->subnet >> 28 >= 14)
-		return venv__fail(err, VENV_ERR_NETWORK, "machines cannot have addresses in '%s'", text);
 	other = overlapping(netd, network->subnet, network->subnet | ~mask_of(network->prefix));
 	if (other)
 		return venv__fail(err, VENV_ERR_NETWORK,
-				  "the subnets of the networks '%s' and '%s' overlap", network->name,
-				  other->name);
+				  "the subnets of the networks '%s' and '%s' overlap",
+				  network->name, other->name);
 	return 0;
 }
 
 /* The subnet from the file, or the one it had (running machines have addresses in it), or a new one. */
-static int set_subnet(struct netd *netd, struct network *network, const char *text, venv_error **err)
+static int set_subnet(struct netd *netd, struct network *network, const char *text,
+		      venv_error **err)
 {
 	json_t *known = json_object_get(netd->memory, "networks");
 	char subnet[INET_ADDRSTRLEN];
@@ -169,9 +173,9 @@ static int set_subnet(struct netd *netd, struct network *network, const char *te
 		return 0;
 	network->prefix = CHOSEN_PREFIX;
 	if (!choose(netd, &network->subnet))
-		return venv__hint(venv__fail(err, VENV_ERR_NETWORK, "no subnet is free for network '%s'",
-					     network->name), err,
-				  "give it one in venv.yml: networks: { %s: { subnet: … } }",
+		return venv__hint(venv__fail(err, VENV_ERR_NETWORK,
+					     "no subnet is free for network '%s'", network->name),
+				  err, "give it one in venv.yml: networks: { %s: { subnet: … } }",
 				  network->name);
 	venv__address_text(network->subnet, subnet);
 	(void)json_object_set_new(known, network->name,
@@ -193,11 +197,15 @@ struct network *venv__network_get(struct netd *netd, const json_t *request, venv
 		(void)venv__fail(err, VENV_ERR_INVALID, "a network without a name");
 		return NULL;
 	}
-	*network = (struct network){ .netd = netd, .name = strdup(name), .udp_fd = -1, .tcp_fd = -1,
+	*network = (struct network){ .netd = netd,
+				     .name = strdup(name),
+				     .udp_fd = -1,
+				     .tcp_fd = -1,
 				     .nat = !mode || strcmp(mode, "internal") != 0 };
 	(void)snprintf(network->bridge, sizeof(network->bridge), "br%08x",
 		       (unsigned)venv__name_hash("bridge", name));
-	if (!network->name || set_subnet(netd, network, venv__json_str(request, "subnet"), err) < 0) {
+	if (!network->name ||
+	    set_subnet(netd, network, venv__json_str(request, "subnet"), err) < 0) {
 		free(network->name);
 		free(network);
 		return NULL;
@@ -241,8 +249,8 @@ void venv__network_ask(struct network *network)
 	network->asked = true;
 	venv__helper_ask(network->netd,
 			 json_pack("{s:s, s:s, s:I, s:i, s:b, s:o}", "op", "network", "bridge",
-				   network->bridge, "gateway", (json_int_t)network->gateway, "prefix",
-				   (int)network->prefix, "nat", network->nat, "mac", mac),
+				   network->bridge, "gateway", (json_int_t)network->gateway,
+				   "prefix", (int)network->prefix, "nat", network->nat, "mac", mac),
 			 -1, on_made, network);
 }
 
@@ -250,7 +258,8 @@ static const struct machine *owner_of(const struct network *network, uint32_t ad
 {
 	for (const struct machine *m = network->netd->machines; m; m = m->next)
 		for (size_t i = 0; i < m->n_interfaces; i++)
-			if (m->interfaces[i].network == network && m->interfaces[i].address == address)
+			if (m->interfaces[i].network == network &&
+			    m->interfaces[i].address == address)
 				return m;
 	return NULL;
 }
@@ -261,14 +270,14 @@ static bool is_remembered(const json_t *known, const char *text, const char *mac
 	const char *name;
 	json_t *value;
 
-	json_object_foreach((json_t *)(uintptr_t)known, name, value)
-		if (strcmp(name, machine) != 0 && json_string_value(value) &&
-		    strcmp(json_string_value(value), text) == 0)
-			return true;
+	json_object_foreach((json_t *)(uintptr_t)known, name,
+			    value) if (strcmp(name, machine) != 0 && json_string_value(value) &&
+				       strcmp(json_string_value(value), text) == 0) return true;
 	return false;
 }
 
-static int wanted_address(struct network *network, const char *wanted, uint32_t *ret, venv_error **err)
+static int wanted_address(struct network *network, const char *wanted, uint32_t *ret,
+			  venv_error **err)
 {
 	uint32_t mask = mask_of(network->prefix), address;
 	const struct machine *owner;
@@ -277,17 +286,17 @@ static int wanted_address(struct network *network, const char *wanted, uint32_t 
 	venv__address_text(network->subnet, subnet);
 	if (!read_address(wanted, &address) || (address & mask) != network->subnet)
 		return venv__fail(err, VENV_ERR_NETWORK,
-				  "address '%s' is not in network '%s' (%s/%u)", wanted, network->name,
-				  subnet, network->prefix);
+				  "address '%s' is not in network '%s' (%s/%u)", wanted,
+				  network->name, subnet, network->prefix);
 	if (address == network->gateway || address == network->subnet ||
 	    address == (network->subnet | ~mask))
 		return venv__hint(venv__fail(err, VENV_ERR_NETWORK,
-					     "address '%s' is the network's own", wanted), err,
-				  "take another one of %s/%u", subnet, network->prefix);
+					     "address '%s' is the network's own", wanted),
+				  err, "take another one of %s/%u", subnet, network->prefix);
 	owner = owner_of(network, address);
 	if (owner)
-		return venv__fail(err, VENV_ERR_NETWORK, "address '%s' belongs to machine '%s'", wanted,
-				  owner->name);
+		return venv__fail(err, VENV_ERR_NETWORK, "address '%s' belongs to machine '%s'",
+				  wanted, owner->name);
 	*ret = address;
 	return 0;
 }
@@ -335,5 +344,6 @@ int venv__network_address(struct network *network, const char *machine, const ch
 		return venv__fail(err, VENV_ERR_NETWORK, "network '%s' has no free address",
 				  network->name);
 	venv__address_text(*ret, text);
-	return json_object_set_new(known, machine, json_string(text)) < 0 ? venv__fail_nomem(err) : 0;
+	return json_object_set_new(known, machine, json_string(text)) < 0 ? venv__fail_nomem(err)
+									  : 0;
 }

@@ -32,8 +32,8 @@ static struct pipe_pair *open_pipe(struct pipe_pool *pool, bool large)
 
 struct pipe_pair *venv__pipe_get(struct pipe_pool *pool, bool large)
 {
-	struct pipe_pair **list = large && (pool->large || pool->n_large < LARGE_MAX) ? &pool->large :
-											&pool->small;
+	struct pipe_pair **list =
+		large && (pool->large || pool->n_large < LARGE_MAX) ? &pool->large : &pool->small;
 	struct pipe_pair *pair = *list;
 
 	if (!pair)

@@ -31,16 +31,17 @@ static void set_number(struct sockaddr_storage *address, uint16_t number)
 
 static socklen_t address_length(const struct sockaddr_storage *address)
 {
-	return address->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) :
-						sizeof(struct sockaddr_in);
+	return address->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+					      : sizeof(struct sockaddr_in);
 }
 
 /* The bound socket or -errno. */
 static int bind_at(const struct port *port, uint16_t number)
 {
 	struct sockaddr_storage address = port->address;
-	_cleanup_close_ int fd = socket(address.ss_family, SOCK_CLOEXEC | SOCK_NONBLOCK |
-						(port->udp ? SOCK_DGRAM : SOCK_STREAM), 0);
+	_cleanup_close_ int fd =
+		socket(address.ss_family,
+		       SOCK_CLOEXEC | SOCK_NONBLOCK | (port->udp ? SOCK_DGRAM : SOCK_STREAM), 0);
 	int on = 1;
 
 	if (fd < 0)
@@ -59,13 +60,17 @@ static int bind_at(const struct port *port, uint16_t number)
 
 static uint16_t bound_number(int fd)
 {
-	struct sockaddr_storage address;
+	union {
+		struct sockaddr any;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+	} address = { .v6 = { 0 } };
 	socklen_t length = sizeof(address);
 
-	if (getsockname(fd, (struct sockaddr *)&address, &length) < 0)
+	if (getsockname(fd, &address.any, &length) < 0)
 		return 0;
-	return ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port :
-						     ((struct sockaddr_in *)&address)->sin_port);
+	return ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port
+						       : address.v4.sin_port);
 }
 
 static const struct machine *taken_by(const struct port *port, uint16_t number)
@@ -86,22 +91,25 @@ static int refused(const struct port *port, const char *address, int number, ven
 	switch (number) {
 	case EADDRINUSE:
 		/* who else: the library can look */
-		r = other ? venv__fail(err, VENV_ERR_NETWORK, "%s %u on %s is taken by machine '%s'", what,
-				       port->host, address, other->name) :
-			    venv__fail(err, VENV_ERR_BUSY, "%s %u on %s is taken", what, port->host,
+		r = other ? venv__fail(err, VENV_ERR_NETWORK,
+				       "%s %u on %s is taken by machine '%s'", what, port->host,
+				       address, other->name)
+			  : venv__fail(err, VENV_ERR_BUSY, "%s %u on %s is taken", what, port->host,
 				       address);
-		return venv__hint(r, err, "choose another host port, or let venv do it: "
-					  "{ host: %u, guest: %u, if_taken: next }",
+		return venv__hint(r, err,
+				  "choose another host port, or let venv do it: "
+				  "{ host: %u, guest: %u, if_taken: next }",
 				  port->host, port->guest);
 	case EACCES:
 		r = venv__fail(err, VENV_ERR_NETWORK, "%s %u is for root only", what, port->host);
-		return venv__hint(r, err, "choose a host port from 1024 on, or allow it: "
-					  "'sudo sysctl -w net.ipv4.ip_unprivileged_port_start=%u'",
+		return venv__hint(r, err,
+				  "choose a host port from 1024 on, or allow it: "
+				  "'sudo sysctl -w net.ipv4.ip_unprivileged_port_start=%u'",
 				  port->host);
 	case EADDRNOTAVAIL:
-		return venv__hint(venv__fail(err, VENV_ERR_NETWORK, "%s is no address of this host",
-					     address), err,
-				  "use 127.0.0.1, or see 'ip address' for what there is");
+		return venv__hint(
+			venv__fail(err, VENV_ERR_NETWORK, "%s is no address of this host", address),
+			err, "use 127.0.0.1, or see 'ip address' for what there is");
 	default:
 		return venv__fail_errno(err, number, "cannot open %s %u on %s", what, port->host,
 					address);
@@ -154,7 +162,8 @@ int venv__port_open(struct port *port, const json_t *request, venv_error **err)
 			return venv__fail_nomem(err);
 	}
 	port->fd = port->host ? bind_at(port, port->host) : bind_auto(port, port->machine->name);
-	for (int n = 1; next && port->fd == -EADDRINUSE && n < NEXT_TRIES && host + n <= UINT16_MAX; n++)
+	for (int n = 1; next && port->fd == -EADDRINUSE && n < NEXT_TRIES && host + n <= UINT16_MAX;
+	     n++)
 		port->fd = bind_at(port, (uint16_t)(host + n));
 	if (port->fd < 0)
 		return refused(port, address, -port->fd, err);

@@ -73,7 +73,8 @@ static void give_up(struct forward *forward)
 
 	if (venv__dns_parse(forward->query, forward->length, &question) == DNS_OK)
 		send_reply(forward->network, &forward->client, reply,
-			   venv__dns_reply(reply, forward->query, &question, DNS_SERVER_FAILURE, 0, NULL));
+			   venv__dns_reply(reply, forward->query, &question, DNS_SERVER_FAILURE, 0,
+					   NULL));
 	free_forward(forward);
 }
 
@@ -90,8 +91,8 @@ static void ask(struct forward *forward)
 		if (forward->fd < 0 || send(forward->fd, forward->query, forward->length, 0) < 0)
 			continue;
 		forward->deadline = venv__now_us() + TRY_US;
-		forward->source = venv__loop_add(resolver->netd->loop, forward->fd, EPOLLIN, on_server,
-						 forward);
+		forward->source = venv__loop_add(resolver->netd->loop, forward->fd, EPOLLIN,
+						 on_server, forward);
 		if (forward->source)
 			return;
 	}
@@ -139,8 +140,8 @@ static void on_sweep(void *user, int fd, uint32_t events)
 void venv__resolver_need_sweep(struct resolver *resolver)
 {
 	if (!resolver->sweep)
-		resolver->sweep = venv__loop_timer(resolver->netd->loop, SWEEP_MS, SWEEP_MS, on_sweep,
-						   resolver);
+		resolver->sweep = venv__loop_timer(resolver->netd->loop, SWEEP_MS, SWEEP_MS,
+						   on_sweep, resolver);
 }
 
 static void forward_query(struct network *network, const struct sockaddr_in *client,
@@ -154,8 +155,11 @@ static void forward_query(struct network *network, const struct sockaddr_in *cli
 	forward = malloc(sizeof(*forward) + length);
 	if (!forward)
 		return;
-	*forward = (struct forward){ .next = resolver->forwards, .network = network, .client = *client,
-				     .fd = -1, .length = length };
+	*forward = (struct forward){ .next = resolver->forwards,
+				     .network = network,
+				     .client = *client,
+				     .fd = -1,
+				     .length = length };
 	memcpy(forward->query, query, length);
 	resolver->forwards = forward;
 	resolver->n_forwards++;
@@ -179,7 +183,8 @@ void venv__resolver_udp(void *user, int fd, uint32_t events)
 		n = recvfrom(fd, query, sizeof(query), 0, (struct sockaddr *)&client, &length);
 		if (n < 0)
 			return;
-		r = venv__names_answer(network, ntohl(client.sin_addr.s_addr), query, (size_t)n, reply);
+		r = venv__names_answer(network, ntohl(client.sin_addr.s_addr), query, (size_t)n,
+				       reply);
 		if (r > 0)
 			send_reply(network, &client, reply, (size_t)r);
 		else if (r < 0)

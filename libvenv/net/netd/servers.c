@@ -51,8 +51,9 @@ void venv__servers_refresh(struct resolver *resolver)
 	size_t size = 0;
 	struct stat now = { 0 };
 
-	if (stat(RESOLV_CONF, &now) == 0 && resolver->n_servers && now.st_ino == resolver->seen.st_ino &&
-	    now.st_dev == resolver->seen.st_dev && now.st_size == resolver->seen.st_size &&
+	if (stat(RESOLV_CONF, &now) == 0 && resolver->n_servers &&
+	    now.st_ino == resolver->seen.st_ino && now.st_dev == resolver->seen.st_dev &&
+	    now.st_size == resolver->seen.st_size &&
 	    now.st_mtim.tv_sec == resolver->seen.st_mtim.tv_sec &&
 	    now.st_mtim.tv_nsec == resolver->seen.st_mtim.tv_nsec)
 		return;
@@ -68,8 +69,8 @@ void venv__servers_refresh(struct resolver *resolver)
 int venv__servers_connect(const struct resolver *resolver, unsigned n, int type)
 {
 	const struct server *server = &resolver->servers[n % resolver->n_servers];
-	_cleanup_close_ int fd = socket(server->address.ss_family,
-					type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	_cleanup_close_ int fd =
+		socket(server->address.ss_family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0)
 		return -errno;

@@ -52,7 +52,7 @@ static _Noreturn void run(const char *path, char *const *argv, const int *fds, i
 static pid_t start(const char *name, char *const *argv, const int *extra, int *ret_socket,
 		   venv_error **err)
 {
-	int fds[8] = { STDERR_FILENO }, n = 2, pair[2], r;
+	int fds[8] = { STDERR_FILENO }, n = 2, pair[2] = { -1, -1 }, r;
 	char path[PATH_MAX];
 	pid_t pid;
 
@@ -114,7 +114,8 @@ static int wait_ready(struct netd *netd, int socket, pid_t pid, struct msg_fds *
 		int r = venv__msg_receive(socket, PATIENCE_MS, &message, ret_fds, err);
 
 		if (r == 0)
-			return venv__fail(err, VENV_ERR_SYSTEM, "venv-netns ended while it started");
+			return venv__fail(err, VENV_ERR_SYSTEM,
+					  "venv-netns ended while it started");
 		if (r > 0)
 			r = venv__error_from_json(message, err);
 		if (r < 0)
@@ -129,10 +130,11 @@ static int wait_ready(struct netd *netd, int socket, pid_t pid, struct msg_fds *
 
 static int give_tap(struct netd *netd, int tap, venv_error **err)
 {
-	_cleanup_json_ json_t *message = json_pack("{s:o}", "closed",
-						   venv__ranges_to_json(&netd->closed));
+	_cleanup_json_ json_t *message =
+		json_pack("{s:o}", "closed", venv__ranges_to_json(&netd->closed));
 
-	return message ? venv__msg_send(netd->uplink, message, &tap, 1, err) : venv__fail_nomem(err);
+	return message ? venv__msg_send(netd->uplink, message, &tap, 1, err)
+		       : venv__fail_nomem(err);
 }
 
 int venv__netd_start_children(struct netd *netd, bool adopt, venv_error **err)
@@ -166,23 +168,76 @@ int venv__netd_start_children(struct netd *netd, bool adopt, venv_error **err)
 	return give_tap(netd, tap, err);
 }
 
+/* What remains once everything runs. */
+static const int allowed[] = {
+#ifdef SYS_poll
+	SYS_poll,
+	SYS_epoll_wait,
+	SYS_rename,
+	SYS_unlink,
+#endif
+	SYS_splice,
+	SYS_epoll_pwait,
+	SYS_epoll_ctl,
+	SYS_recvmsg,
+	SYS_sendmsg,
+	SYS_recvfrom,
+	SYS_sendto,
+	SYS_recvmmsg,
+	SYS_sendmmsg,
+	SYS_accept4,
+	SYS_connect,
+	SYS_close,
+	SYS_read,
+	SYS_write,
+	SYS_shutdown,
+	SYS_setsockopt,
+	SYS_getsockopt,
+	SYS_getsockname,
+	SYS_getpeername,
+	SYS_bind,
+	SYS_listen,
+	SYS_pipe2,
+	SYS_fcntl,
+	SYS_ppoll,
+	SYS_timerfd_create,
+	SYS_timerfd_settime,
+	SYS_openat,
+	SYS_fstat,
+	SYS_newfstatat,
+	SYS_statx,
+	SYS_lseek,
+	SYS_renameat,
+	SYS_renameat2,
+	SYS_unlinkat,
+	SYS_fsync,
+	SYS_fdatasync,
+	SYS_fchmod,
+	SYS_writev,
+	SYS_brk,
+	SYS_mmap,
+	SYS_munmap,
+	SYS_mremap,
+	SYS_madvise,
+	SYS_mprotect,
+	SYS_futex,
+	SYS_getrandom,
+	SYS_clock_gettime,
+	SYS_rt_sigreturn,
+	SYS_rt_sigprocmask,
+	SYS_rt_sigaction,
+	SYS_restart_syscall,
+	SYS_geteuid,
+	SYS_getuid,
+	SYS_getpid,
+	SYS_gettid,
+	SYS_tgkill,
+	SYS_exit,
+	SYS_exit_group,
+};
+
 int venv__netd_confine(struct netd *netd, venv_error **err)
 {
-	static const int allowed[] = {
-#ifdef SYS_poll
-		SYS_poll, SYS_epoll_wait, SYS_rename, SYS_unlink,
-#endif
-		SYS_splice, SYS_epoll_pwait, SYS_epoll_ctl, SYS_recvmsg, SYS_sendmsg, SYS_recvfrom,
-		SYS_sendto, SYS_recvmmsg, SYS_sendmmsg, SYS_accept4, SYS_connect, SYS_close, SYS_read,
-		SYS_write, SYS_shutdown, SYS_setsockopt, SYS_getsockopt, SYS_getsockname,
-		SYS_getpeername, SYS_bind, SYS_listen, SYS_pipe2, SYS_fcntl, SYS_ppoll,
-		SYS_timerfd_create, SYS_timerfd_settime, SYS_openat, SYS_fstat, SYS_newfstatat,
-		SYS_statx, SYS_lseek, SYS_renameat, SYS_renameat2, SYS_unlinkat, SYS_fsync,
-		SYS_fdatasync, SYS_fchmod, SYS_writev, SYS_brk, SYS_mmap, SYS_munmap, SYS_mremap,
-		SYS_madvise, SYS_mprotect, SYS_futex, SYS_getrandom, SYS_clock_gettime,
-		SYS_rt_sigreturn, SYS_rt_sigprocmask, SYS_rt_sigaction, SYS_restart_syscall,
-		SYS_geteuid, SYS_getuid, SYS_getpid, SYS_gettid, SYS_tgkill, SYS_exit, SYS_exit_group,
-	};
 	const uint64_t look = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR;
 	/* where resolv.conf is, and where its usual links lead */
 	_cleanup_close_ int etc = open("/etc", O_PATH | O_CLOEXEC);

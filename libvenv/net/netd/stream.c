@@ -65,10 +65,9 @@ static bool go_to(struct stream *stream, enum step step)
 	stream->done = 0;
 	if (step == READ_QUERY || step == READ_ANSWER)
 		stream->length = PREFIX;
-	stream->source = venv__loop_add(stream->network->netd->loop,
-					server ? stream->server : stream->client,
-					step == READ_QUERY || step == READ_ANSWER ? EPOLLIN : EPOLLOUT,
-					on_ready, stream);
+	stream->source = venv__loop_add(
+		stream->network->netd->loop, server ? stream->server : stream->client,
+		step == READ_QUERY || step == READ_ANSWER ? EPOLLIN : EPOLLOUT, on_ready, stream);
 	if (stream->source)
 		return true;
 	free_stream(stream);
@@ -129,7 +128,8 @@ static bool read_more(struct stream *stream, int fd)
 
 static bool write_more(struct stream *stream, int fd)
 {
-	ssize_t n = send(fd, stream->data + stream->done, stream->length - stream->done, MSG_NOSIGNAL);
+	ssize_t n =
+		send(fd, stream->data + stream->done, stream->length - stream->done, MSG_NOSIGNAL);
 
 	if (n < 0 && errno == EAGAIN)
 		return false;
@@ -175,7 +175,8 @@ void venv__resolver_tcp(void *user, int fd, uint32_t events)
 	struct sockaddr_in client = { 0 };
 	socklen_t length = sizeof(client);
 	struct stream *stream;
-	int connection = accept4(fd, (struct sockaddr *)&client, &length, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int connection =
+		accept4(fd, (struct sockaddr *)&client, &length, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	(void)events;
 	if (connection < 0)

@@ -21,7 +21,7 @@
 enum {
 	ACCEPT_BATCH = 32,
 	LARGE_AFTER = 256 * 1024, /* bytes in one direction before it deserves a large pipe */
-	ROUNDS = 8,		  /* pipes full at a time before others have their turn */
+	ROUNDS = 8,               /* pipes full at a time before others have their turn */
 	SYN_COUNT = 3,
 	PAUSE_MS = 100,
 };
@@ -30,13 +30,13 @@ struct side {
 	struct connection *connection;
 	int fd;
 	struct loop_source *source;
-	uint32_t events;	  /* watched now */
-	struct pipe_pair *pipe;	  /* bytes read here, on their way to the other side */
-	size_t held;		  /* in it */
+	uint32_t events;        /* watched now */
+	struct pipe_pair *pipe; /* bytes read here, on their way to the other side */
+	size_t held;            /* in it */
 	uint64_t total;
-	bool hung;		  /* hung up both ways: reported without being asked for */
-	bool ended;		  /* end of stream was read here */
-	bool shut;		  /* and passed on */
+	bool hung;  /* hung up both ways: reported without being asked for */
+	bool ended; /* end of stream was read here */
+	bool shut;  /* and passed on */
 };
 
 struct connection {
@@ -346,7 +346,8 @@ void venv__tcp_accept(void *user, int fd, uint32_t events)
 		if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM)
 			continue;
 		/* no descriptors: the queue must wait, and we must not spin meanwhile */
-		port->pause = venv__loop_timer(port->machine->netd->loop, PAUSE_MS, 0, resume, port);
+		port->pause =
+			venv__loop_timer(port->machine->netd->loop, PAUSE_MS, 0, resume, port);
 		if (port->pause)
 			(void)venv__loop_set_events(port->source, 0);
 		return;

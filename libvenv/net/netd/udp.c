@@ -34,7 +34,8 @@ struct flow {
 	struct loop_source *source;
 	bool answered, loopback, tried_both;
 	uint64_t used;
-	struct datagram *waiting; /* in order; after sending the last one stays until an answer came */
+	struct datagram
+		*waiting; /* in order; after sending the last one stays until an answer came */
 	unsigned n_waiting;
 };
 
@@ -165,8 +166,8 @@ static void on_socket(void *user, const json_t *answer, struct msg_fds *fds, con
 		free_flow(flow);
 		return;
 	}
-	flow->source = venv__loop_add(flow->port->machine->netd->loop, flow->fd, EPOLLIN, on_answer,
-				      flow);
+	flow->source =
+		venv__loop_add(flow->port->machine->netd->loop, flow->fd, EPOLLIN, on_answer, flow);
 	if (!flow->source) {
 		free_flow(flow);
 		return;
@@ -194,7 +195,8 @@ static void on_sweep(void *user, int fd, uint32_t events)
 	}
 }
 
-static struct flow *new_flow(struct port *port, const struct sockaddr_storage *client, socklen_t length)
+static struct flow *new_flow(struct port *port, const struct sockaddr_storage *client,
+			     socklen_t length)
 {
 	struct netd *netd = port->machine->netd;
 	struct flow *flow, *oldest = port->flows;
@@ -210,8 +212,11 @@ static struct flow *new_flow(struct port *port, const struct sockaddr_storage *c
 	flow = calloc(1, sizeof(*flow));
 	if (!flow)
 		return NULL;
-	*flow = (struct flow){ .next = port->flows, .port = port, .client = *client,
-			       .client_length = length, .fd = -1 };
+	*flow = (struct flow){ .next = port->flows,
+			       .port = port,
+			       .client = *client,
+			       .client_length = length,
+			       .fd = -1 };
 	port->flows = flow;
 	netd->n_flows++;
 	if (!port->sweep)
@@ -247,7 +252,8 @@ void venv__udp_receive(void *user, int fd, uint32_t events)
 		struct flow *flow;
 		ssize_t n;
 
-		n = recvfrom(fd, datagram, sizeof(datagram), 0, (struct sockaddr *)&client, &length);
+		n = recvfrom(fd, datagram, sizeof(datagram), 0, (struct sockaddr *)&client,
+			     &length);
 		if (n < 0)
 			return;
 		flow = find_flow(port, &client, length);

@@ -80,7 +80,8 @@ void nft_begin(struct batch *batch)
 
 void nft_table(struct batch *batch, uint16_t type, uint8_t family, const char *name)
 {
-	struct nlmsghdr *m = begin(batch, type, type == NFT_MSG_NEWTABLE ? NLM_F_CREATE : 0, family);
+	struct nlmsghdr *m =
+		begin(batch, type, type == NFT_MSG_NEWTABLE ? NLM_F_CREATE : 0, family);
 
 	if (!m)
 		return;
@@ -301,31 +302,39 @@ void nft_set_mark(struct batch *batch, uint32_t mark)
 	close_expression(batch, e);
 }
 
-/* Read answers until the last message's: errors come for any message, its acknowledgement at last. */
+/* One datagram of answers: keeps the first failure. true: the last message's was among them. */
+static bool take_answers(const char *data, int length, uint32_t last, int *result)
+{
+	const struct nlmsghdr *header = (const void *)data;
+
+	for (; mnl_nlmsg_ok(header, length); header = mnl_nlmsg_next(header, &length)) {
+		const struct nlmsgerr *answer = mnl_nlmsg_get_payload(header);
+
+		if (header->nlmsg_type != NLMSG_ERROR)
+			continue;
+		if (answer->error && !*result)
+			*result = answer->error;
+		if (header->nlmsg_seq == last || header->nlmsg_seq == 1)
+			return true;
+	}
+	return false;
+}
+
+/* Errors come for any message, the acknowledgement for the last one. */
 static int read_answers(int fd, uint32_t last)
 {
-	_Alignas(8) char answer[16384];
+	_Alignas(8) char data[16384];
 	int result = 0;
 
 	for (;;) {
-		ssize_t n = recv(fd, answer, sizeof(answer), 0);
-		const struct nlmsghdr *header = (const void *)answer;
-		int left = (int)n;
+		ssize_t n = recv(fd, data, sizeof(data), 0);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
 			return result ? result : n < 0 ? -errno : -EIO;
-		for (; mnl_nlmsg_ok(header, left); header = mnl_nlmsg_next(header, &left)) {
-			const struct nlmsgerr *e = mnl_nlmsg_get_payload(header);
-
-			if (header->nlmsg_type != NLMSG_ERROR)
-				continue;
-			if (e->error && !result)
-				result = e->error;
-			if (header->nlmsg_seq == last || header->nlmsg_seq == 1)
-				return result;
-		}
+		if (take_answers(data, (int)n, last, &result))
+			return result;
 	}
 }
 

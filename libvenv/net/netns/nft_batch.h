@@ -30,7 +30,8 @@ struct hook {
 };
 
 void nft_begin(struct batch *batch);
-int nft_commit(struct batch *batch); /* 0 or -errno of the first failure: then nothing was changed */
+int nft_commit(
+	struct batch *batch); /* 0 or -errno of the first failure: then nothing was changed */
 void nft_batch_done(struct batch *batch);
 #define _cleanup_batch_ _cleanup_(nft_batch_done)
 
@@ -50,7 +51,8 @@ void nft_interface(struct batch *batch, uint32_t key, uint32_t how, const char *
 void nft_established(struct batch *batch);
 void nft_verdict(struct batch *batch, int code, const char *chain);
 void nft_masquerade(struct batch *batch);
-void nft_reject(struct batch *batch); /* "administratively prohibited": seen at once as unreachable */
+void nft_reject(
+	struct batch *batch); /* "administratively prohibited": seen at once as unreachable */
 void nft_set_mark(struct batch *batch, uint32_t mark);
 
 #endif

@@ -186,7 +186,8 @@ static int configure_inside(const json_t *interfaces)
 	if (r < 0)
 		return r;
 	venv__rtnl_up(&rtnl, 1, 0, 0);
-	json_array_foreach(interfaces, i, item) {
+	json_array_foreach(interfaces, i, item)
+	{
 		int index = read_plug(item, &plug) ? venv__rtnl_index(plug.name) : -EINVAL;
 
 		if (index < 0) {
@@ -256,9 +257,10 @@ static int connect_all(const struct netns *netns, const json_t *interfaces, int 
 	r = venv__rtnl_open(&rtnl);
 	if (r < 0)
 		return r;
-	json_array_foreach(interfaces, i, item) {
-		r = read_plug(item, &plug) ? connect_interface(netns, &rtnl, machine_fd, &plug) :
-					     -EINVAL;
+	json_array_foreach(interfaces, i, item)
+	{
+		r = read_plug(item, &plug) ? connect_interface(netns, &rtnl, machine_fd, &plug)
+					   : -EINVAL;
 		if (r == 0 && host_access && plug.gateway)
 			r = venv__nft_host_access(plug.device, plug.address);
 		if (r < 0)
@@ -277,10 +279,8 @@ static void wait_for_ports(const json_t *interfaces)
 
 	if (venv__rtnl_open(&rtnl) < 0)
 		return;
-	json_array_foreach(interfaces, i, item)
-		if (read_plug(item, &plug))
-			venv__rtnl_wait_port(&rtnl, venv__rtnl_index(plug.device),
-					     venv__rtnl_index(plug.bridge));
+	json_array_foreach(interfaces, i, item) if (read_plug(item, &plug)) venv__rtnl_wait_port(
+		&rtnl, venv__rtnl_index(plug.device), venv__rtnl_index(plug.bridge));
 	venv__rtnl_done(&rtnl);
 }
 
@@ -326,7 +326,8 @@ int venv__netns_unplug(struct netns *netns, const json_t *request, venv_error **
 	r = venv__rtnl_open(&rtnl);
 	if (r < 0)
 		return venv__fail_errno(err, -r, "cannot unplug a machine");
-	json_array_foreach(devices, i, item) {
+	json_array_foreach(devices, i, item)
+	{
 		const char *name = json_string_value(item);
 		int index = name ? venv__rtnl_index(name) : -EINVAL;
 
@@ -381,8 +382,10 @@ int venv__netns_socket(struct netns *netns, const json_t *request, struct msg_fd
 		return venv__fail(err, VENV_ERR_NOT_FOUND, "the machine is not plugged");
 	if (machine && setns(machine->netns_fd, CLONE_NEWNET) < 0)
 		return venv__fail_errno(err, errno, "cannot enter the machine's network namespace");
-	fd = socket(AF_INET, SOCK_CLOEXEC | SOCK_NONBLOCK |
-				     (type && strcmp(type, "udp") == 0 ? SOCK_DGRAM : SOCK_STREAM), 0);
+	fd = socket(AF_INET,
+		    SOCK_CLOEXEC | SOCK_NONBLOCK |
+			    (type && strcmp(type, "udp") == 0 ? SOCK_DGRAM : SOCK_STREAM),
+		    0);
 	saved = errno;
 	if (machine && setns(netns->own_fd, CLONE_NEWNET) < 0)
 		abort(); /* nothing may be done in the wrong namespace */

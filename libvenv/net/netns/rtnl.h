@@ -42,7 +42,6 @@ void venv__rtnl_up(struct rtnl *rtnl, int index, unsigned mtu, int bridge);
 void venv__rtnl_address(struct rtnl *rtnl, int index, uint32_t address, unsigned prefix);
 void venv__rtnl_default_route(struct rtnl *rtnl, int index, uint32_t gateway);
 
-
 /*
  * Wait until a port of a bridge forwards and the bridge itself is up. The kernel does that some time
  * after it was told (link watch), and drops packets until then: a guest's first one would cost it the

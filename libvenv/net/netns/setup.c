@@ -42,10 +42,12 @@ static int enter(venv_error **err)
 
 static int userns_refused(int number, venv_error **err)
 {
-	int r = venv__fail(err, VENV_ERR_HOST, "cannot make a user namespace: %s", strerror(number));
+	int r = venv__fail(err, VENV_ERR_HOST, "cannot make a user namespace: %s",
+			   strerror(number));
 
-	return venv__hint(r, err, "allow them: 'sudo sysctl -w kernel.unprivileged_userns_clone=1 "
-				  "user.max_user_namespaces=10000' ('venv doctor' says which is missing)");
+	return venv__hint(r, err,
+			  "allow them: 'sudo sysctl -w kernel.unprivileged_userns_clone=1 "
+			  "user.max_user_namespaces=10000' ('venv doctor' says which is missing)");
 }
 
 /* netd writes the map of our user namespace when asked, and answers with what is closed. */
@@ -117,8 +119,9 @@ static int no_tap(int number, venv_error **err)
 {
 	int r = venv__fail(err, VENV_ERR_HOST, "cannot open /dev/net/tun: %s", strerror(number));
 
-	return venv__hint(r, err, "load the module and let everybody use the device: 'sudo modprobe tun; "
-				  "sudo chmod 666 /dev/net/tun'");
+	return venv__hint(r, err,
+			  "load the module and let everybody use the device: 'sudo modprobe tun; "
+			  "sudo chmod 666 /dev/net/tun'");
 }
 
 static int set_up_links(venv_error **err)
@@ -141,9 +144,11 @@ static int set_up_links(venv_error **err)
 
 static int no_filter(int number, venv_error **err)
 {
-	int r = venv__fail(err, VENV_ERR_HOST, "cannot set up the packet filter: %s", strerror(number));
+	int r = venv__fail(err, VENV_ERR_HOST, "cannot set up the packet filter: %s",
+			   strerror(number));
 
-	return venv__hint(r, err, "load the modules: 'sudo modprobe -a nf_tables nft_masq nft_ct nf_nat'");
+	return venv__hint(r, err,
+			  "load the modules: 'sudo modprobe -a nf_tables nft_masq nft_ct nf_nat'");
 }
 
 /* Ask for what is closed, set everything up, hand it over. */

@@ -262,14 +262,17 @@ static int confine(void)
 #ifdef SYS_poll
 		SYS_poll,
 #endif
-		SYS_read, SYS_write, SYS_ppoll, SYS_recvfrom, SYS_sendto, SYS_recvmsg,
-		SYS_sendmsg, SYS_writev, SYS_readv, SYS_clock_gettime, SYS_gettimeofday, SYS_connect,
-		SYS_bind, SYS_close, SYS_fcntl, SYS_ioctl, SYS_setsockopt, SYS_getsockopt,
-		SYS_getsockname, SYS_getpeername, SYS_shutdown, SYS_accept, SYS_accept4, SYS_listen,
-		SYS_brk, SYS_mmap, SYS_munmap, SYS_mremap, SYS_madvise, SYS_mprotect, SYS_futex,
-		SYS_getrandom, SYS_rt_sigreturn, SYS_rt_sigprocmask, SYS_rt_sigaction,
-		SYS_restart_syscall, SYS_getpid, SYS_gettid, SYS_tgkill, SYS_exit, SYS_exit_group,
-		SYS_sched_yield, SYS_getuid, SYS_geteuid,
+		SYS_read,         SYS_write,          SYS_ppoll,        SYS_recvfrom,
+		SYS_sendto,       SYS_recvmsg,        SYS_sendmsg,      SYS_writev,
+		SYS_readv,        SYS_clock_gettime,  SYS_gettimeofday, SYS_connect,
+		SYS_bind,         SYS_close,          SYS_fcntl,        SYS_ioctl,
+		SYS_setsockopt,   SYS_getsockopt,     SYS_getsockname,  SYS_getpeername,
+		SYS_shutdown,     SYS_accept,         SYS_accept4,      SYS_listen,
+		SYS_brk,          SYS_mmap,           SYS_munmap,       SYS_mremap,
+		SYS_madvise,      SYS_mprotect,       SYS_futex,        SYS_getrandom,
+		SYS_rt_sigreturn, SYS_rt_sigprocmask, SYS_rt_sigaction, SYS_restart_syscall,
+		SYS_getpid,       SYS_gettid,         SYS_tgkill,       SYS_exit,
+		SYS_exit_group,   SYS_sched_yield,    SYS_getuid,       SYS_geteuid,
 	};
 	int r = venv__sandbox_capabilities(0);
 
