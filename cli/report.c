@@ -132,6 +132,9 @@ static int print(struct cli *cli, const struct report *report)
 }
 
 static int print_own(struct cli *cli, struct report *report, const char *format, va_list args)
+	__attribute__((format(printf, 3, 0)));
+
+static int print_own(struct cli *cli, struct report *report, const char *format, va_list args)
 {
 	_cleanup_text_ struct text message = { 0 };
 

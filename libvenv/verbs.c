@@ -304,7 +304,7 @@ int venv_provision(venv_project *project, const char *const *names, uint32_t fla
 /* One machine of any project, found by its record alone. Somebody who is at it is left in peace. */
 static int repair_one(struct venv *ctx, const char *id, struct venv_op *op, venv_error **err)
 {
-	_cleanup_free_ char *path = NULL, *uuid = NULL;
+	_cleanup_free_ char *path = NULL;
 	struct machine_spec spec = { 0 };
 	struct project_spec owner = { 0 };
 	struct venv_project project = { .ctx = ctx, .spec = &owner, .dir_fd = -1 };

@@ -4,7 +4,8 @@
 #define VENV_UTIL_COMPILER_H
 
 #define _printf_(string, first) __attribute__((format(printf, string, first)))
-#define _cleanup_(function) __attribute__((cleanup(function)))
+/* unused: clang calls a variable so that is only there for its cleanup */
+#define _cleanup_(function) __attribute__((cleanup(function), unused))
 #define _unused_ __attribute__((unused))
 /* For what runs on a stack that its function never returns on, which would stay poisoned. */
 #define _no_asan_ __attribute__((no_sanitize("address"), noinline))

@@ -62,7 +62,6 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct world *w = *state;
-	_cleanup_free_ char *command = NULL;
 
 	venv_free(w->ctx);
 	(void)chmod(w->root, 0700);

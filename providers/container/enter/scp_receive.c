@@ -234,7 +234,7 @@ static void take_line(struct receive *receive, const char *line)
 			scp_ok(receive->scp);
 			break;
 		}
-		/* fall through */
+		__attribute__((fallthrough));
 	default:
 		scp_complain(receive->scp, "unexpected message", EPROTO);
 		receive->scp->gone = true;
