@@ -65,6 +65,11 @@ static int write_uuid(int dir_fd, const char *uuid, venv_error **err)
 	int r;
 
 	r = venv__dir_make_at(dir_fd, MACHINES_DIR, 0700, &fd, err);
+	if (r == VENV_ERR_DENIED)
+		return venv__hint(
+			r, err,
+			"this directory belongs to another user: run venv as that user, or "
+			"in a copy that is yours");
 	if (r == 0)
 		r = venv__file_write(fd, ".gitignore", "*\n", 2, 0644, WRITE_VOLATILE, err);
 	if (r == 0)
@@ -205,13 +210,14 @@ static int make_identity(struct venv_project *project, venv_error **err)
 	r = venv__random_id(uuid);
 	if (r < 0)
 		return venv__fail_errno(err, -r, "cannot get random bytes");
-	r = venv__dir_make_at(projects, uuid, 0700, &fd, err);
+	/* the record last: a uuid without one is worth nothing, a record would be found by its place */
+	r = write_uuid(dir_fd, uuid, err);
+	if (r == 0)
+		r = venv__dir_make_at(projects, uuid, 0700, &fd, err);
 	if (r == 0)
 		r = adopt(project, uuid, &fd, err);
 	if (r == 0)
 		r = save_place(project, dir_fd, project->dir_fd, err);
-	if (r == 0)
-		r = write_uuid(dir_fd, uuid, err);
 	return r;
 }
 

@@ -186,3 +186,16 @@ def test_a_hundred_cycles(project, venv):
         venv("up")
         venv("ssh", "-c", "true")
         venv("destroy", "-f")
+
+
+def test_a_directory_that_is_not_ours(venv, project):
+    """The second try fails as the first one did, and nothing is remembered of it."""
+    project.write("box: busybox\n")
+    os.chmod(project.path, 0o555)
+    if venv.account.is_root:
+        pytest.skip("root may write anywhere")
+    for _ in range(2):
+        assert "belongs to another user" in venv.fails("up", status=9).stderr
+    os.chmod(project.path, 0o755)
+    assert project.machines() == []
+    assert os.listdir(os.path.join(project.data, "projects")) == []
