@@ -96,19 +96,26 @@ static void keep(struct flow *flow, const char *data, size_t length)
 
 static bool connect_flow(struct flow *flow, bool loopback)
 {
+	const struct sockaddr nowhere = { .sa_family = AF_UNSPEC };
 	struct sockaddr_in target;
 
 	flow->loopback = loopback;
+	/* else it keeps the source address that went with the last target, and the answer to that
+	 * comes from where this socket does not listen */
+	(void)connect(flow->fd, &nowhere, sizeof(nowhere));
 	venv__port_target(flow->port, loopback, &target);
 	return connect(flow->fd, (const struct sockaddr *)&target, sizeof(target)) == 0;
 }
 
-/* The machine said that nobody listens there: try the other address once, with what was sent. */
+/* The machine said that nobody listens there: try the other address once, with what was sent. When that
+ * refuses as well nobody is there yet, and the next datagram begins anew. */
 static void refused(struct flow *flow)
 {
-	if (flow->answered || flow->tried_both || flow->port->machine->tap)
+	if (flow->answered || flow->port->machine->tap)
 		return;
-	flow->tried_both = true;
+	flow->tried_both = !flow->tried_both;
+	if (!flow->tried_both)
+		drop_waiting(flow);
 	if (!connect_flow(flow, !flow->loopback))
 		return;
 	for (const struct datagram *d = flow->waiting; d; d = d->next)
