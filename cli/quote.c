@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "quote.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-enum { TAB = 8, GUTTER = 7 };
+enum { TAB = 8, GUTTER = 7, FILE_MAX = 64 * 1024 * 1024 };
 
 /* Make a line visible, tabs as spaces. Returns the display column (from 0) of the wanted character. */
 static size_t expand(struct text *ret, const char *line, unsigned column)
@@ -79,13 +82,21 @@ void quote_line(struct text *ret, const char *line, unsigned number, unsigned co
 
 bool quote_read(const char *path, unsigned number, struct text *ret)
 {
-	FILE *file = fopen(path, "re");
+	/* a machine may have put a pipe or a device there meanwhile */
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	FILE *file = NULL;
+	struct stat st;
 	char *line = NULL;
 	size_t size = 0;
 	ssize_t n = -1;
 
-	if (!file)
+	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size < FILE_MAX)
+		file = fdopen(fd, "r");
+	if (!file) {
+		if (fd >= 0)
+			(void)close(fd);
 		return false;
+	}
 	while (number-- && (n = getline(&line, &size, file)) >= 0)
 		;
 	if (n >= 0)

@@ -159,10 +159,41 @@ int venv__machine_create(struct venv_project *project, const char *name, json_t 
 	return r;
 }
 
+/* Over what is there, which takes no room: on a full disk a machine must still be stopped. */
+static bool overwrite_state(const struct record *record)
+{
+	_cleanup_close_ int fd =
+		openat(record->dir_fd, "state.json", O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_free_ char *text = json_dumps(record->state, JSON_COMPACT);
+	_cleanup_free_ char *line = NULL;
+	struct stat st;
+	size_t size;
+
+	if (fd < 0 || !text || fstat(fd, &st) < 0)
+		return false;
+	size = MAX((size_t)st.st_size, strlen(text));
+	line = malloc(size);
+	if (!line)
+		return false;
+	memset(line, ' ', size);
+	memcpy(line, text, strlen(text));
+	return pwrite(fd, line, size, 0) == (ssize_t)size;
+}
+
 int venv__machine_save(struct record *record, enum write_mode how, venv_error **err)
 {
+	_cleanup_error_ venv_error *problem = NULL;
+	int r;
+
 	(void)json_object_set_new(record->state, "version", json_integer(1));
-	return venv__json_write(record->dir_fd, "state.json", record->state, how, err);
+	r = venv__json_write(record->dir_fd, "state.json", record->state, how, &problem);
+	if (r == 0)
+		return 0;
+	if (how == WRITE_VOLATILE && problem &&
+	    (problem->sys_errno == ENOSPC || problem->sys_errno == EDQUOT) &&
+	    overwrite_state(record))
+		return 0;
+	return venv__error_take(take_ptr(problem), err);
 }
 
 int venv__machine_remove(struct venv_project *project, const char *name, struct record *record,

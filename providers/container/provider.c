@@ -12,7 +12,7 @@
 #include "util/msg.h"
 #include "util/process.h"
 
-enum { CALL_MS = 20000, KILL_MS = 20000 };
+enum { CALL_MS = 20000, KILL_MS = 20000, END_TRIES = 200, END_PAUSE_US = 10000 };
 
 static int make_owned(const struct machine *machine, int parent_fd, const char *name, mode_t mode,
 		      venv_error **err)
@@ -40,14 +40,27 @@ static int create(struct machine *machine, struct venv_op *op, venv_error **err)
 	return r < 0 ? r : make_owned(machine, upper, "work", 0700, err);
 }
 
+/* Its keeper did not answer: it ended, or is just being killed and holds its lock for a moment yet. */
+static bool has_ended(const struct machine *machine)
+{
+	for (int i = 0; i < END_TRIES; i++) {
+		enum machine_state state = container_record_state(machine->dir_fd, NULL);
+
+		if (state == MACHINE_CRASHED)
+			container_clean(machine);
+		if (state <= MACHINE_STOPPED || state == MACHINE_CRASHED)
+			return true;
+		(void)usleep(END_PAUSE_US);
+	}
+	return false;
+}
+
 static int ask_end(const struct machine *machine, json_t *request, int timeout_ms, venv_error **err)
 {
 	_cleanup_error_ venv_error *problem = NULL;
 	int r = container_call(machine, request, NULL, 0, timeout_ms, NULL, NULL, &problem);
 
-	/* it ended before it could answer: that is what was wanted */
-	if (r < 0 && (r == VENV_ERR_STATE || r == VENV_ERR_SYSTEM) &&
-	    container_record_state(machine->dir_fd, NULL) <= MACHINE_STOPPED)
+	if (r < 0 && (r == VENV_ERR_STATE || r == VENV_ERR_SYSTEM) && has_ended(machine))
 		return 0;
 	return r < 0 ? venv__error_take(take_ptr(problem), err) : 0;
 }
