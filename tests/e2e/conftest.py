@@ -7,6 +7,7 @@ is taken down and `nothing_left` fails it if anything stayed on the host.
 
 import os
 import signal
+import subprocess
 
 import pytest
 
@@ -58,6 +59,19 @@ def venv_path():
     if path is None:
         pytest.exit("no venv to test: set VENV, or install a build: cmake --install build/dev", 2)
     return path
+
+
+@pytest.fixture(scope="session")
+def guest_program(tmp_path_factory):
+    """support/guest.c, static: the bytes of a program that runs in any machine."""
+    source = os.path.join(os.path.dirname(__file__), "support", "guest.c")
+    program = str(tmp_path_factory.mktemp("guest") / "guest")
+    try:
+        subprocess.run(["cc", "-O1", "-static", "-o", program, source], check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no C compiler for a static program: {error}")
+    with open(program, "rb") as file:
+        return file.read()
 
 
 @pytest.fixture

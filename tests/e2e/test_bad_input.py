@@ -121,6 +121,7 @@ def test_escape_sequences_everywhere(project, venv):
     project.write('box: busybox\nname: "a\\ab"\n')
     result = venv("status", check=False)
     assert b"\x07" not in result.err + result.out
+    project.write("box: busybox\n")
 
 
 def test_two_at_once(project, venv):

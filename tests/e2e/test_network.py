@@ -1,5 +1,6 @@
 """Ports, names, and what a machine must not reach."""
 
+import os
 import socket
 import socketserver
 import threading
@@ -72,7 +73,7 @@ ports:
     assert b"works" in fetch(ports[80])
 
 
-def test_a_taken_port_is_told_before_anything_is_made(project, venv):
+def test_a_taken_port_is_told_before_anything_is_made(project, venv, as_user):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -80,15 +81,35 @@ def test_a_taken_port_is_told_before_anything_is_made(project, venv):
         project.write(f"box: busybox\nports:\n  - {port}:80\n")
         result = venv.fails("up", status=11)
     assert str(port) in result.stderr and "venv.yml:3:" in result.stderr
+    # who it is: by name when it is one's own process, else by its user
+    holder = f"(pid {os.getpid()})" if as_user.uid == os.geteuid() else "a program of user 'root'"
+    assert "is taken by" in result.stderr and holder in result.stderr, result
+    assert "if_taken: next" in result.stderr
     assert project.machines() == []
 
 
-def test_udp(project, venv):
+def test_a_port_that_another_project_has(project, venv):
     port = free_port()
+    project.write(f"name: first\nbox: busybox\nports: [ {port}:80 ]\n")
+    venv("up")
+    project.file("../second/venv.yml", f"box: busybox\nports: [ {port}:80 ]\n")
+    result = venv.fails("up", cwd=os.path.join(venv.sandbox, "second"), status=11)
+    assert "project 'first'" in result.stderr, result
+
+
+def test_udp(project, venv, guest_program):
+    port = free_port()
+    project.file("guest", guest_program, 0o755)
     project.write(f"box: busybox\nports: [ {{ host: {port}, guest: 5353, protocol: udp }} ]\n")
     venv("up")
-    venv("exec", "--", "sh", "-c", "nc -u -l -p 5353 -e cat > /dev/null 2>&1 < /dev/null &")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as early:
+        early.bind(("127.0.0.1", 0))
+        source = early.getsockname()
+        early.sendto(b"nobody is there yet", ("127.0.0.1", port))
+        time.sleep(0.2)
+    venv("exec", "--", "sh", "-c", "/workspace/guest udp-echo 5353 > /dev/null 2>&1 < /dev/null &")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.bind(source)  # what was refused once is no verdict for ever
         client.settimeout(0.5)
         for _ in range(20):
             client.sendto(b"ping", ("127.0.0.1", port))

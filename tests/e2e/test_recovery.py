@@ -1,7 +1,9 @@
 """What dies, and what the next command does with it."""
 
+import json
 import os
 import signal
+import socket
 import time
 
 import pytest
@@ -9,28 +11,35 @@ import pytest
 SMALL = "box: busybox\nports: [ { host: auto, guest: 80 } ]\n"
 
 
-def helpers(venv, name):
-    """Pids of our helper programs that belong to the sandbox's account."""
-    found = []
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
-            continue
-        try:
-            with open(f"/proc/{entry}/cmdline", "rb") as file:
-                if not file.read().split(b"\0")[0].endswith(name.encode()):
-                    continue
-            with open(f"/proc/{entry}/environ", "rb") as file:
-                if venv.sandbox.encode() in file.read():
-                    found.append(int(entry))
-        except OSError:
-            continue
-    return found
-
-
 def keeper_of(venv):
+    """The parent of the machine's first process."""
     (machine,) = venv.json("status")
     with open(f"/proc/{machine['pid']}/status", encoding="ascii") as file:
-        return int([line.split()[1] for line in file if line.startswith("PPid:")][0])
+        parent = int([line.split()[1] for line in file if line.startswith("PPid:")][0])
+    assert os.readlink(f"/proc/{parent}/exe").endswith("/venv-keeper")
+    return parent
+
+
+def netd_of(name):
+    """The netd of the project of that name: it is its first argument."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                arguments = file.read().split(b"\0")
+        except OSError:  # gone meanwhile
+            continue
+        if arguments[:2] == [b"venv-netd", name.encode()]:
+            found.append(int(pid))
+    (pid,) = found
+    return pid
+
+
+def wait_until_down(venv):
+    deadline = time.monotonic() + 10
+    while venv.json("status")[0]["state"] == "running":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 @pytest.mark.nested
@@ -39,9 +48,7 @@ def test_a_killed_keeper(project, venv):
     venv("up")
     venv("exec", "--", "sh", "-c", "echo data > /root/data; sync")
     os.kill(keeper_of(venv), signal.SIGKILL)
-    deadline = time.monotonic() + 5
-    while venv.json("status")[0]["state"] == "running":
-        assert time.monotonic() < deadline
+    wait_until_down(venv)
     assert venv.json("status")[0]["state"] == "crashed"
     assert "venv up" in venv.fails("exec", "--", "true").stderr
     venv("up")
@@ -70,58 +77,97 @@ def test_init_dies(project, venv):
     venv("up")
     (machine,) = venv.json("status")
     os.kill(machine["pid"], signal.SIGKILL)
-    deadline = time.monotonic() + 5
-    while venv.json("status")[0]["state"] == "running":
-        assert time.monotonic() < deadline
+    wait_until_down(venv)
     venv("up")
     venv("exec", "--", "true")
 
 
 @pytest.mark.nested
 def test_a_killed_netd_is_taken_up_again(project, venv):
-    import socket
-    project.write("box: busybox\nmachines:\n  a: { ports: [ { host: auto, guest: 80 } ] }\n  b: {}\n")
+    name = f"netd-{os.getpid()}-{time.monotonic_ns()}"
+    project.write(f"name: {name}\nbox: busybox\nmachines:\n"
+                  "  a: { ports: [ { host: auto, guest: 80 } ] }\n  b: {}\n")
     venv("up")
-    (machine, _) = venv.json("status")
-    with open(f"/proc/{machine['pid']}/status", encoding="ascii"):
-        pass
-    inode = os.readlink(f"/proc/{machine['pid']}/ns/net")
-    killed = 0
-    data = os.path.join(venv.sandbox, "data")
-    for entry in os.listdir("/proc"):
-        try:
-            with open(f"/proc/{entry}/cmdline", "rb") as file:
-                name = file.read().split(b"\0")[0]
-            if not name.endswith(b"venv-netd"):
-                continue
-            descriptors = os.listdir(f"/proc/{entry}/fd")
-            links = [os.readlink(f"/proc/{entry}/fd/{fd}") for fd in descriptors]
-        except (OSError, ValueError):
-            continue
-        if any(link.startswith(data) for link in links) or os.readlink(f"/proc/{entry}/cwd").startswith(data):
-            os.kill(int(entry), signal.SIGKILL)
-            killed += 1
-    if not killed:
-        pytest.skip("netd cannot be told apart from others' here")
+    (before, _) = venv.json("status")
+    inode = os.readlink(f"/proc/{before['pid']}/ns/net")
+    (port,) = venv.json("port")
+    killed = netd_of(name)
+    os.kill(killed, signal.SIGKILL)
     time.sleep(0.2)
     venv("up")
+    assert netd_of(name) != killed
     (machine, _) = venv.json("status")
+    assert machine["pid"] == before["pid"]
     assert os.readlink(f"/proc/{machine['pid']}/ns/net") == inode
+    assert machine["addresses"] == before["addresses"]
+    assert venv.json("port") == [port]
     venv("exec", "a", "--", "sh", "-c", "mkdir -p /www; echo again > /www/index.html; httpd -p 80 -h /www")
-    assert venv("exec", "a", "--", "ping", "-c", "1", "-W", "2", "b").status == 0
-    port = venv.json("port")[0]["host"]
-    with socket.create_connection(("127.0.0.1", port), 5) as connection:
+    venv("exec", "a", "--", "ping", "-c", "1", "-W", "2", "b")
+    venv("exec", "b", "--", "ping", "-c", "1", "-W", "2", "a")
+    with socket.create_connection(("127.0.0.1", port["host"]), 5) as connection:
         connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
         assert connection.recv(1000)
 
 
-def test_poweroff_and_reboot_inside(project, venv):
+def test_a_killed_netd_and_one_machine(project, venv):
+    """`up` of one machine brings the network of all others back as well."""
+    name = f"netd-{os.getpid()}-{time.monotonic_ns()}"
+    project.write(f"name: {name}\nbox: busybox\nmachines: {{ a: {{}}, b: {{}}, c: {{}} }}\n")
+    venv("up")
+    os.kill(netd_of(name), signal.SIGKILL)
+    time.sleep(0.2)
+    venv("up", "a")
+    venv("exec", "b", "--", "ping", "-c", "1", "-W", "2", "c")
+
+
+def test_poweroff_inside(project, venv):
     project.write("box: busybox\nnetworks: []\n")
     venv("up")
-    venv("exec", "--", "poweroff", "-f", check=False)
-    deadline = time.monotonic() + 10
-    while venv.json("status")[0]["state"] == "running":
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    venv("exec", "--", "busybox", "poweroff", "-f", check=False)
+    wait_until_down(venv)
+    assert "powered itself off" in venv("logs").stdout
     venv("up")
     venv("exec", "--", "true")
+
+
+def test_reboot_inside(project, venv):
+    project.write("box: busybox\nnetworks: []\n")
+    venv("up")
+    before = venv.json("status")[0]["pid"]
+    venv("exec", "--", "touch", "/root/kept")
+    venv("exec", "--", "busybox", "reboot", "-f", check=False)
+    deadline = time.monotonic() + 10
+    while True:
+        (machine,) = venv.json("status")
+        if machine["state"] == "running" and machine["pid"] != before:
+            break
+        assert time.monotonic() < deadline, machine
+        time.sleep(0.02)
+    venv("exec", "--", "test", "-e", "/root/kept")
+    assert venv("ssh", "-c", "echo back").stdout == "back\n"
+
+
+def test_a_clock_that_was_set_back(project, venv):
+    """Times are only for people: files from the future change nothing."""
+    project.write(SMALL)
+    venv("up")
+    future = time.time() + 10 * 365 * 86400
+    for directory, _, files in os.walk(os.path.join(project.data)):
+        for name in files:
+            path = os.path.join(directory, name)
+            if "layers" in path or "/upper/" in path:
+                continue
+            os.utime(path, (future, future), follow_symlinks=False)
+            if name == "state.json":
+                with open(path, encoding="utf-8") as file:
+                    state = json.load(file)
+                state["started"] = int(future)
+                with open(path, "w", encoding="utf-8") as file:
+                    json.dump(state, file)
+    assert venv.json("status")[0]["state"] == "running"
+    assert venv("up").stdout.startswith("default is up already")
+    venv("exec", "--", "true")
+    venv("stats")
+    venv("halt")
+    venv("up")
+    venv("destroy", "-f")

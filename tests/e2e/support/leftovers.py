@@ -181,8 +181,6 @@ class Watch:
             path = os.path.join(directory, name)
             if name in ("machines", "trash"):
                 found += [Item("file", os.path.join(path, entry)) for entry in _list(path)]
-            elif name == "volumes" and not _list(path):
-                found.append(Item("file", path, "without a volume"))
             elif name not in PROJECT_STAYS:
                 found.append(Item("file", path))
         return found

@@ -17,16 +17,17 @@ class Project:
         return self.file(name, text)
 
     def file(self, name, content="", mode=0o644):
-        """Write a file of the account below the project; gives its path."""
-        path = os.path.join(self.path, name)
+        """Write a file of the account below the project (or the sandbox); gives its path."""
+        path = os.path.normpath(os.path.join(self.path, name))
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "wb") as file:
             file.write(content if isinstance(content, bytes) else content.encode())
         os.chmod(path, mode)
-        while path != self.path:
+        written = path
+        while path not in (self.path, self._venv.sandbox):
             os.chown(path, self._venv.account.uid, self._venv.account.gid)
             path = os.path.dirname(path)
-        return os.path.join(self.path, name)
+        return written
 
     def read(self, name):
         with open(os.path.join(self.path, name), encoding="utf-8") as file:
