@@ -2,12 +2,17 @@
 /* What this host lacks for containers, and the exact fix. */
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <pwd.h>
 #include <string.h>
+#include <sys/utsname.h>
 #include <sys/vfs.h>
 
 #include "cgroup/cgroup.h"
 #include "container.h"
 #include "probe.h"
+#include "util/buf.h"
+
+enum { MODULES_MAX = 8 * 1024 * 1024 };
 
 static void add(json_t *list, const char *check, bool ok, const char *message, const char *fix)
 {
@@ -55,6 +60,33 @@ static void check_ids(struct venv *ctx, json_t *list)
 	    ok ? NULL : venv_error_hint(problem));
 }
 
+/* Loaded, or there to be loaded on first use. */
+static bool is_module(const char *name)
+{
+	_cleanup_free_ char *list = NULL, *path = NULL, *file = NULL;
+	struct utsname kernel;
+
+	if (asprintf(&path, "/sys/module/%s", name) < 0) {
+		path = NULL;
+		return false;
+	}
+	if (access(path, F_OK) == 0)
+		return true;
+	free(path);
+	path = NULL;
+	if (uname(&kernel) < 0 ||
+	    asprintf(&path, "/lib/modules/%s/modules.dep", kernel.release) < 0) {
+		path = NULL;
+		return false;
+	}
+	if (asprintf(&file, "/%s.ko", name) < 0) {
+		file = NULL;
+		return false;
+	}
+	return venv__file_read(AT_FDCWD, path, MODULES_MAX, &list, NULL, NULL) == 0 &&
+	       strstr(list, file);
+}
+
 static void check_overlay(struct venv *ctx, json_t *list)
 {
 	_cleanup_free_ char *text = NULL;
@@ -64,12 +96,10 @@ static void check_overlay(struct venv *ctx, json_t *list)
 
 	present = venv__file_read(AT_FDCWD, "/proc/filesystems", 65536, &text, NULL, NULL) == 0 &&
 		  strstr(text, "\toverlay\n");
-	/* it may also be a module that is loaded on first use */
 	if (!present)
-		present = access("/sys/module/overlay", F_OK) == 0;
-	add(list, "overlayfs", present, present ? "there" : "not loaded yet",
-	    "run 'sudo modprobe overlay'; keep it with 'echo overlay | sudo tee "
-	    "/etc/modules-load.d/venv.conf'");
+		present = is_module("overlay");
+	add(list, "overlayfs", present, present ? "there" : "not in this kernel",
+	    "run 'sudo modprobe overlay', or boot a kernel with CONFIG_OVERLAY_FS");
 	bad = data >= 0 && fstatfs(data, &info) == 0 &&
 	      (info.f_type == NFS_SUPER_MAGIC || info.f_type == OVERLAYFS_SUPER_MAGIC ||
 	       info.f_type == ECRYPTFS_SUPER_MAGIC);
@@ -81,36 +111,53 @@ static void check_overlay(struct venv *ctx, json_t *list)
 static void check_groups(json_t *list)
 {
 	static const char *const names[] = { "none", "v2", "v2 by systemd", "v1 with an empty v2" };
+	static const char *const wanted[] = { "memory", "cpu", "pids", "cpuset", "io" };
+	_cleanup_buf_ struct buf text = { 0 };
 	struct cgroup_host host;
-	char text[256];
-	size_t length;
+	bool complete = true;
 
 	container_cgroup_host_find(&host);
-	length = (size_t)snprintf(text, sizeof(text), "%s; limits:", names[host.layout]);
-	for (char **name = host.controllers; name && *name && length < sizeof(text); name++)
-		length += (size_t)snprintf(text + length, sizeof(text) - length, " %s", *name);
-	if (!host.controllers && length < sizeof(text))
-		(void)snprintf(text + length, sizeof(text) - length, " none for this user");
-	add_advice(
-		list, "control groups", venv__strv_has(host.controllers, "memory"), text,
-		geteuid() == 0
-			? "boot with systemd.unified_cgroup_hierarchy=1"
-			: "log in through systemd (loginctl), or run venv as root: machines run without, "
-			  "but limits and 'venv pause' do not work");
+	venv__buf_printf(&text, "%s; limits:", names[host.layout]);
+	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
+		if (venv__strv_has(host.controllers, wanted[i]))
+			venv__buf_printf(&text, " %s", wanted[i]);
+	if (!host.controllers)
+		venv__buf_puts(&text, " none for this user, and no 'venv pause'");
+	for (size_t i = 0; host.controllers && i < ARRAY_SIZE(wanted); i++) {
+		if (venv__strv_has(host.controllers, wanted[i]))
+			continue;
+		venv__buf_printf(&text, "%s %s", complete ? "; not given to this user:" : "",
+				 wanted[i]);
+		complete = false;
+	}
+	add_advice(list, "control groups", host.controllers && complete, text.data ? text.data : "",
+		   container_cgroup_fix(&host));
 	container_cgroup_host_done(&host);
 }
 
+/* Scopes of a user end with the user's systemd, ten seconds after the last logout. */
 static void check_linger(json_t *list)
 {
-	char path[64];
+	_cleanup_free_ char *path = NULL;
+	const struct passwd *entry;
+	struct cgroup_host host;
+	bool lingers;
 
 	if (geteuid() == 0 || access("/run/systemd/system", F_OK) < 0)
 		return;
-	(void)snprintf(path, sizeof(path), "/run/systemd/users/%u", geteuid());
-	add_advice(list, "logout",
-		   access("/var/lib/systemd/linger", F_OK) < 0 || access(path, F_OK) == 0,
-		   "machines live as long as systemd keeps this user's processes",
-		   "run 'loginctl enable-linger' so that machines outlive a logout");
+	container_cgroup_host_find(&host);
+	entry = getpwuid(geteuid());
+	if (!entry || asprintf(&path, "/var/lib/systemd/linger/%s", entry->pw_name) < 0)
+		path = NULL;
+	lingers = path && access(path, F_OK) == 0;
+	add_advice(list, "logout", lingers,
+		   lingers                         ? "machines outlive a logout"
+		   : host.layout == CGROUP_SYSTEMD ? "systemd stops this user's machines at the "
+						     "last logout"
+						   : "machines outlive a logout only where "
+						     "systemd's KillUserProcesses is off",
+		   "run 'loginctl enable-linger' (or as root: 'loginctl enable-linger USER')");
+	container_cgroup_host_done(&host);
 }
 
 static void check_programs(struct venv *ctx, json_t *list)

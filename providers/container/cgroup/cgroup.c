@@ -83,26 +83,32 @@ static void open_v2(struct cgroup *cgroup, const struct cgroup_host *host)
 
 /* The scope holds this keeper itself, which moves to a leaf: what the machine may use does not
  * count the keeper, which then is not killed in its stead. */
-static int open_systemd(struct cgroup *cgroup, const char *id, venv_error **err)
+static int open_systemd(struct cgroup *cgroup, const char *id, const json_t *limits,
+			venv_error **err)
 {
-	struct cgroup_host now;
-	_cleanup_close_ int keeper = -1, scope = -1;
+	_cleanup_close_ int keeper = -1;
 	_cleanup_free_ char *path = NULL, *machine = NULL;
-	int r = container_cgroup_systemd_scope(id, err);
+	struct cgroup_host now;
+	int r;
 
+	/* a machine that boots again keeps its scope */
+	cgroup->path = container_cgroup_systemd_own(id);
+	r = cgroup->path ? 0 : container_cgroup_systemd_scope(id, limits, err);
 	if (r < 0)
 		return r;
-	container_cgroup_host_find(&now);
-	cgroup->path = take_ptr(now.base);
-	container_cgroup_host_done(&now);
-	if (!cgroup->path || !strstr(cgroup->path, id))
-		return venv__fail(err, VENV_ERR_SYSTEM,
-				  "systemd did not move the keeper to its scope");
-	scope = open(cgroup->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (!cgroup->path) {
+		container_cgroup_host_find(&now);
+		cgroup->path = take_ptr(now.base);
+		container_cgroup_host_done(&now);
+		if (!cgroup->path || !strstr(cgroup->path, id))
+			return venv__fail(err, VENV_ERR_SYSTEM,
+					  "systemd did not move the keeper to its scope");
+	}
+	cgroup->scope_fd = open(cgroup->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	keeper = container_cgroup_make(cgroup->path, "keeper", &path);
 	if (keeper < 0 || container_cgroup_write(keeper, "cgroup.procs", "0") < 0)
 		return venv__fail_errno(err, errno, "cannot use the scope '%s'", cgroup->path);
-	enable_controllers(cgroup, scope);
+	enable_controllers(cgroup, cgroup->scope_fd);
 	cgroup->machine_fd = container_cgroup_make(cgroup->path, "machine", &machine);
 	keep_available(cgroup);
 	enable_controllers(cgroup, cgroup->machine_fd);
@@ -127,7 +133,7 @@ int container_cgroup_open(struct cgroup *ret, const char *id, const struct idmap
 	container_cgroup_host_find(&host);
 	ret->layout = host.layout;
 	ret->controllers = take_ptr(host.controllers);
-	if (host.layout == CGROUP_SYSTEMD && open_systemd(ret, id, &problem) < 0) {
+	if (host.layout == CGROUP_SYSTEMD && open_systemd(ret, id, limits, &problem) < 0) {
 		(void)fprintf(stderr, "%s\n", venv_error_message(problem));
 		ret->layout = host.layout = CGROUP_V2;
 	}
@@ -148,7 +154,8 @@ int container_cgroup_open(struct cgroup *ret, const char *id, const struct idmap
 
 void container_cgroup_done(struct cgroup *cgroup)
 {
-	const int fds[] = { cgroup->machine_fd, cgroup->payload_fd, cgroup->oom_fd };
+	const int fds[] = { cgroup->machine_fd, cgroup->payload_fd, cgroup->scope_fd,
+			    cgroup->oom_fd };
 
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		if (fds[i] >= 0)

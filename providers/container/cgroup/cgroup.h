@@ -34,6 +34,7 @@ struct cgroup {
 	char *path;     /* of the machine's group in v2, or NULL */
 	int machine_fd; /* v2: it; -1 */
 	int payload_fd; /* v2: its leaf; -1 */
+	int scope_fd;   /* systemd: the scope, whose weights count against other machines; -1 */
 	struct {
 		char controller[16];
 		char *path; /* NULL: not in use */
@@ -54,9 +55,12 @@ void container_cgroup_host_done(struct cgroup_host *host);
 int container_cgroup_host_warnings(const struct cgroup_host *host, const json_t *limits,
 				   char ***ret);
 
+/* How this user gets the controllers that are missing. */
+const char *container_cgroup_fix(const struct cgroup_host *host);
+
 #define CGROUP_INIT                                                                                \
 	{                                                                                          \
-		.machine_fd = -1, .payload_fd = -1, .oom_fd = -1                                   \
+		.machine_fd = -1, .payload_fd = -1, .scope_fd = -1, .oom_fd = -1                   \
 	}
 /* Make the groups of a machine and set its limits. */
 int container_cgroup_open(struct cgroup *ret, const char *id, const struct idmap *map,
@@ -100,7 +104,9 @@ char *container_cgroup_read(int dir_fd, const char *name);
 int container_cgroup_make(const char *base, const char *name, char **ret_path);
 
 /* systemd.c: move this process into a new scope with Delegate=yes. Runs in a child of its own. */
-int container_cgroup_systemd_scope(const char *id, venv_error **err);
+int container_cgroup_systemd_scope(const char *id, const json_t *limits, venv_error **err);
+/* The path of this machine's scope when this process is in it already, else NULL. */
+char *container_cgroup_systemd_own(const char *id);
 /* v1.c, v2.c */
 int container_cgroup_v1_limit(struct cgroup *cgroup, const json_t *limits, venv_error **err);
 int container_cgroup_v2_limit(struct cgroup *cgroup, const json_t *limits, venv_error **err);

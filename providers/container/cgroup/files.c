@@ -164,8 +164,13 @@ char **container_cgroup_paths(const struct cgroup *cgroup)
 
 void container_cgroup_remove(struct cgroup *cgroup)
 {
-	if (cgroup->path)
-		remove_group(cgroup->path);
+	_cleanup_free_ char *machine = NULL;
+
+	/* a scope goes with its last process, which is the keeper */
+	if (cgroup->path && cgroup->layout == CGROUP_SYSTEMD)
+		machine = venv__path_join(cgroup->path, "machine");
+	if (machine || cgroup->path)
+		remove_group(machine ? machine : cgroup->path);
 	for (size_t i = 0; i < CGROUP_V1_MAX; i++)
 		if (cgroup->v1[i].path)
 			remove_group(cgroup->v1[i].path);

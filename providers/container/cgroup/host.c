@@ -163,14 +163,18 @@ void container_cgroup_host_done(struct cgroup_host *host)
 	*host = (struct cgroup_host){ .layout = CGROUP_NONE };
 }
 
-static const char *fix_for(const struct cgroup_host *host)
+const char *container_cgroup_fix(const struct cgroup_host *host)
 {
 	if (geteuid() == 0)
 		return "boot with unified control groups (systemd.unified_cgroup_hierarchy=1)";
 	if (host->layout == CGROUP_SYSTEMD)
-		return "let systemd delegate it: put 'Delegate=cpu cpuset io memory pids' under "
-		       "[Service] in /etc/systemd/system/user@.service.d/delegate.conf, run 'sudo "
-		       "systemctl daemon-reload', log in again";
+		return "run 'sudo mkdir -p /etc/systemd/system/user@.service.d && printf "
+		       "\"[Service]\\nDelegate=cpu cpuset io memory pids\\n\" | sudo tee "
+		       "/etc/systemd/system/user@.service.d/delegate.conf && sudo systemctl "
+		       "daemon-reload', then log out everywhere and in again";
+	if (systemd_runs())
+		return "log in through systemd (ssh, a console), or keep your systemd running "
+		       "without a login: 'sudo loginctl enable-linger \"$USER\"'";
 	return "run as root, or on a host where systemd delegates control groups to users";
 }
 
@@ -192,7 +196,8 @@ int container_cgroup_host_warnings(const struct cgroup_host *host, const json_t 
 		if (venv__strv_addf(ret,
 				    "'%s' cannot be enforced: the control group controller '%s' is "
 				    "not given to this user; %s",
-				    keys[i].key, keys[i].controller, fix_for(host)) < 0)
+				    keys[i].key, keys[i].controller,
+				    container_cgroup_fix(host)) < 0)
 			return -ENOMEM;
 	}
 	return 0;

@@ -17,6 +17,13 @@ static int set(const struct cgroup *cgroup, const char *file, const char *key, c
 	return r < 0 ? venv__fail_errno(err, -r, "cannot set the limit '%s'", key) : 0;
 }
 
+/* What is shared out between groups beside each other counts at the scope, too. */
+static void set_scope(const struct cgroup *cgroup, const char *file, int64_t value)
+{
+	if (cgroup->scope_fd >= 0)
+		(void)container_cgroup_write_number(cgroup->scope_fd, file, value);
+}
+
 static int set_number(const struct cgroup *cgroup, const char *file, const char *key, int64_t value,
 		      venv_error **err)
 {
@@ -43,23 +50,28 @@ static int limit_memory(const struct cgroup *cgroup, venv_error **err)
 int container_cgroup_v2_limit(struct cgroup *cgroup, const json_t *limits, venv_error **err)
 {
 	int64_t weight = venv__json_int(limits, "cpu_weight", 0),
-		io = venv__json_int(limits, "io_weight", 0);
+		io = venv__json_int(limits, "io_weight", 0),
+		low = venv__json_int(limits, "memory_low", 0);
 	char text[64];
 	int r = 0;
 
 	if (json_object_get(limits, "memory") || json_object_get(limits, "oom"))
 		r = limit_memory(cgroup, err);
-	if (r == 0 && json_object_get(limits, "memory_low"))
-		r = set_number(cgroup, "memory.low", "memory_low",
-			       venv__json_int(limits, "memory_low", 0), err);
+	if (r == 0 && json_object_get(limits, "memory_low")) {
+		(void)snprintf(text, sizeof(text), "%lld", (long long)low);
+		r = set(cgroup, "memory.low", "memory_low", text, err);
+		set_scope(cgroup, "memory.low", low);
+	}
 	if (r == 0 && json_object_get(limits, "cpus")) {
 		double cpus = json_number_value(json_object_get(limits, "cpus"));
 
 		(void)snprintf(text, sizeof(text), "%lld 100000", (long long)(cpus * 100000));
 		r = set(cgroup, "cpu.max", "cpus", cpus > 0 ? text : "max 100000", err);
 	}
-	if (r == 0 && json_object_get(limits, "cpu_weight"))
+	if (r == 0 && json_object_get(limits, "cpu_weight")) {
 		r = set_number(cgroup, "cpu.weight", "cpu_weight", weight ? weight : 100, err);
+		set_scope(cgroup, "cpu.weight", weight ? weight : 100);
+	}
 	if (r == 0 && json_object_get(limits, "cpuset")) {
 		const char *cpus = venv__json_str(limits, "cpuset");
 
@@ -68,6 +80,7 @@ int container_cgroup_v2_limit(struct cgroup *cgroup, const json_t *limits, venv_
 	if (r == 0 && json_object_get(limits, "io_weight")) {
 		(void)snprintf(text, sizeof(text), "default %lld", (long long)(io ? io : 100));
 		r = set(cgroup, "io.weight", "io_weight", text, err);
+		set_scope(cgroup, "io.weight", io ? io : 100);
 	}
 	if (r == 0 && json_object_get(limits, "pids"))
 		r = set_number(cgroup, "pids.max", "pids", venv__json_int(limits, "pids", 0), err);
