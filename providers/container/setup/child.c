@@ -147,6 +147,7 @@ _Noreturn void setup_child(struct setup *setup)
 	set_names(setup);
 	setup_masks(setup);
 	setup_pivot(setup);
+	setup_folders_end(setup);
 	r = secure_apply(setup->plan->app, setup->filter);
 	if (r < 0)
 		setup_fail(setup, STAGE_SECURITY, -r, "");

@@ -4,14 +4,27 @@
  * guest root is the user, so what it writes is the user's. As root the keeper makes them, because
  * only it may shift ids, and for that it must know who the login user is; the child, which sees
  * the machine's /etc/passwd, tells it.
+ *
+ * Theory of operation: what hides .machines/ must stay, though guest root may unmount what was mounted
+ * for it. The kernel locks mounts together that pass from a mount namespace into one of a lesser user
+ * namespace. So the folder and its cover are mounted in the staging directory, which goes with the old
+ * root; a helper goes into such a pair of namespaces and brings a copy back, in which the cover is
+ * locked; and that copy is what the machine gets. Nobody waits for the end of the helper's namespaces,
+ * which takes the kernel longer than all else here: setup_folders_end() comes last.
  */
 #include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "../enter/account.h"
 #include "mounts.h"
 #include "setup.h"
+#include "util/msg.h"
 
 static void tell_owner(struct setup *setup, const struct plan_folder *folder)
 {
@@ -38,29 +51,100 @@ static void receive_trees(struct setup *setup)
 		_exit(1);
 }
 
-static void hide(struct setup *setup, int tree_fd, const char *name)
+static _Noreturn void copy_locked(int tree_fd, int socket)
+{
+	struct record record = { .kind = RECORD_TREES };
+	int fd;
+
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	/* the working directory moves to its copy in the new namespace, descriptors do not */
+	if (fchdir(tree_fd) < 0 || unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0) {
+		record = (struct record){ .kind = RECORD_ERROR, .number = errno };
+		_exit(setup_record_send(socket, &record, NULL, 0) < 0);
+	}
+	fd = setup_mount_clone(AT_FDCWD, ".", 0, true);
+	if (fd < 0)
+		record = (struct record){ .kind = RECORD_ERROR, .number = -fd };
+	_exit(setup_record_send(socket, &record, &fd, fd >= 0 ? 1 : 0) < 0);
+}
+
+/* A copy of what is mounted at tree_fd in which nothing can be unmounted from the rest. fd or -errno */
+static int locked_copy(struct setup *setup, int tree_fd)
+{
+	_cleanup_close_ int ours = -1, theirs = -1;
+	struct record record;
+	int pair[2], fd = -1, r = venv__msg_pair(pair);
+	pid_t pid;
+
+	if (r < 0)
+		return r;
+	ours = pair[0];
+	theirs = pair[1];
+	pid = fork();
+	if (pid == 0)
+		copy_locked(tree_fd, theirs);
+	if (pid < 0)
+		return -errno;
+	setup->n_helpers++;
+	(void)close(take_fd(&theirs));
+	r = setup_record_receive(ours, &record, &fd, 1, NULL);
+	if (r == 1 && record.kind == RECORD_ERROR)
+		return -record.number;
+	return r == 1 && fd >= 0 ? fd : r < 0 ? r : -EPIPE;
+}
+
+void setup_folders_end(struct setup *setup)
+{
+	for (; setup->n_helpers; setup->n_helpers--)
+		while (waitpid(-1, NULL, __WALL) < 0 && errno == EINTR)
+			;
+}
+
+/* Cover a directory of a mounted folder. */
+static int hide(const struct setup *setup, int tree_fd, const char *name)
 {
 	_cleanup_close_ int target = venv__open_beneath(tree_fd, name, O_PATH | O_DIRECTORY, 0);
 	_cleanup_close_ int cover = -1;
-	int r;
 
 	if (target == -ENOENT || target == -ENOTDIR || target == -ELOOP)
-		return;
+		return 0;
+	if (target < 0)
+		return target;
 	cover = setup_empty(setup);
-	r = target < 0 ? target : cover < 0 ? cover : setup_mount_on(cover, target, "");
-	if (r < 0)
-		setup_fail(setup, STAGE_FOLDERS, -r, name);
+	return cover < 0 ? cover : setup_mount_on(cover, target, "");
 }
 
-static void put(struct setup *setup, const struct plan_folder *folder, int tree_fd)
+/* The folder with its cover locked. fd, or the end */
+static int hidden(struct setup *setup, size_t index, int tree_fd)
 {
-	_cleanup_close_ int target = venv__mkdir_in_root(setup->root_fd, folder->guest, 0755);
-	int r = target < 0 ? target : setup_mount_on(tree_fd, target, "");
+	const struct plan_folder *folder = &setup->plan->folders[index];
+	char name[32];
+	int r;
 
+	(void)snprintf(name, sizeof(name), "f%zu", index);
+	r = mkdirat(setup->staging_fd, name, 0700) < 0
+		    ? -errno
+		    : setup_mount_on(tree_fd, setup->staging_fd, name);
+	if (r == 0)
+		r = hide(setup, tree_fd, folder->hide);
+	if (r == 0)
+		r = locked_copy(setup, tree_fd);
+	if (r < 0)
+		setup_fail(setup, STAGE_FOLDERS, -r, folder->hide);
+	return r;
+}
+
+static void put(struct setup *setup, size_t index)
+{
+	const struct plan_folder *folder = &setup->plan->folders[index];
+	_cleanup_close_ int target = venv__mkdir_in_root(setup->root_fd, folder->guest, 0755);
+	int tree_fd = setup->folder_trees[index], r;
+
+	if (folder->hide)
+		tree_fd = hidden(setup, index, tree_fd);
+	r = target < 0 ? target : setup_mount_on(tree_fd, target, "");
 	if (r < 0)
 		setup_fail(setup, STAGE_FOLDERS, -r, folder->guest);
-	if (folder->hide)
-		hide(setup, tree_fd, folder->hide);
 }
 
 void setup_folders(struct setup *setup)
@@ -76,5 +160,5 @@ void setup_folders(struct setup *setup)
 		receive_trees(setup);
 	}
 	for (size_t i = 0; i < plan->n_folders; i++)
-		put(setup, &plan->folders[i], setup->folder_trees[i]);
+		put(setup, i);
 }

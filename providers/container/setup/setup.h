@@ -33,6 +33,7 @@ struct setup {
 	const struct filter *filter;
 	/* made by the child */
 	int staging_fd, root_fd, proc_fd, devpts_fd, console_fd, console_master_fd;
+	unsigned n_helpers; /* not reaped yet */
 };
 
 /*
@@ -59,6 +60,7 @@ void setup_sys(struct setup *setup);
 void setup_masks(struct setup *setup);
 void setup_files(struct setup *setup);   /* files.c */
 void setup_folders(struct setup *setup); /* folders.c */
+void setup_folders_end(struct setup *setup);
 /* A detached mount of a tree, or end. */
 int setup_tree_take(struct setup *setup, struct setup_tree *tree, enum setup_stage stage);
 /* A detached mount of an empty directory that cannot be written. fd or -errno */
