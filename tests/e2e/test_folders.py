@@ -39,12 +39,24 @@ def test_read_only(project, venv):
     assert venv("exec", "--", "sh", "-c", "mount -o remount,rw /data", check=False).status != 0
 
 
+@pytest.mark.nested
 def test_machines_directory_is_invisible(project, venv):
     project.write(SMALL)
     venv("up")
-    assert venv("exec", "--", "ls", "-A", "/workspace/.machines").stdout == ""
-    assert venv("exec", "--", "sh", "-c", "umount /workspace/.machines", check=False).status != 0
-    assert venv("exec", "--", "touch", "/workspace/.machines/x", check=False).status != 0
+    hidden = "/workspace/.machines"
+    assert venv("exec", "--", "ls", "-A", hidden).stdout == ""
+    for attempt in (f"umount {hidden}", f"umount -l {hidden}", f"touch {hidden}/x", f"rm -r {hidden}",
+                    f"mv {hidden} /workspace/y", f"mount --move {hidden} /mnt", "mount --bind /workspace /mnt",
+                    f"unshare -m umount {hidden}", f"unshare -Urm umount {hidden}",
+                    f"mount -o remount,bind,rw {hidden} && touch {hidden}/x",
+                    "mount -t tmpfs none /media && mkdir /media/u /media/w && mount -t overlay -o "
+                    "lowerdir=/workspace,upperdir=/media/u,workdir=/media/w,userxattr none /mnt"):
+        result = venv("exec", "--", "sh", "-c", f"mkdir -p /media /mnt; {attempt}", check=False)
+        assert result.status != 0, attempt
+    venv("exec", "--", "sh", "-c", "mount --rbind /workspace /mnt && ! ls -A /mnt/.machines | grep .")
+    # the whole folder may go
+    venv("exec", "--", "sh", "-c", "umount -l /mnt; umount -l /workspace && ! ls -A /workspace | grep .")
+    assert os.listdir(os.path.join(project.path, ".machines")) != []
 
 
 def test_no_folders(project, venv):
