@@ -8,6 +8,7 @@
 struct halt {
 	bool force;
 	bool no_wait;
+	const char *id;
 };
 
 struct reload {
@@ -21,6 +22,8 @@ struct reload {
 static const struct cli_option halt_options[] = {
 	CLI_FLAG('f', "force", struct halt, force, "without asking the machine first"),
 	CLI_FLAG(0, "no-wait", struct halt, no_wait, "fail when another command is at work"),
+	CLI_STRING(0, "id", struct halt, id, "ID", WORD_NONE,
+		   "the machine of this id, of any project"),
 	CLI_END
 };
 
@@ -31,6 +34,8 @@ static const struct cli_option plain_options[] = { CLI_FLAG(0, "no-wait", struct
 static const struct cli_option destroy_options[] = {
 	CLI_FLAG('f', "force", struct halt, force, "do not ask"),
 	CLI_FLAG(0, "no-wait", struct halt, no_wait, "fail when another command is at work"),
+	CLI_STRING(0, "id", struct halt, id, "ID", WORD_NONE,
+		   "the machine of this id, of any project"),
 	CLI_END
 };
 
@@ -100,8 +105,33 @@ static uint32_t flags_of(const struct halt *halt)
 	return (halt->force ? VENV_FORCE : 0) | (halt->no_wait ? VENV_NO_WAIT : 0);
 }
 
+typedef int (*id_fn)(venv *ctx, const char *id, uint32_t flags, venv_op **op, venv_error **err);
+
+/* One machine by its id from global-status: no project is needed. */
+static int run_by_id(struct cli *cli, id_fn verb, const struct halt *halt, const char *done)
+{
+	_cleanup_drive_ struct drive drive;
+	venv_error *err = NULL;
+	venv_op *op = NULL;
+	int status;
+
+	drive_init(&drive, cli);
+	status = cli_context(cli);
+	if (status)
+		return status;
+	if (verb(cli->ctx, halt->id, flags_of(halt), &op, &err) < 0)
+		return cli_fail_with(cli, err);
+	status = drive_run(&drive, op);
+	print_states(cli, &drive, done);
+	return status;
+}
+
 static int run_halt(struct cli *cli, const void *opts, char **operands)
 {
+	const struct halt *halt = opts;
+
+	if (halt->id)
+		return run_by_id(cli, venv_halt_id, halt, "stopped");
 	return run_verb(cli, venv_halt, operands, flags_of(opts), "stopped");
 }
 
@@ -195,8 +225,17 @@ static int confirm_destroy(struct cli *cli, char **operands, bool force)
 static int run_destroy(struct cli *cli, const void *opts, char **operands)
 {
 	const struct halt *halt = opts;
-	int status = cli_project(cli);
+	int status;
 
+	if (halt->id && !halt->force && !cli_interactive(cli))
+		return cli_usage(cli, "venv destroy -f --id ID",
+				 "destroy asks at a terminal only: say -f");
+	if (halt->id && !halt->force &&
+	    !cli_ask(cli, "Destroy the machine %s and all that it wrote?", halt->id))
+		return cli_fail(cli, VENV_ERR_CANCELLED, NULL, "nothing was destroyed");
+	if (halt->id)
+		return run_by_id(cli, venv_destroy_id, halt, "gone");
+	status = cli_project(cli);
 	if (status)
 		return status;
 	status = confirm_destroy(cli, operands, halt->force);

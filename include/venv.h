@@ -301,6 +301,16 @@ VENV_API VENV_CHECK int venv_reload(venv_project *project, const char *const *na
 /** Remove machines and all that they wrote; named volumes stay. @since 0.1 */
 VENV_API VENV_CHECK int venv_destroy(venv_project *project, const char *const *names,
 				     uint32_t flags, venv_op **op, venv_error **err);
+/**
+ * The same two for a machine of any project, also one whose directory is gone.
+ * @param id its id, or at least four digits with which no other begins
+ * @since 0.1
+ */
+VENV_API VENV_CHECK int venv_halt_id(venv *ctx, const char *id, uint32_t flags, venv_op **op,
+				     venv_error **err);
+/** @since 0.1 */
+VENV_API VENV_CHECK int venv_destroy_id(venv *ctx, const char *id, uint32_t flags, venv_op **op,
+					venv_error **err);
 /** Freeze machines where they are, in memory. @since 0.1 */
 VENV_API VENV_CHECK int venv_pause(venv_project *project, const char *const *names, uint32_t flags,
 				   venv_op **op, venv_error **err);

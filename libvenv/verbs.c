@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The verbs beside up: halt, destroy, pause, resume, provision, repair. */
-#include <fcntl.h>
 #include <string.h>
 
 #include "lifecycle.h"
@@ -299,39 +298,149 @@ int venv_provision(venv_project *project, const char *const *names, uint32_t fla
 	return start(project, &provision, names, flags, op, err);
 }
 
-/* ---- Repair of everything ------------------------------------------------------------------ */
+/* ---- Machines by their id, whatever became of their projects --------------------------------- */
 
-/* One machine of any project, found by its record alone. Somebody who is at it is left in peace. */
-static int repair_one(struct venv *ctx, const char *id, struct venv_op *op, venv_error **err)
+/* A machine of any project, opened by its record alone. */
+struct stranger {
+	struct machine_spec spec;
+	struct project_spec owner;
+	struct venv_project project;
+	struct work work;
+};
+
+static void stranger_done(struct stranger *stranger)
+{
+	venv__work_done(&stranger->work);
+	if (stranger->project.dir_fd >= 0)
+		(void)close(stranger->project.dir_fd);
+}
+
+/* Locked; the project's directory of ours is made again when it was lost. */
+static int stranger_open(struct stranger *stranger, struct venv *ctx, const char *id,
+			 const char *why, enum lock_wait wait, struct venv_op *op, venv_error **err)
 {
 	_cleanup_free_ char *path = NULL;
-	struct machine_spec spec = { 0 };
-	struct project_spec owner = { 0 };
-	struct venv_project project = { .ctx = ctx, .spec = &owner, .dir_fd = -1 };
-	_cleanup_close_ int dir = -1;
-	_cleanup_work_ struct work work;
-	enum machine_state state;
 	int r;
 
-	venv__work_init(&work, &project, &spec, op);
-	r = venv__machine_open(ctx, id, &work.record, err);
+	*stranger = (struct stranger){ .project = { .ctx = ctx, .dir_fd = -1 } };
+	stranger->project.spec = &stranger->owner;
+	venv__work_init(&stranger->work, &stranger->project, &stranger->spec, op);
+	r = venv__machine_open(ctx, id, &stranger->work.record, err);
+	if (r == 0)
+		r = venv__work_open_record(&stranger->work, err);
 	if (r < 0)
 		return r;
-	r = venv__work_open_record(&work, err);
-	if (r < 0)
-		return r;
-	if (asprintf(&path, "%s/projects/%s", ctx->data_dir, project.uuid) < 0) {
+	if (asprintf(&path, "%s/projects/%s", ctx->data_dir, stranger->project.uuid) < 0) {
 		path = NULL;
 		return venv__fail_nomem(err);
 	}
-	dir = project.dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0)
-		return venv__fail_errno(err, errno, "cannot open '%s'", path);
-	work.lock_fd = venv__operation_lock(&project, spec.name, "repair", LOCK_FAIL, op, NULL);
-	if (work.lock_fd < 0)
-		return 0;
-	r = venv__work_observe(&work, &state, err);
-	return r < 0 ? r : run_repair(&work, state, 0, err);
+	r = venv__dir_make(path, &stranger->project.dir_fd, err);
+	if (r < 0)
+		return r;
+	stranger->work.lock_fd =
+		venv__operation_lock(&stranger->project, stranger->spec.name, why, wait, op, err);
+	return stranger->work.lock_fd < 0 ? stranger->work.lock_fd : 0;
+}
+
+struct by_id {
+	const struct verb *verb;
+	struct venv *ctx;
+	char *id;
+	uint32_t flags;
+};
+
+static void by_id_free(void *user)
+{
+	struct by_id *by_id = user;
+
+	free(by_id->id);
+	free(by_id);
+}
+
+/* The whole id of the one machine whose id begins so; owned by the caller. */
+static int complete_id(struct venv *ctx, const char *prefix, char **ret, venv_error **err)
+{
+	_cleanup_strv_ char **ids = NULL;
+	const char *found = NULL;
+	int r = venv__machine_ids(ctx, &ids, err);
+
+	for (char **id = ids; r == 0 && id && *id; id++) {
+		if (strlen(prefix) < 4 || strncmp(*id, prefix, strlen(prefix)) != 0)
+			continue;
+		if (found)
+			return venv__hint(
+				venv__fail(err, VENV_ERR_INVALID,
+					   "several machines have an id that begins with '%s'",
+					   prefix),
+				err, "give more of it: 'venv global-status --json' has all");
+		found = *id;
+	}
+	if (r < 0)
+		return r;
+	if (!found)
+		return venv__hint(venv__fail(err, VENV_ERR_NOT_FOUND,
+					     "there is no machine with the id '%s'", prefix),
+				  err, "see the ids with 'venv global-status'");
+	*ret = strdup(found);
+	return *ret ? 0 : venv__fail_nomem(err);
+}
+
+static int by_id_work(struct venv_op *op, void *user, venv_error **err)
+{
+	const struct by_id *by_id = user;
+	enum machine_state state;
+	struct stranger stranger;
+	int r = stranger_open(&stranger, by_id->ctx, by_id->id, by_id->verb->name,
+			      by_id->flags & VENV_NO_WAIT ? LOCK_FAIL : LOCK_WAIT, op, err);
+
+	if (r == 0)
+		r = venv__work_observe(&stranger.work, &state, err);
+	if (r == 0)
+		r = by_id->verb->run(&stranger.work, state, by_id->flags, err);
+	stranger_done(&stranger);
+	return r;
+}
+
+static int start_by_id(struct venv *ctx, const struct verb *verb, const char *id, uint32_t flags,
+		       struct venv_op **op, venv_error **err)
+{
+	struct by_id *by_id = calloc(1, sizeof(*by_id));
+	int r;
+
+	if (!by_id)
+		return venv__fail_nomem(err);
+	*by_id = (struct by_id){ .verb = verb, .ctx = ctx, .flags = flags };
+	r = complete_id(ctx, id, &by_id->id, err);
+	if (r < 0) {
+		by_id_free(by_id);
+		return r;
+	}
+	return venv__op_start(ctx, by_id_work, by_id, by_id_free, op, err);
+}
+
+int venv_halt_id(venv *ctx, const char *id, uint32_t flags, venv_op **op, venv_error **err)
+{
+	return start_by_id(ctx, &halt, id, flags, op, err);
+}
+
+int venv_destroy_id(venv *ctx, const char *id, uint32_t flags, venv_op **op, venv_error **err)
+{
+	return start_by_id(ctx, &destroy, id, flags, op, err);
+}
+
+/* Somebody who is at it is left in peace. */
+static int repair_one(struct venv *ctx, const char *id, struct venv_op *op, venv_error **err)
+{
+	enum machine_state state;
+	struct stranger stranger;
+	int r = stranger_open(&stranger, ctx, id, "repair", LOCK_FAIL, op, err);
+
+	if (r == 0)
+		r = venv__work_observe(&stranger.work, &state, err);
+	if (r == 0)
+		r = run_repair(&stranger.work, state, 0, err);
+	stranger_done(&stranger);
+	return r;
 }
 
 static int repair_all(struct venv_op *op, void *user, venv_error **err)
@@ -345,7 +454,7 @@ static int repair_all(struct venv_op *op, void *user, venv_error **err)
 	for (char **id = ids; r == 0 && *id; id++) {
 		_cleanup_error_ venv_error *error = NULL;
 
-		if (repair_one(ctx, *id, op, &error) < 0)
+		if (repair_one(ctx, *id, op, &error) < 0 && venv_error_code(error) != VENV_ERR_BUSY)
 			venv__op_warning(op, NULL,
 					 "machine %s: %s; its files are kept in '%s/machines/%s'",
 					 *id, venv_error_message(error), ctx->data_dir, *id);

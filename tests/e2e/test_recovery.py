@@ -171,3 +171,19 @@ def test_a_clock_that_was_set_back(project, venv):
     venv("halt")
     venv("up")
     venv("destroy", "-f")
+
+
+def test_a_machine_whose_project_is_gone(project, venv):
+    """rm -r of the project's directory while it runs: global-status shows it, --id reaches it."""
+    project.write("box: busybox\nnetworks: []\n")
+    venv("up")
+    venv.run(["rm", "-r", project.path], cwd="/")
+    (machine,) = venv.json("global-status", cwd="/")
+    assert machine["state"] == "running"
+    venv("halt", "--id", machine["id"][:7], cwd="/")
+    (machine,) = venv.json("global-status", cwd="/")
+    assert machine["state"] == "stopped"
+    assert "global-status" in venv.fails("destroy", "-f", "--id", "ffffffff", status=4, cwd="/").stderr
+    venv("destroy", "-f", "--id", machine["id"], cwd="/")
+    assert project.machines() == []
+    os.mkdir(project.path)

@@ -545,6 +545,20 @@ VERB(pause)
 VERB(resume)
 VERB(provision)
 
+int venv_halt_id(venv *ctx, const char *id, uint32_t flags, venv_op **op, venv_error **err)
+{
+	(void)ctx;
+	(void)id;
+	(void)flags;
+	(void)err;
+	return new_op(op);
+}
+
+int venv_destroy_id(venv *ctx, const char *id, uint32_t flags, venv_op **op, venv_error **err)
+{
+	return venv_halt_id(ctx, id, flags, op, err);
+}
+
 int venv_repair(venv *ctx, venv_project *project, venv_op **op, venv_error **err)
 {
 	(void)ctx;
