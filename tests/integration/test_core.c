@@ -135,7 +135,8 @@ static void the_whole_life(void **state)
 
 	assert_state(project, "default", "not created");
 	up(project, 0);
-	assert_string_equal(fake_calls(), "default:probe default:create default:probe default:start");
+	assert_string_equal(fake_calls(),
+			    "default:probe default:create default:probe default:start");
 	assert_state(project, "default", "running");
 	up(project, 0);
 	assert_string_equal(fake_calls(), "");

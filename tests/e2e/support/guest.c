@@ -21,7 +21,8 @@ static int udp_echo(const char *port)
 		return 1;
 	for (;;) {
 		socklen_t length = sizeof(address);
-		ssize_t n = recvfrom(fd, data, sizeof(data), 0, (struct sockaddr *)&address, &length);
+		ssize_t n =
+			recvfrom(fd, data, sizeof(data), 0, (struct sockaddr *)&address, &length);
 
 		if (n >= 0)
 			(void)sendto(fd, data, (size_t)n, 0, (struct sockaddr *)&address, length);
