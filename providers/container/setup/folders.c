@@ -62,7 +62,8 @@ static _Noreturn void copy_locked(int tree_fd, int socket)
 		record = (struct record){ .kind = RECORD_ERROR, .number = errno };
 		_exit(setup_record_send(socket, &record, NULL, 0) < 0);
 	}
-	fd = setup_mount_clone(AT_FDCWD, ".", 0, true);
+	/* not ".": that is looked up, and who has no ids here may search nobody's directory */
+	fd = setup_mount_clone(AT_FDCWD, "", 0, true);
 	if (fd < 0)
 		record = (struct record){ .kind = RECORD_ERROR, .number = -fd };
 	_exit(setup_record_send(socket, &record, &fd, fd >= 0 ? 1 : 0) < 0);

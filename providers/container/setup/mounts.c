@@ -10,14 +10,13 @@
 
 int setup_mount_set(int mount_fd, uint64_t attributes, int userns_fd, bool recursive)
 {
-	struct mount_attr attr = { .attr_set = attributes };
+	/* A copy of a shared mount would hand what is mounted on it to the host. */
+	struct mount_attr attr = { .attr_set = attributes, .propagation = MS_PRIVATE };
 
 	if (userns_fd >= 0) {
 		attr.attr_set |= MOUNT_ATTR_IDMAP;
 		attr.userns_fd = (unsigned)userns_fd;
 	}
-	if (!attr.attr_set)
-		return 0;
 	if (mount_setattr(mount_fd, "", AT_EMPTY_PATH | (recursive ? (unsigned)AT_RECURSIVE : 0U),
 			  &attr, sizeof(attr)) < 0)
 		return -errno;
@@ -36,6 +35,11 @@ int setup_mount_clone(int dir_fd, const char *name, uint64_t attributes, bool re
 		flags |= AT_RECURSIVE;
 	fd = open_tree(dir_fd, name, flags);
 	if (fd < 0)
+		return -errno;
+	/* else what is mounted below the copy would appear in the host's, where that is shared */
+	if (mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE,
+			  &(struct mount_attr){ .propagation = MS_PRIVATE },
+			  sizeof(struct mount_attr)) < 0)
 		return -errno;
 	r = setup_mount_set(fd, attributes, -1, recursive);
 	return r < 0 ? r : take_fd(&fd);

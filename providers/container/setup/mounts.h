@@ -8,7 +8,7 @@
 
 /* All return 0 or a descriptor, or -errno. attributes: MOUNT_ATTR_… */
 
-/* A detached copy of the mount at a path (dir_fd and name) or of a descriptor (name ""). */
+/* A detached, private copy of the mount at a path (dir_fd and name) or of a descriptor (name ""). */
 int setup_mount_clone(int dir_fd, const char *name, uint64_t attributes, bool recursive);
 /* A detached file system; options: "key", "value" pairs (value NULL: a flag), NULL-terminated. */
 int setup_mount_new(const char *type, const char *const *options, unsigned attributes);
