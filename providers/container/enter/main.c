@@ -41,9 +41,31 @@ __attribute__((weak)) int enter_scp(int argc, char **argv)
 	return enter_complain("scp", "not part of this build", ENOSYS);
 }
 
+/* Names come from the image and the machine, and this goes to a person's terminal: no byte of theirs
+ * may be a control (C1 ones are two bytes in UTF-8). */
+static void make_visible(const char *text, char *ret, size_t size)
+{
+	const unsigned char *p = (const unsigned char *)text;
+	size_t n = 0;
+
+	for (; *p && n + 5 < size; p++) {
+		bool control =
+			*p < 0x20 || *p == 0x7f || (*p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0);
+
+		if (control)
+			n += (size_t)snprintf(ret + n, size - n, "\\x%02x", *p);
+		else
+			ret[n++] = (char)*p;
+	}
+	ret[n] = '\0';
+}
+
 int enter_complain(const char *what, const char *name, int number)
 {
-	(void)dprintf(2, "venv: %s '%s': %s\n", what, name, strerror(number));
+	char visible[1024];
+
+	make_visible(name, visible, sizeof(visible));
+	(void)dprintf(2, "venv: %s '%s': %s\n", what, visible, strerror(number));
 	return ENTER_FAILED;
 }
 
@@ -163,7 +185,10 @@ static int find_account(const char *user, struct account *ret)
 	int r = root < 0 ? -errno : enter_account_find(root, user, ret);
 
 	if (r == -ENOENT) {
-		(void)dprintf(2, "venv: the machine has no user '%s'\n", user);
+		char visible[1024];
+
+		make_visible(user, visible, sizeof(visible));
+		(void)dprintf(2, "venv: the machine has no user '%s'\n", visible);
 		return ENTER_FAILED;
 	}
 	return r < 0 ? enter_complain("cannot find the user", user, -r) : 0;
