@@ -184,10 +184,11 @@ static json_t *describe_any(struct venv *ctx, const char *id)
 	place = json_object_get(work.record.spec, "project");
 	box = json_object_get(work.record.spec, "box");
 	(void)venv__work_observe(&work, &state, NULL);
-	return json_pack("{s:s, s:s*, s:s, s:s*, s:s*, s:s*, s:s*}", "id", id, "name", spec.name,
-			 "state", venv__machine_state_name(state), "provider", work.provider->name,
-			 "box", venv__json_str(box, "reference"), "project", owner.name,
-			 "directory", venv__json_str(place, "path"));
+	return json_pack("{s:s, s:s*, s:s, s:s*, s:s*, s:s*, s:s*, s:o*}", "id", id, "name",
+			 spec.name, "state", venv__machine_state_name(state), "provider",
+			 work.provider->name, "box", venv__json_str(box, "reference"), "project",
+			 owner.name, "directory", venv__json_str(place, "path"), "directory_gone",
+			 venv__project_is_gone(ctx, project.uuid) ? json_true() : NULL);
 }
 
 int venv_global_status(venv *ctx, venv_value **ret, venv_error **err)
@@ -202,6 +203,22 @@ int venv_global_status(venv *ctx, venv_value **ret, venv_error **err)
 	for (char **id = ids; list && *id; id++)
 		(void)json_array_append_new(list, describe_any(ctx, *id));
 	return venv__answer(list, ret, err);
+}
+
+typedef int (*ask_fn)(struct venv_project *project, const struct machine_spec *spec, json_t *list,
+		      venv_error **err);
+
+/* Ask the machines that names selects, one after the other; each adds its answer to the list. */
+static int ask_each(struct venv_project *project, const char *const *names, ask_fn fn,
+		    venv_value **ret, venv_error **err)
+{
+	_cleanup_free_ const struct machine_spec **specs = NULL;
+	_cleanup_json_ json_t *list = json_array();
+	int r = select_specs(project, names, &specs, err);
+
+	for (size_t i = 0; r == 0 && specs && specs[i]; i++)
+		r = fn(project, specs[i], list, err);
+	return r < 0 ? r : venv__answer(take_ptr(list), ret, err);
 }
 
 static int stats_one(struct venv_project *project, const struct machine_spec *spec, json_t *list,
@@ -229,13 +246,7 @@ static int stats_one(struct venv_project *project, const struct machine_spec *sp
 
 int venv_stats(venv_project *project, const char *const *names, venv_value **ret, venv_error **err)
 {
-	_cleanup_free_ const struct machine_spec **specs = NULL;
-	_cleanup_json_ json_t *list = json_array();
-	int r = select_specs(project, names, &specs, err);
-
-	for (size_t i = 0; r == 0 && specs && specs[i]; i++)
-		r = stats_one(project, specs[i], list, err);
-	return r < 0 ? r : venv__answer(take_ptr(list), ret, err);
+	return ask_each(project, names, stats_one, ret, err);
 }
 
 /* ---- plan ---------------------------------------------------------------------------------- */
@@ -302,13 +313,7 @@ static int plan_one(struct venv_project *project, const struct machine_spec *spe
 
 int venv_plan(venv_project *project, const char *const *names, venv_value **ret, venv_error **err)
 {
-	_cleanup_free_ const struct machine_spec **specs = NULL;
-	_cleanup_json_ json_t *list = json_array();
-	int r = select_specs(project, names, &specs, err);
-
-	for (size_t i = 0; r == 0 && specs && specs[i]; i++)
-		r = plan_one(project, specs[i], list, err);
-	return r < 0 ? r : venv__answer(take_ptr(list), ret, err);
+	return ask_each(project, names, plan_one, ret, err);
 }
 
 /* ---- ssh-config and paths ------------------------------------------------------------------ */
