@@ -122,6 +122,7 @@ static void print_global(struct cli *cli, const venv_value *list)
 					       "STATE", "PROVIDER", "DIRECTORY" };
 	_cleanup_table_ struct table table = TABLE_INIT(ARRAY_SIZE(heading));
 	const venv_value *machine;
+	bool gone = false;
 
 	if (!venv_value_count(list)) {
 		out_text(&cli->out, "no machine of yours exists\n");
@@ -136,9 +137,14 @@ static void print_global(struct cli *cli, const venv_value *list)
 		table_add(&table, state_style(value_text(machine, "state")), "%s",
 			  value_or_dash(machine, "state"));
 		table_add(&table, STYLE_NONE, "%s", value_or_dash(machine, "provider"));
-		table_add(&table, STYLE_NONE, "%s", value_or_dash(machine, "directory"));
+		table_add(&table, STYLE_NONE, "%s%s", value_or_dash(machine, "directory"),
+			  value_true(machine, "directory_gone") ? " (gone)" : "");
+		gone |= value_true(machine, "directory_gone");
 	}
 	table_print(&table, &cli->out);
+	if (gone)
+		out_text(&cli->out, "gone: moved (run 'venv status' where it is now) or deleted "
+				    "('venv destroy --id ID' removes the machine)\n");
 }
 
 static void print_global_vagrant(struct cli *cli, const venv_value *list)

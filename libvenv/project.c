@@ -44,6 +44,24 @@ bool venv__project_is_here(const json_t *record, int dir_fd)
 	       venv__json_int(record, "inode", -1) == (int64_t)st.st_ino;
 }
 
+bool venv__project_is_gone(struct venv *ctx, const char *uuid)
+{
+	_cleanup_close_ int projects = projects_fd(ctx, NULL);
+	_cleanup_close_ int dir = -1, place = -1;
+	_cleanup_json_ json_t *record = NULL;
+	const char *path;
+
+	dir = uuid && projects >= 0
+		      ? openat(projects, uuid, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+		      : -1;
+	if (dir < 0 || venv__json_read(dir, "project.json", &record, NULL) < 0)
+		return false; /* nothing is known of it */
+	path = venv__json_str(record, "path");
+	place = path ? open(path, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+	return path && (place < 0 ? errno == ENOENT || errno == ENOTDIR
+				  : !venv__project_is_here(record, place));
+}
+
 /* The uuid in a directory's .machines, NULL when there is none that looks like one. */
 static char *read_uuid(int dir_fd)
 {
@@ -278,11 +296,26 @@ static char *climb(const char *start)
 	return NULL;
 }
 
+/* Who stands in a directory that somebody deleted has machines that no venv.yml names any more. */
+static int deleted(const char *dir, venv_error **err)
+{
+	int r;
+
+	if (strcmp(dir, ".") != 0)
+		return venv__fail(err, VENV_ERR_NOT_FOUND, "the directory '%s' does not exist",
+				  dir);
+	r = venv__fail(err, VENV_ERR_NOT_FOUND, "this directory was deleted");
+	return venv__hint(
+		r, err,
+		"see what is left of it with 'venv global-status', remove its machines with "
+		"'venv destroy --id ID'");
+}
+
 static int find_file(const venv_project_options *o, char **ret, venv_error **err)
 {
 	const char *named = o->file ? o->file : getenv("VENV_FILE");
 	const char *dir = o->dir ? o->dir : ".";
-	_cleanup_free_ char *joined = NULL;
+	_cleanup_free_ char *joined = NULL, *real = NULL;
 	int r;
 
 	if (named && *named) {
@@ -295,6 +328,9 @@ static int find_file(const venv_project_options *o, char **ret, venv_error **err
 	*ret = climb(dir);
 	if (*ret)
 		return 0;
+	real = realpath(dir, NULL);
+	if (!real && errno == ENOENT)
+		return deleted(dir, err);
 	r = venv__fail(err, VENV_ERR_NOT_FOUND, "no venv.yml in this directory or above it");
 	return venv__hint(r, err, "make one with 'venv init'");
 }

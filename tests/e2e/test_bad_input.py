@@ -1,6 +1,7 @@
 """What bad input gets: a clear error with place and hint, nothing created, nothing lost."""
 
 import os
+import shutil
 import subprocess
 import time
 
@@ -75,6 +76,28 @@ def test_box_files_that_are_none(project, venv):
     assert venv.json("box", "list") == []
 
 
+def test_no_sub_ids(project, venv, as_user):
+    """An ordinary user whom nobody gave any is told the command that does."""
+    if os.geteuid() != 0 or as_user.is_root:
+        pytest.skip("only root can make another user")
+    name = "venve2enoids"
+    if subprocess.run(["id", name], capture_output=True, check=False).returncode:
+        # a system user gets none
+        subprocess.run(["/usr/sbin/useradd", "--system", "--shell", "/bin/sh", name], check=True)
+    home = os.path.join(venv.sandbox, "other")
+    os.mkdir(home)
+    shutil.chown(home, name, name)
+    project.file("venv.yml", "box: busybox\nfolders: []\nnetworks: []\n")
+    shutil.copy(os.path.join(project.path, "venv.yml"), home)
+    environment = {**venv.environment(), "HOME": home, "XDG_DATA_HOME": home + "/data", "USER": name}
+    result = subprocess.run(["setpriv", "--reuid=" + name, "--regid=" + name, "--init-groups", "--",
+                             venv.path, "up"], cwd=home, env=environment, capture_output=True, text=True,
+                            check=False, timeout=60)
+    assert result.returncode not in (0, 1), result
+    assert "/etc/subuid" in result.stderr and "usermod --add-subuids" in result.stderr, result
+    assert not os.path.exists(home + "/data/venv/machines") or os.listdir(home + "/data/venv/machines") == []
+
+
 def test_read_only_home(project, venv, as_user):
     if as_user.uid == 0:
         pytest.skip("root writes everywhere")
@@ -83,15 +106,64 @@ def test_read_only_home(project, venv, as_user):
     assert "XDG_DATA_HOME" in result.stderr
 
 
-def test_the_projects_directory_goes_away_while_it_runs(project, venv):
+def test_a_project_moves_while_it_runs(project, venv):
     project.write("box: busybox\nnetworks: []\n")
     venv("up")
-    (machine,) = venv.json("global-status")
-    directory = project.path
     project.move("elsewhere")
+    (machine,) = venv.json("global-status")
+    assert machine["directory_gone"] is True
     (machine,) = venv.json("status")
     assert machine["state"] == "running"
+    venv("up")
+    venv("exec", "--", "test", "-e", "/workspace/venv.yml")
+    assert "directory_gone" not in venv.json("global-status")[0]
     venv("destroy", "-f")
+
+
+def test_a_project_is_deleted_while_it_runs(project, venv):
+    project.write("box: busybox\nnetworks: []\n")
+    venv("up")
+    assert "(gone)" not in venv("global-status").stdout
+    # a shell that stands in it all the while
+    result = venv.run(["sh", "-c", 'rm -r "$1"; "$0" status', venv.path, project.path], check=False)
+    assert result.status == 4 and "deleted" in result.stderr and "venv destroy --id" in result.stderr
+    os.mkdir(project.path)
+    os.chown(project.path, venv.account.uid, venv.account.gid)
+    (machine,) = venv.json("global-status")
+    assert machine["state"] == "running" and machine["directory_gone"] is True
+    text = venv("global-status").stdout
+    assert f"{project.path} (gone)" in text and "venv destroy --id" in text
+    venv("repair")  # nothing of it is broken, and nothing is lost
+    assert len(project.machines()) == 1
+    # the new directory is another project
+    project.write("box: busybox\nnetworks: []\n")
+    assert venv.json("status")[0]["state"] == "not created"
+    venv("destroy", "-f", "--id", machine["id"][:7])
+    assert project.machines() == []
+
+
+def test_a_clone_with_the_machines_of_another(project, venv):
+    """A repository that ships .machines/ claims nothing: not by name, not for destroy."""
+    project.write("box: busybox\nnetworks: []\n")
+    venv("up")
+    venv("exec", "--", "touch", "/root/precious")
+    clone = project.copy("clone")
+    venv("destroy", "-f", cwd=clone)
+    assert venv.json("status", cwd=clone)[0]["state"] == "not created"
+    venv.fails("exec", "--", "true", cwd=clone, status=125)
+    venv("exec", "--", "test", "-e", "/root/precious")
+
+
+@pytest.mark.parametrize("milliseconds", [1, 5, 20, 50, 100, 200, 400])
+def test_ctrl_c_at_any_phase(project, venv, milliseconds):
+    project.write("box: busybox\nports: [ { host: auto, guest: 80 } ]\nprovision: [ { run: sleep 0.2 } ]\n")
+    with venv.terminal("up") as terminal:
+        time.sleep(milliseconds / 1000)
+        terminal.send("\x03")
+        # 0: it was done; 128 + 2: it had not even begun to listen
+        assert terminal.wait(15) in (0, 130)
+    venv("up")
+    venv("exec", "--", "true")
 
 
 def test_a_copy_is_another_project(project, venv):
