@@ -8,7 +8,7 @@
 
 #include "netd.h"
 
-enum { SMALL_SIZE = 65536, LARGE_SIZE = 1024 * 1024, LARGE_MAX = 24, KEEP_SMALL = 8 };
+enum { SMALL_SIZE = 65536, LARGE_SIZE = 131072, LARGE_MAX = 64, KEEP_SMALL = 8 };
 
 static struct pipe_pair *open_pipe(struct pipe_pool *pool, bool large)
 {
