@@ -469,7 +469,8 @@ static int add_file(struct load *load, const char *file, const char *text, size_
 
 static int finish(struct load *load, const char *const *set, venv_error **err)
 {
-	struct place place = { .file = load->spec->files[0], .line = 1, .column = 1 };
+	char *const *files = load->spec->files;
+	struct place place = { .file = files ? files[0] : NULL, .line = 1, .column = 1 };
 	int r = 0;
 
 	if (!load->root)
