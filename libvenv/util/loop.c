@@ -26,6 +26,7 @@ struct loop_source {
 struct loop {
 	int epoll_fd;
 	bool quit, dispatching;
+	bool any_dead; /* a source waits to be freed */
 	int value;
 	struct loop_source *sources;
 };
@@ -48,6 +49,9 @@ static void bury(struct loop *loop, bool all)
 {
 	struct loop_source **link = &loop->sources;
 
+	if (!all && !loop->any_dead)
+		return;
+	loop->any_dead = false;
 	while (*link) {
 		struct loop_source *source = *link;
 
@@ -103,6 +107,7 @@ void venv__loop_remove(struct loop_source *source)
 		return;
 	(void)epoll_ctl(source->loop->epoll_fd, EPOLL_CTL_DEL, source->fd, NULL);
 	source->dead = true;
+	source->loop->any_dead = true;
 	if (!source->loop->dispatching)
 		bury(source->loop, false);
 }
