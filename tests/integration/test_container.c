@@ -123,7 +123,7 @@ static json_t *end_of(struct exec_handle *handle)
 {
 	json_t *message = NULL;
 
-	assert_int_equal(venv__msg_receive(handle->control, 8000, &message, NULL, NULL), 1);
+	assert_int_equal(venv__msg_receive(handle->control, 60000, &message, NULL, NULL), 1);
 	(void)close(handle->control);
 	return message;
 }
