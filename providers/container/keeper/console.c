@@ -59,18 +59,41 @@ void keeper_console_say(struct keeper *keeper, const char *format, ...)
 	append(keeper, line, prefix);
 }
 
-static void on_console(void *user, int fd, uint32_t events)
+static void on_quiet(void *user, int fd, uint32_t events);
+
+/* @return whether something was read */
+static bool take_console(struct keeper *keeper, int fd)
 {
-	struct keeper *keeper = user;
 	char chunk[4096];
 	ssize_t n = read(fd, chunk, sizeof(chunk));
 
-	if (n > 0) {
+	if (n > 0)
 		append(keeper, chunk, (size_t)n);
-	} else if (events & (EPOLLHUP | EPOLLERR)) {
-		/* nobody has it open; whoever opens it again is not heard until the next start */
-		venv__loop_remove(take_ptr(keeper->console_source));
-	}
+	return n > 0;
+}
+
+static void on_console(void *user, int fd, uint32_t events)
+{
+	struct keeper *keeper = user;
+
+	if (take_console(keeper, fd) || !(events & (EPOLLHUP | EPOLLERR)))
+		return;
+	/* Nobody has it open, as between two lines of systemd's, which opens it for each. That
+	 * state lasts, so it is told of once and then only what changes. */
+	venv__loop_remove(keeper->console_source);
+	keeper->console_source =
+		venv__loop_add(keeper->loop, fd, EPOLLIN | EPOLLET, on_quiet, keeper);
+}
+
+static void on_quiet(void *user, int fd, uint32_t events)
+{
+	struct keeper *keeper = user;
+
+	(void)events;
+	if (!take_console(keeper, fd))
+		return;
+	venv__loop_remove(keeper->console_source);
+	keeper->console_source = venv__loop_add(keeper->loop, fd, EPOLLIN, on_console, keeper);
 }
 
 void keeper_console_attach(struct keeper *keeper, int master_fd)
