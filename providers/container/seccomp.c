@@ -107,11 +107,14 @@ static uint64_t hash_list(uint64_t hash, const char *const *list, size_t n)
 static uint64_t hash_profile(enum profile_kind profile)
 {
 	const struct scmp_version *version = seccomp_version();
-	const unsigned numbers[] = { RULES_VERSION,        NEWEST_CALL,    (unsigned)profile,
-				     version->major,       version->minor, version->micro,
-				     seccomp_arch_native() };
-	uint64_t hash = hash_more(UINT64_C(14695981039346656037), numbers, sizeof(numbers));
+	uint64_t hash = UINT64_C(14695981039346656037);
+	char text[128];
+	int n = snprintf(text, sizeof(text), "%d %d %d %u.%u.%u %u", RULES_VERSION, NEWEST_CALL,
+			 (int)profile, version->major, version->minor, version->micro,
+			 seccomp_arch_native());
 
+	if (n > 0)
+		hash = hash_more(hash, text, MIN((size_t)n, sizeof(text)));
 	hash = hash_list(hash, forbidden, ARRAY_SIZE(forbidden));
 	hash = hash_list(hash, absent, ARRAY_SIZE(absent));
 	return hash_list(hash, forbidden_app, ARRAY_SIZE(forbidden_app));
@@ -265,7 +268,7 @@ static void *read_kept(int dir_fd, const char *name, size_t *ret_length)
 	    st.st_size > (off_t)(sizeof(sum) + FILTER_MAX * sizeof(struct sock_filter)))
 		return NULL;
 	length = (size_t)st.st_size - sizeof(sum);
-	code = malloc(length);
+	code = calloc(1, length);
 	if (!code || pread(fd, &sum, sizeof(sum), 0) != sizeof(sum) ||
 	    pread(fd, code, length, sizeof(sum)) != (ssize_t)length ||
 	    sum != hash_more(UINT64_C(14695981039346656037), code, length))

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -233,6 +234,72 @@ static int64_t record_number(struct world *world, const char *key)
 
 	assert_int_equal(provider->info(&world->machine, &record, NULL), 0);
 	return venv__json_int(record, key, -1);
+}
+
+static int ask_for_socket(struct world *world, int control, json_t *request, json_t **ret)
+{
+	_cleanup_msg_fds_ struct msg_fds fds = MSG_FDS_INIT;
+	_cleanup_error_ venv_error *error = NULL;
+	int r = venv__msg_call(control, request, NULL, 0, 20000, ret, &fds, &error);
+
+	(void)world;
+	json_decref(request);
+	return r < 0 ? r : venv__msg_fds_take(&fds, 0);
+}
+
+static void dials_and_listens_inside(void **state)
+{
+	struct world *world = *state;
+	_cleanup_close_ int listener = -1, dialled = -1, accepted = -1, agent = -1;
+	int control;
+	json_t *reply = NULL;
+	char text[8] = "", script[256];
+	int64_t port;
+
+	world_up(world);
+	control = container_connect(&world->machine, NULL);
+	assert_true(control >= 0);
+	listener = ask_for_socket(
+		world, control,
+		json_pack("{s:s, s:s, s:i}", "op", "listen", "host", "127.0.0.1", "port", 0),
+		&reply);
+	assert_true(listener >= 0);
+	port = venv__json_int(reply, "port", 0);
+	assert_in_range(port, 1, 65535);
+	json_decref(reply);
+	dialled = ask_for_socket(world, control,
+				 json_pack("{s:s, s:s, s:I}", "op", "dial", "host", "localhost",
+					   "port", (json_int_t)port),
+				 &reply);
+	assert_true(dialled >= 0);
+	json_decref(reply);
+	accepted = accept(listener, NULL, NULL);
+	assert_true(accepted >= 0);
+	assert_int_equal(write(dialled, "hello", 5), 5);
+	assert_int_equal(read(accepted, text, sizeof(text)), 5);
+	assert_int_equal(ask_for_socket(world, control,
+					json_pack("{s:s, s:s, s:i}", "op", "dial", "host",
+						  "nowhere.invalid", "port", 1),
+					&reply),
+			 VENV_ERR_NOT_FOUND);
+	agent = ask_for_socket(
+		world, control,
+		json_pack("{s:s, s:b, s:s}", "op", "listen", "agent", 1, "user", "dev"), &reply);
+	assert_true(agent >= 0);
+	(void)snprintf(script, sizeof(script), "stat -c '%%U %%a' %s; echo /tmp/venv-agent*/agent",
+		       venv__json_str(reply, "path"));
+	json_decref(reply);
+	{
+		struct output output = world_run(world, script);
+
+		assert_memory_equal(output.text, "dev 600\n/tmp/venv-agent-", 24);
+		free(output.text);
+	}
+	(void)close(control);
+	world_expect(world,
+		     "for i in $(seq 300); do [ -e /tmp/venv-agent* ] || break; usleep 10000; "
+		     "done; ls /tmp",
+		     "");
 }
 
 static void survives_the_death_of_its_keeper(void **state)
@@ -574,6 +641,11 @@ static int compare(const void *a, const void *b)
 	return *x < *y ? -1 : *x > *y;
 }
 
+static double milliseconds(uint64_t us)
+{
+	return (double)us / 1e3;
+}
+
 static void is_quick(void **state)
 {
 	enum { ROUNDS = 15 };
@@ -596,9 +668,9 @@ static void is_quick(void **state)
 	qsort(down, ROUNDS, sizeof(down[0]), compare);
 	print_message("create+start %.1f ms (min %.1f), exec sh -c true %.1f (%.1f), "
 		      "destroy %.1f (%.1f)\n",
-		      (double)up[ROUNDS / 2] / 1e3, (double)up[0] / 1e3,
-		      (double)exec[ROUNDS / 2] / 1e3, (double)exec[0] / 1e3,
-		      (double)down[ROUNDS / 2] / 1e3, (double)down[0] / 1e3);
+		      milliseconds(up[(size_t)ROUNDS / 2]), milliseconds(up[0]),
+		      milliseconds(exec[(size_t)ROUNDS / 2]), milliseconds(exec[0]),
+		      milliseconds(down[(size_t)ROUNDS / 2]), milliseconds(down[0]));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
@@ -614,6 +686,7 @@ int main(int argc, char **argv)
 		TEST(hangs_up_when_the_client_goes),
 		TEST(becomes_the_user),
 		TEST(runs_the_login_shell),
+		TEST(dials_and_listens_inside),
 		TEST(survives_the_death_of_its_keeper),
 		TEST(refuses_a_second_keeper),
 		TEST(reboots_and_powers_off_from_inside),

@@ -150,7 +150,8 @@ static void refuses_what_is_no_file(void **state)
 	assert_int_equal(unlinkat(root, "etc/passwd", 0), 0);
 	assert_non_null(big);
 	memset(big, 'x', ACCOUNT_FILE_MAX + 1);
-	memcpy(big, "dev:x:1:1::/:/bin/sh\n", 21);
+	assert_int_equal(snprintf(big, 32, "dev:x:1:1::/:/bin/sh\n"), 21);
+	big[21] = 'x';
 	assert_int_equal(venv__file_write(etc, "passwd", big, ACCOUNT_FILE_MAX + 1, 0644,
 					  WRITE_VOLATILE, NULL),
 			 0);

@@ -84,13 +84,13 @@ static bool systemd_runs(void)
 
 /* Which controllers a group made here could use: those that its parent gives on, or that we may
  * switch on because we are root and nothing is in the way. */
-static void find_v2_controllers(struct cgroup_host *host)
+static void find_v2_controllers(struct cgroup_host *host, const char *base)
 {
-	_cleanup_close_ int fd = open(host->base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	bool top = strcmp(host->base, root) == 0;
+	_cleanup_close_ int fd = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool top = strcmp(base, root) == 0;
 	_cleanup_free_ char *list =
 		fd < 0 ? NULL
-		       : container_cgroup_read(fd, top && is_writable(host->base)
+		       : container_cgroup_read(fd, top && is_writable(base)
 							   ? "cgroup.controllers"
 							   : "cgroup.subtree_control");
 	char *word, *save = NULL;
@@ -148,8 +148,8 @@ void container_cgroup_host_find(struct cgroup_host *ret)
 		ret->layout = CGROUP_HYBRID;
 	else if (!hybrid && ret->base)
 		ret->layout = CGROUP_V2;
-	if (ret->layout == CGROUP_V2)
-		find_v2_controllers(ret);
+	if (ret->layout == CGROUP_V2 && ret->base)
+		find_v2_controllers(ret, ret->base);
 }
 
 void container_cgroup_host_done(struct cgroup_host *host)

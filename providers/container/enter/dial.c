@@ -54,6 +54,15 @@ static void set_port(struct sockaddr_storage *address, uint16_t port)
 		((struct sockaddr_in *)address)->sin_port = htons(port);
 }
 
+/* both families have it at the same place */
+static uint16_t port_of(const struct sockaddr_storage *address)
+{
+	struct sockaddr_in in;
+
+	memcpy(&in, address, sizeof(in));
+	return ntohs(in.sin_port);
+}
+
 int enter_dial(const char *host, const char *port_text)
 {
 	struct sockaddr_storage addresses[NAMES_MAX];
@@ -128,7 +137,7 @@ int enter_listen(const char *host, const char *port_text)
 	for (size_t i = 0; i < n; i++) {
 		_cleanup_close_ int fd =
 			socket(addresses[i].ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-		struct sockaddr_storage bound;
+		struct sockaddr_storage bound = { 0 };
 		socklen_t length = sizeof(bound);
 
 		set_port(&addresses[i], port);
@@ -136,10 +145,29 @@ int enter_listen(const char *host, const char *port_text)
 		    bind(fd, (const struct sockaddr *)&addresses[i],
 			 address_length(&addresses[i])) == 0 &&
 		    listen(fd, 64) == 0 && getsockname(fd, (struct sockaddr *)&bound, &length) == 0)
-			return answer(0, fd, ntohs(((struct sockaddr_in *)&bound)->sin_port), "");
+			return answer(0, fd, port_of(&bound), "");
 		number = errno;
 	}
 	return answer(number, -1, 0, host);
+}
+
+static const char agent_prefix[] = "/tmp/venv-agent-";
+
+/* Its user may have put a link in the directory's place. */
+int enter_unlisten_agent(const char *path)
+{
+	const char *end = strrchr(path, '/');
+	_cleanup_free_ char *directory = NULL;
+	_cleanup_close_ int fd = -1;
+
+	if (strncmp(path, agent_prefix, sizeof(agent_prefix) - 1) != 0 || strstr(path, "..") ||
+	    !end)
+		return ENTER_FAILED;
+	directory = strndup(path, (size_t)(end - path));
+	fd = directory ? open(directory, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+	if (fd < 0 || unlinkat(fd, end + 1, 0) < 0)
+		return ENTER_FAILED;
+	return rmdir(directory) < 0 ? ENTER_FAILED : 0;
 }
 
 /* Runs as guest root; the directory and the socket are given to the user, and to nobody else. */

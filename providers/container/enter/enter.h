@@ -6,7 +6,8 @@
  *   venv-enter exec [OPTION…] [-- CMD…]   a command, or the login shell
  *   venv-enter sftp [OPTION…]             the sftp server on 0 and 1
  *   venv-enter scp [OPTION…] -- ARG…      the scp server ("-t DIR", "-f FILE") on 0 and 1
- *   venv-enter dial HOST PORT, dial-path PATH, listen HOST PORT, listen-agent USER
+ *   venv-enter dial HOST PORT, dial-path PATH, listen HOST PORT, listen-agent USER,
+ *   venv-enter unlisten-agent PATH
  *                                         a socket, passed over descriptor 3
  *
  * Options: -u USER, -d DIRECTORY, -c COMMAND (for the login shell), -t (a terminal is on 0).
@@ -30,6 +31,7 @@ int enter_dial(const char *host, const char *port);
 int enter_dial_path(const char *path);
 int enter_listen(const char *host, const char *port);
 int enter_listen_agent(const struct account *account);
+int enter_unlisten_agent(const char *path);
 
 /* A line on descriptor 2: "venv: WHAT 'NAME': text of errno". Returns ENTER_FAILED. */
 int enter_complain(const char *what, const char *name, int number);

@@ -214,7 +214,7 @@ static int run_mode(const char *mode, const struct request *request, const struc
 static int as_user(const char *mode, int argc, char **argv)
 {
 	struct request request = { .user = "root" };
-	struct account account;
+	struct account account = { .home = "/" };
 	int r;
 
 	if (parse(argc, argv, &request) < 0)
@@ -241,6 +241,8 @@ int main(int argc, char **argv)
 		return enter_dial(argv[2], argv[3]);
 	if (strcmp(mode, "dial-path") == 0 && argc == 3)
 		return enter_dial_path(argv[2]);
+	if (strcmp(mode, "unlisten-agent") == 0 && argc == 3)
+		return enter_unlisten_agent(argv[2]);
 	if (strcmp(mode, "listen") == 0 && argc == 4)
 		return enter_listen(argv[2], argv[3]);
 	if (argc > 1)

@@ -260,6 +260,7 @@ void keeper_client_close(struct client *client)
 	if (client->fd >= 0)
 		(void)close(take_fd(&client->fd));
 	client->dead = true;
+	keeper_agent_end(client);
 	if (client->pid)
 		keeper_exec_hangup(client);
 	else

@@ -43,6 +43,8 @@ static void answer(const struct dial *dial, const struct record *record, int fd)
 		keeper_client_fail(dial->client, error);
 		return;
 	}
+	if (dial->agent && !dial->client->agent)
+		dial->client->agent = strdup(record->what);
 	if (dial->agent)
 		reply = json_pack("{s:s}", "path", record->what);
 	else if (dial->listens)
@@ -138,4 +140,19 @@ void keeper_listen(struct client *client, const json_t *request)
 	argv[2] = is_agent ? user_option : text;
 	argv[3] = is_agent ? text : port;
 	begin(client, argv, true, is_agent);
+}
+
+void keeper_agent_end(struct client *client)
+{
+	char program[] = "venv-enter", mode[] = "unlisten-agent";
+	char *argv[] = { program, mode, client->agent, NULL };
+	char *const no_environment[] = { NULL };
+	struct entry entry = { .argv = argv, .envp = no_environment, .fds = { -1, -1, -1 } };
+	int master = -1;
+
+	entry.socket = -1;
+	/* a machine that ends takes its /tmp along, or keeps an empty directory */
+	if (client->agent && client->keeper->state == KEEPER_RUNNING)
+		(void)keeper_enter(client->keeper, &entry, &master, NULL);
+	free(take_ptr(client->agent));
 }

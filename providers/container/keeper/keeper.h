@@ -45,6 +45,7 @@ struct client { /* a connection to the keeper, or a command without one */
 	int master;   /* terminal of the command, or -1 */
 	bool waits;   /* for the machine's end */
 	bool dead;    /* closed while its command still runs */
+	char *agent;  /* path in the machine of its agent socket, which goes with it; or NULL */
 	bool session; /* a venv-sess: only what a session needs is answered */
 };
 
@@ -136,6 +137,8 @@ int keeper_enter(struct keeper *keeper, const struct entry *entry, int *ret_mast
 /* dial.c */
 void keeper_dial(struct client *client, const json_t *request);
 void keeper_listen(struct client *client, const json_t *request);
+/* Take the agent socket of a client that closes out of the machine. */
+void keeper_agent_end(struct client *client);
 
 /* ssh.c */
 int keeper_ssh_open(struct keeper *keeper, venv_error **err);

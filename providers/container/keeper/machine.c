@@ -300,6 +300,13 @@ static bool wants_trees(const struct start *start)
 	return plan->map.root && plan->n_folders && start->n_owners == start->n_expected;
 }
 
+static int send_go(const struct start *start, venv_error **err)
+{
+	int r = setup_record_simple(start->sync, RECORD_GO, 0, 0);
+
+	return r < 0 ? venv__fail_errno(err, -r, "the machine's first process died") : 0;
+}
+
 static int converse(struct start *start, venv_error **err)
 {
 	bool trees_sent = false, gone = false;
@@ -329,9 +336,7 @@ static int converse(struct start *start, venv_error **err)
 		}
 		if (r == 0 && start->ready && start->plugged && !gone) {
 			gone = true;
-			r = setup_record_simple(start->sync, RECORD_GO, 0, 0);
-			r = r < 0 ? venv__fail_errno(err, -r, "the machine's first process died")
-				  : 0;
+			r = send_go(start, err);
 		}
 		if (r < 0)
 			return r;
