@@ -228,6 +228,22 @@ int world_setup(void **state)
 	return 0;
 }
 
+static void world_free(struct world *world)
+{
+	if (world->machine.dir_fd >= 0)
+		(void)close(world->machine.dir_fd);
+	if (world->ctx.data_fd >= 0)
+		(void)close(world->ctx.data_fd);
+	free((char *)(uintptr_t)world->machine.dir);
+	free(world->spec.name);
+	free(world->spec.hostname);
+	free(world->ctx.libexec_dir);
+	free(world->layer);
+	free(world->shared);
+	free(world->root);
+	free(world);
+}
+
 int world_teardown(void **state)
 {
 	struct world *world = *state;
@@ -245,6 +261,7 @@ int world_teardown(void **state)
 		r = -1;
 	}
 	(void)venv__tree_delete(AT_FDCWD, world->root, NULL);
+	world_free(world);
 	return r < 0 || (left && *left) ? -1 : 0;
 }
 

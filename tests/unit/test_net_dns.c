@@ -139,9 +139,9 @@ static void answers_own_names(void **state)
 		if (cases[i].type == DNS_TYPE_PTR || !cases[i].address)
 			continue;
 		assert_int_equal((size_t)r, length + 16);
-		assert_int_equal(reply[r - 4] << 24 | reply[r - 3] << 16 | reply[r - 2] << 8 |
-					 reply[r - 1],
-				 (int)cases[i].address);
+		assert_int_equal((uint32_t)reply[r - 4] << 24 | (uint32_t)reply[r - 3] << 16 |
+					 (uint32_t)reply[r - 2] << 8 | reply[r - 1],
+				 cases[i].address);
 	}
 }
 

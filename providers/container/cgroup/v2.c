@@ -47,6 +47,14 @@ static int limit_memory(const struct cgroup *cgroup, venv_error **err)
 	return r < 0 ? r : set_number(cgroup, "memory.high", "memory", limit, err);
 }
 
+static int limit_cpus(struct cgroup *cgroup, double cpus, venv_error **err)
+{
+	char text[64];
+
+	(void)snprintf(text, sizeof(text), "%lld 100000", (long long)(cpus * 100000));
+	return set(cgroup, "cpu.max", "cpus", cpus > 0 ? text : "max 100000", err);
+}
+
 int container_cgroup_v2_limit(struct cgroup *cgroup, const json_t *limits, venv_error **err)
 {
 	int64_t weight = venv__json_int(limits, "cpu_weight", 0),
@@ -62,12 +70,8 @@ int container_cgroup_v2_limit(struct cgroup *cgroup, const json_t *limits, venv_
 		r = set(cgroup, "memory.low", "memory_low", text, err);
 		set_scope(cgroup, "memory.low", low);
 	}
-	if (r == 0 && json_object_get(limits, "cpus")) {
-		double cpus = json_number_value(json_object_get(limits, "cpus"));
-
-		(void)snprintf(text, sizeof(text), "%lld 100000", (long long)(cpus * 100000));
-		r = set(cgroup, "cpu.max", "cpus", cpus > 0 ? text : "max 100000", err);
-	}
+	if (r == 0 && json_object_get(limits, "cpus"))
+		r = limit_cpus(cgroup, json_number_value(json_object_get(limits, "cpus")), err);
 	if (r == 0 && json_object_get(limits, "cpu_weight")) {
 		r = set_number(cgroup, "cpu.weight", "cpu_weight", weight ? weight : 100, err);
 		set_scope(cgroup, "cpu.weight", weight ? weight : 100);
