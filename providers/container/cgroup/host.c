@@ -121,6 +121,14 @@ static void find_systemd_controllers(struct cgroup_host *host)
 		host->layout = CGROUP_SYSTEMD;
 }
 
+/* A directory is not enough: where nothing is mounted on "unified", a group there would be none. */
+static bool is_v2(const char *path)
+{
+	struct statfs info;
+
+	return path && statfs(path, &info) == 0 && info.f_type == CGROUP2_SUPER_MAGIC;
+}
+
 void container_cgroup_host_find(struct cgroup_host *ret)
 {
 	_cleanup_free_ char *text = NULL;
@@ -140,7 +148,7 @@ void container_cgroup_host_find(struct cgroup_host *ret)
 		find_systemd_controllers(ret);
 	if (ret->layout == CGROUP_SYSTEMD)
 		return;
-	if (!is_writable(ret->base)) {
+	if (!is_writable(ret->base) || !is_v2(ret->base)) {
 		free(ret->base);
 		ret->base = NULL;
 	}
