@@ -2,6 +2,7 @@
 #include "provider_fake.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 
 #include "provider.h"
 #include "util/msg.h"
+#include "util/sys.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char failing[32];
@@ -127,6 +129,36 @@ static int connect_it(struct machine *machine, int *ret_fd, venv_error **err)
 	return venv__fail(err, VENV_ERR_UNSUPPORTED, "no ssh");
 }
 
+/* The command itself. */
+static _Noreturn void run_command(const struct exec_spec *spec)
+{
+	for (int i = 0; i < 3; i++) {
+		int fd = spec->fds[i] >= 0 ? spec->fds[i] : open("/dev/null", O_RDWR);
+
+		(void)dup2(fd, i);
+	}
+	for (char *const *e = spec->env; e && *e; e++)
+		(void)putenv(*e);
+	(void)execvp(spec->argv[0], spec->argv);
+	_exit(127);
+}
+
+/* Pass signals on until the command ends; it dies with its connection. */
+static void watch(pid_t pid, int control)
+{
+	struct pollfd fds[] = { { .fd = control, .events = POLLIN },
+				{ .fd = venv__pidfd_open(pid), .events = POLLIN } };
+
+	while (poll(fds, 2, -1) > 0 && !fds[1].revents) {
+		_cleanup_json_ json_t *message = NULL;
+		int r = venv__msg_receive(control, 0, &message, NULL, NULL);
+
+		(void)kill(pid, r > 0 ? (int)venv__json_int(message, "signal", 0) : SIGKILL);
+		if (r <= 0)
+			return;
+	}
+}
+
 /* A process that runs the command, waits for it and tells how it ended. */
 static _Noreturn void serve(const struct exec_spec *spec, int control)
 {
@@ -134,20 +166,12 @@ static _Noreturn void serve(const struct exec_spec *spec, int control)
 	pid_t pid = fork();
 	int status = 0;
 
-	if (pid == 0) {
-		for (int i = 0; i < 3; i++) {
-			int fd = spec->fds[i] >= 0 ? spec->fds[i] : open("/dev/null", O_RDWR);
-
-			(void)dup2(fd, i);
-		}
-		for (char *const *e = spec->env; e && *e; e++)
-			(void)putenv(*e);
-		(void)execvp(spec->argv[0], spec->argv);
-		_exit(127);
-	}
+	if (pid == 0)
+		run_command(spec);
 	for (int i = 0; i < 3; i++)
 		if (spec->fds[i] > 2)
 			(void)close(spec->fds[i]);
+	watch(pid, control);
 	(void)waitpid(pid, &status, 0);
 	message = WIFSIGNALED(status) ? json_pack("{s:i}", "signal", WTERMSIG(status))
 				      : json_pack("{s:i}", "exit", WEXITSTATUS(status));
@@ -167,6 +191,7 @@ static int exec(struct machine *machine, const struct exec_spec *spec, struct ex
 		return venv__fail(err, VENV_ERR_SYSTEM, "no socket");
 	pid = fork();
 	if (pid == 0) {
+		(void)close(pair[0]);
 		if (fork() == 0)
 			serve(spec, pair[1]);
 		_exit(0);
