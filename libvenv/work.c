@@ -204,7 +204,9 @@ int venv__work_observe(struct work *work, enum machine_state *ret, venv_error **
 	if (r < 0 || *ret != MACHINE_STOPPED)
 		return r;
 	state = venv__json_str(work->record.state, "state");
-	if (state && strcmp(state, "stopped") != 0)
+	/* one that ran ended in order, by itself or with its user's last session: else the provider
+	 * would not say stopped */
+	if (state && strcmp(state, "stopped") != 0 && strcmp(state, "running") != 0)
 		*ret = unexplained(work, state);
 	return 0;
 }

@@ -152,7 +152,7 @@ static void check_linger(json_t *list)
 	lingers = path && access(path, F_OK) == 0;
 	add_advice(list, "logout", lingers,
 		   lingers                         ? "machines outlive a logout"
-		   : host.layout == CGROUP_SYSTEMD ? "systemd stops this user's machines at the "
+		   : host.layout == CGROUP_SYSTEMD ? "systemd may stop this user's machines at the "
 						     "last logout"
 						   : "machines outlive a logout only where "
 						     "systemd's KillUserProcesses is off",

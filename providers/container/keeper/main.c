@@ -17,6 +17,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "keeper.h"
 #include "remove.h"
@@ -213,6 +214,13 @@ static void tell_starter(struct keeper *keeper, const venv_error *error)
 	(void)close(take_fd(&keeper->starter_fd));
 }
 
+/* Process 1 was killed and nobody had asked: SIGINT is how a power-off looks from outside. */
+static bool is_killed(const struct keeper *keeper)
+{
+	return keeper->state == KEEPER_RUNNING && WIFSIGNALED(keeper->init_status) &&
+	       WTERMSIG(keeper->init_status) != SIGINT;
+}
+
 /*
  * The network is let go before anybody is told, so that who is told may use its ports. The lock
  * comes last: "stopped" in the record says already that the machine is gone, and who starts it
@@ -220,11 +228,12 @@ static void tell_starter(struct keeper *keeper, const venv_error *error)
  */
 static void finish(struct keeper *keeper)
 {
-	static const char stopped[] = "{\"state\":\"stopped\"}\n";
+	const char *state =
+		is_killed(keeper) ? "{\"state\":\"crashed\"}\n" : "{\"state\":\"stopped\"}\n";
 
 	(void)unlinkat(keeper->machine_fd, "ctl", 0);
 	if (ftruncate(keeper->alive_fd, 0) < 0 ||
-	    pwrite(keeper->alive_fd, stopped, sizeof(stopped) - 1, 0) < 0)
+	    pwrite(keeper->alive_fd, state, strlen(state), 0) < 0)
 		keeper_console_say(keeper, "cannot write 'alive': %s", strerror(errno));
 	if (keeper->net_fd >= 0)
 		(void)close(take_fd(&keeper->net_fd));
