@@ -6,6 +6,7 @@
 
 VENV_LIBEXEC names the directory of venv-sess and venv-ssh. VENV_SSH_MB is the size of the echo test.
 """
+import faulthandler
 import filecmp
 import hashlib
 import os
@@ -24,6 +25,7 @@ import unittest
 PROGRAMS = sys.argv.pop(1) if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else ""
 LIBEXEC = os.environ.get("VENV_LIBEXEC", "")
 MEGABYTES = int(os.environ.get("VENV_SSH_MB", "200"))
+SECONDS_MAX = 100  # of one test; what hangs says where, and ends
 
 
 def free_port():
@@ -40,6 +42,16 @@ def wait_for(condition, seconds=10, what="it"):
             return value
         time.sleep(0.02)
     raise AssertionError(f"waited {seconds} s for {what}")
+
+
+def end(process):
+    """OpenSSH's client may look for a signal just before one comes, and then waits in poll() for ever."""
+    process.terminate()
+    try:
+        process.wait(2)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 class Echo(socketserver.BaseRequestHandler):
@@ -69,6 +81,34 @@ class Case(unittest.TestCase):
                        "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o", "LogLevel=ERROR",
                        "-i", f"{cls.dir}/id"]
         cls.host = "tester@127.0.0.1"
+
+    def setUp(self):
+        watchdog = threading.Timer(SECONDS_MAX, self.tell_where_it_hangs)
+        watchdog.daemon = True
+        watchdog.start()
+        self.addCleanup(watchdog.cancel)
+
+    def tell_where_it_hangs(self):
+        print(f"\n{self.id()} hangs", file=sys.stderr)
+        faulthandler.dump_traceback(all_threads=True)
+        for command in ("ps -eo pid,ppid,stat,etimes,wchan:24,args | grep -E 'ssh|sess|keeper'",
+                        "ss -tnop 2>/dev/null | grep -E 'ssh|sess|State'"):
+            print(subprocess.run(command, shell=True, capture_output=True, text=True, check=False).stdout,
+                  file=sys.stderr)
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/comm", encoding="ascii", errors="replace") as f:
+                    name = f.read().strip()
+                if name not in ("ssh", "venv-sess", "venv-ssh", "ssh_run"):
+                    continue
+                with open(f"/proc/{pid}/syscall", encoding="ascii") as f:
+                    print(pid, name, f.read(), file=sys.stderr)
+                if shutil.which("gdb"):
+                    print(subprocess.run(["gdb", "-batch", "-ex", "bt", "-p", pid], text=True,
+                                         capture_output=True, check=False).stdout, file=sys.stderr)
+                os.kill(int(pid), signal.SIGKILL)
+            except OSError:
+                pass
 
     @classmethod
     def tearDownClass(cls):
@@ -202,8 +242,7 @@ class Commands(Case):
             self.assertLess(time.monotonic() - started, 5)
             stuck.communicate()
         finally:
-            master.terminate()
-            master.wait()
+            end(master)
 
     def test_echo(self):
         """Every byte both ways, OpenSSH's client and ours."""
@@ -413,7 +452,7 @@ class Forwarding(Case):
     def forward(self, *options):
         p = subprocess.Popen(self.ssh_argv("-N", options=["-o", "ExitOnForwardFailure=yes", *options]),
                              stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        self.addCleanup(lambda: (p.terminate(), p.wait(), p.stderr.close()))
+        self.addCleanup(lambda: (end(p), p.stderr.close()))
         return p
 
     @staticmethod
