@@ -42,6 +42,10 @@ int venv__work_observe(struct work *work, enum machine_state *ret, venv_error **
 int venv__work_map(struct work *work, venv_error **err);
 /* Prepare image, folders, volumes and login for a start. */
 int venv__work_prepare(struct work *work, venv_error **err);
+int venv__folders_open(struct work *work, venv_error **err); /* part of it */
+void venv__folders_done(struct machine *machine);
+/* Add what the user should know about them. 0 or -ENOMEM */
+int venv__folders_warn(const struct work *work, char ***warnings);
 /* Attach to the project's network (nothing for networks: []). */
 int venv__work_attach(struct work *work, const char *id, venv_error **err);
 /* For a machine that runs: when the project's network process died, start another one. */

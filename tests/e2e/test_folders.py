@@ -30,6 +30,15 @@ def test_setuid_in_a_folder_does_nothing_on_the_host(project, venv):
     assert "nosuid" in line and "nodev" in line
 
 
+def test_a_folder_of_root_that_all_can_reach_is_told(project, venv, as_user):
+    project.write(SMALL)
+    os.chmod(project.path, 0o755)
+    assert ("set-user-ID" in venv("up").stderr) == (as_user.uid == 0)
+    venv("halt")
+    os.chmod(project.path, 0o700)
+    assert "set-user-ID" not in venv("up").stderr
+
+
 def test_read_only(project, venv):
     project.file("data/x", "x")
     project.write(SMALL + "folders: [ { host: ./data, guest: /data, mode: ro } ]\n")
