@@ -8,6 +8,7 @@
  */
 #include <fcntl.h>
 #include <string.h>
+#include <time.h>
 
 #include "lifecycle.h"
 #include "locks.h"
@@ -419,7 +420,7 @@ static int up_existing(struct work *work, const struct up *up, enum machine_stat
 		break;
 	}
 	r = venv__fail(err, VENV_ERR_STATE, "it is %s", venv__machine_state_name(state));
-	return venv__hint(r, err, "wait a moment and run the command again, or run 'venv halt -f'");
+	return venv__hint(r, err, "end it with 'venv halt -f', then run the command again");
 }
 
 /* ---- The verb ------------------------------------------------------------------------------ */
@@ -440,6 +441,33 @@ static int after_start(struct node *node, struct work *work, uint32_t flags, ven
 	return r;
 }
 
+enum { SETTLE_STEP_MS = 2, SETTLE_EXTRA_MS = 10000, SETTLE_QUIET_MS = 500 };
+
+/*
+ * The lock is ours, so nobody is at it: what still starts or stops is the work of a command that was
+ * killed, or a machine that ends by itself just now. It gets there alone, so wait for it.
+ */
+static int settle(struct work *work, enum machine_state *state, venv_error **err)
+{
+	uint64_t limit = work->spec->stop_timeout_ms + SETTLE_EXTRA_MS, waited = 0;
+	const struct timespec step = { .tv_nsec = SETTLE_STEP_MS * 1000000L };
+	int r = 0;
+
+	while (r == 0 && (*state == MACHINE_STARTING || *state == MACHINE_STOPPING) &&
+	       waited < limit) {
+		if (waited == SETTLE_QUIET_MS)
+			venv__op_notice(work->op, work->spec->name,
+					"waiting: an earlier command left it %s",
+					venv__machine_state_name(*state));
+		(void)nanosleep(&step, NULL);
+		waited += SETTLE_STEP_MS;
+		r = venv__op_cancelled(work->op, err);
+		if (r == 0)
+			r = venv__work_observe(work, state, err);
+	}
+	return r;
+}
+
 static int up_one(struct node *node, struct venv_project *project, const struct machine_spec *spec,
 		  struct venv_op *op, void *user, venv_error **err)
 {
@@ -457,6 +485,8 @@ static int up_one(struct node *node, struct venv_project *project, const struct 
 	r = venv__work_open(&work, err);
 	if (r == 0)
 		r = venv__work_observe(&work, &state, err);
+	if (r == 0)
+		r = settle(&work, &state, err);
 	if (r < 0)
 		return r;
 	r = state == MACHINE_ABSENT ? up_new(&work, up, err) : up_existing(&work, up, state, err);

@@ -82,6 +82,18 @@ def test_init_dies(project, venv):
     venv("exec", "--", "true")
 
 
+def test_up_while_it_ends(project, venv):
+    """A machine that is just ending is waited for, at whatever moment `up` finds it."""
+    project.write(SMALL)
+    for i in range(20):
+        venv("up")
+        (machine,) = venv.json("status")
+        os.kill(machine["pid"], signal.SIGKILL)
+        time.sleep(i * 0.0005)
+        venv("up")
+    venv("exec", "--", "true")
+
+
 @pytest.mark.nested
 def test_a_killed_netd_is_taken_up_again(project, venv):
     name = f"netd-{os.getpid()}-{time.monotonic_ns()}"
