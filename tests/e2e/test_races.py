@@ -1,0 +1,109 @@
+"""Machines that exchange a name for another while venv follows it (container.md, the rows marked R).
+
+Nothing of a machine runs while that machine is set up, so only what two machines share can be raced
+with, and what venv does with a running one: cp, exec, ssh. The short forms try for some seconds, the
+long ones as often as the table wants.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+SECRET = "a secret of the host"
+TWO = """box: busybox
+networks: []
+volumes: { data: {}, inner: {} }
+machines:
+  evil: { primary: true, volumes: [ "data:/srv" ] }
+  victim: { volumes: [ "data:/srv", "inner:%s" ] }
+"""
+
+
+@pytest.fixture
+def outside(project, venv):
+    """A directory of the host that everybody may write to: kept as it was, or the test fails."""
+    path = os.path.join(venv.sandbox, "outside")
+    project.file("../outside/secret", SECRET)
+    project.file("../outside/b/keep", SECRET)
+    for name in (".", "b"):
+        os.chmod(os.path.join(path, name), 0o777)
+    before = look(path)
+    yield path
+    assert look(path) == before
+    assert project.path not in mounts() and path not in mounts()
+
+
+def look(path):
+    """All that a change would change."""
+    found = []
+    for directory, names, files in os.walk(path):
+        for name in [".", *sorted(names), *sorted(files)]:
+            status = os.lstat(os.path.join(directory, name))
+            found.append((directory, name, status.st_ino, status.st_mode, status.st_uid, status.st_size,
+                          status.st_mtime_ns))
+    return found
+
+
+def mounts():
+    with open("/proc/self/mountinfo", encoding="utf-8") as file:
+        return file.read()
+
+
+@contextlib.contextmanager
+def exchanging(venv, a, b, seconds=600, machine="evil"):
+    """While it lasts, a and b change places in the machine."""
+    with subprocess.Popen(venv.command("exec", machine, "--", "/workspace/guest", "exchange", a, b, seconds),
+                          cwd=venv.directory, env=venv.environment(), stdout=subprocess.PIPE) as process:
+        try:
+            time.sleep(0.3)
+            assert process.poll() is None
+            yield process
+            assert process.poll() is None, "the machine gave up"
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=10)
+
+
+def seconds(number, long_number):
+    return [pytest.param(number), pytest.param(long_number, marks=[pytest.mark.long, pytest.mark.timeout(
+        long_number * 3 + 60)])]
+
+
+# ---- exec ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("duration", seconds(3, 60))
+def test_nobody_takes_hold_of_a_keeper(project, venv, guest_program, duration):
+    """Guest root traces whatever enters; what is not yet venv-enter must not be had."""
+    project.write("box: busybox\nnetworks: []\nmachines: { evil: {} }\n")
+    project.file("guest", guest_program, 0o755)
+    venv("up")
+    with subprocess.Popen(venv.command("exec", "--", "/workspace/guest", "trace", duration),
+                          cwd=venv.directory, env=venv.environment(), stdout=subprocess.PIPE) as process:
+        while process.poll() is None:
+            # what is held may stay stopped: a machine may do that to its own
+            venv("exec", "--", "timeout", "-s", "KILL", "1", "true", check=False)
+        said = process.stdout.read().decode()
+    assert process.returncode == 0 and " 0 of them ours" in said, said
+
+
+def test_a_machine_that_stops_what_enters(project, venv, guest_program):
+    """Its commands hang, but nobody waits for them but who gave them."""
+    project.write("box: busybox\nnetworks: []\nmachines: { evil: {} }\n")
+    project.file("guest", guest_program, 0o755)
+    venv("up")
+    with subprocess.Popen(venv.command("exec", "--", "/workspace/guest", "stop", 30), cwd=venv.directory,
+                          env=venv.environment(), stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"ready\n"
+        for _ in range(5):
+            with venv.terminal("exec", "--", "true"):
+                time.sleep(0.1)
+            began = time.monotonic()
+            assert venv.json("stats")
+            assert time.monotonic() - began < 5
+        assert venv("halt", timeout=30).seconds < 20
+        process.wait(timeout=10)
