@@ -73,6 +73,63 @@ def seconds(number, long_number):
         long_number * 3 + 60)])]
 
 
+# ---- What two machines share (2021-30465, 2024-45310, 2023-0778) ------------------------------
+
+
+@pytest.mark.parametrize("duration", seconds(1, 20))
+@pytest.mark.parametrize("shared", ["/srv", "/workspace"])
+@pytest.mark.parametrize("where,tail", [("outside", "b/mount"), ("/proc", "sys/net"), ("/dev", "shm"),
+                                        ("/sys", "kernel"), ("/etc", "b/mount")])
+def test_a_mount_in_what_is_shared(project, venv, guest_program, outside, shared, where, tail, duration):
+    """The victim mounts a volume below a directory that the other machine changes into a link."""
+    project.write(TWO % f"{shared}/a/{tail}")
+    project.file("guest", guest_program, 0o755)
+    venv("up", "evil")
+    target = "../" * 12 + (outside if where == "outside" else where).lstrip("/")
+    venv("exec", "--", "sh", "-c", f"mkdir -p {shared}/a/{tail} && ln -s {target} {shared}/link")
+    started = refused = 0
+    with exchanging(venv, shared + "/a", shared + "/link"):
+        end = time.monotonic() + duration
+        while time.monotonic() < end or started + refused < 4:
+            result = venv("up", "victim", check=False, timeout=30)
+            assert result.status < 128, result
+            if result.status:
+                refused += 1
+                assert "mounting a folder" in result.stderr or "sharing" in result.stderr, result
+                continue
+            started += 1
+            inside = venv("exec", "victim", "--", "sh", "-c",
+                          "cat /proc/self/mountinfo; test -c /dev/null && test -r /proc/self/status && "
+                          "head -n 1 /etc/passwd && echo fine").stdout
+            (place,) = [line.split()[4] for line in inside.splitlines() if "/volumes/inner " in line]
+            assert not place.startswith(("/proc", "/dev", "/sys")), inside
+            assert inside.endswith("fine\n"), inside
+            venv("destroy", "-f", "victim")
+    print(f"{started} started, {refused} refused")
+
+
+@pytest.mark.parametrize("duration", seconds(2, 60))
+def test_a_shared_folder_becomes_a_link(project, venv, guest_program, outside, duration):
+    """A folder in the project, which the other machine can write, is what the victim shares."""
+    project.write("box: busybox\nnetworks: []\nmachines:\n  evil: { primary: true }\n"
+                  "  victim: { folders: [ ./sub:/mnt ] }\n")
+    project.file("guest", guest_program, 0o755)
+    project.file("sub/inside", "x")
+    venv("up", "evil")
+    venv("exec", "--", "ln", "-s", outside, "/workspace/link")
+    with exchanging(venv, "/workspace/sub", "/workspace/link"):
+        end, tried = time.monotonic() + duration, 0
+        while time.monotonic() < end or tried < 4:
+            tried += 1
+            result = venv("up", "victim", check=False, timeout=30)
+            assert result.status < 128, result
+            if result.status == 0:
+                assert venv("exec", "victim", "--", "ls", "/mnt").stdout == "inside\n"
+                venv("destroy", "-f", "victim")
+            else:
+                assert "folder" in result.stderr, result
+
+
 # ---- exec ------------------------------------------------------------------------------------
 
 
