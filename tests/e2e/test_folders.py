@@ -118,6 +118,25 @@ def test_a_machine_cannot_write_outside_by_cp(project, venv):
     assert not os.path.islink(os.path.join(project.path, "out", "link"))
 
 
+def test_a_planted_link_does_not_lead_cp_out_of_the_project(project, venv):
+    project.write(SMALL)
+    project.file("../secret", "a secret of the host")
+    project.file("inside/file", "x")
+    venv("up")
+    venv("exec", "--", "sh", "-c", f"cd /workspace; ln -s {venv.sandbox} out; ln -s inside in; ln -s ../secret file")
+    for command in (["cp", "out/secret", ":/root/"], ["cp", "file", ":/root/"], ["cp", ":/etc/passwd", "out"],
+                    ["cp", ":/etc/passwd", "file"], ["cp", ":/etc/passwd", "out/passwd"], ["cp", ":/etc", "out"]):
+        result = venv.fails(*command, status=9)
+        assert "leads out of the project by a symbolic link" in result.stderr, result
+    assert not os.path.exists(os.path.join(venv.sandbox, "passwd"))
+    # a link that stays in the project is as good as what it names, and so is a path given from outside
+    venv("cp", "in/file", ":/root/")
+    venv("cp", ":/root/file", "in/back")
+    assert project.read("inside/back") == "x"
+    venv("cp", os.path.join(venv.sandbox, "secret"), ":/root/")
+    assert project.read("../secret") == "a secret of the host"
+
+
 def test_a_missing_folder_is_told_first(project, venv):
     project.write(SMALL + "folders:\n  - ./nowhere:/x\n")
     result = venv.fails("up", status=3)

@@ -130,6 +130,53 @@ def test_a_shared_folder_becomes_a_link(project, venv, guest_program, outside, d
                 assert "folder" in result.stderr, result
 
 
+# ---- venv cp (2018-15664, 2019-14271, 2026-41567) ---------------------------------------------
+
+
+@pytest.mark.parametrize("duration", seconds(2, 60))
+def test_copying_while_a_directory_becomes_a_link(project, venv, guest_program, outside, duration):
+    project.write("box: busybox\nnetworks: []\nmachines: { evil: {} }\n")
+    project.file("guest", guest_program, 0o755)
+    project.file("new", "new\n")
+    venv("up")
+    venv("exec", "--", "sh", "-c", f"mkdir -p /root/d {outside} && echo machine | tee /root/d/secret "
+         f"{outside}/secret && ln -s {outside} /root/link")
+    with exchanging(venv, "/root/d", "/root/link"):
+        end, copied = time.monotonic() + duration, 0
+        while time.monotonic() < end or copied < 4:
+            result = venv("cp", ":/root/d/secret", "out", check=False)
+            if result.status == 0:
+                copied += 1
+                assert project.read("out") == "machine\n"
+            result = venv("cp", ":/root/d", "tree", check=False)
+            assert result.status < 128, result
+            result = venv("cp", "new", ":/root/d/new", check=False)
+            assert result.status < 128, result
+    names = {name for _, _, files in os.walk(os.path.join(project.path, "tree")) for name in files}
+    assert names <= {"secret", "new", "d", "link"}
+
+
+@pytest.mark.parametrize("duration", seconds(2, 60))
+def test_copying_out_to_where_a_machine_writes(project, venv, guest_program, outside, duration):
+    """The directory on the host lies in the project, and the machine changes it into a link."""
+    project.write("box: busybox\nnetworks: []\nmachines: { evil: {} }\n")
+    project.file("guest", guest_program, 0o755)
+    project.file("sub/x", "x")
+    venv("up")
+    venv("exec", "--", "sh", "-c", f"echo owned > /root/secret; echo owned > /root/keep; ln -s {outside} /workspace/link")
+    with exchanging(venv, "/workspace/sub", "/workspace/link"):
+        end, tried = time.monotonic() + duration, 0
+        while time.monotonic() < end or tried < 4:
+            tried += 1
+            for command in (["cp", ":/root/secret", "sub"], ["cp", ":/root/secret", "sub/secret"],
+                            ["cp", ":/root", "sub"], ["cp", "sub/secret", ":/root/stolen"],
+                            ["cp", "sub", ":/root/all"]):
+                result = venv(*command, check=False)
+                assert result.status < 128, result
+    stolen = venv("exec", "--", "sh", "-c", "cat /root/stolen /root/all/* /root/all/*/* 2>/dev/null", check=False)
+    assert SECRET not in stolen.stdout
+
+
 # ---- exec ------------------------------------------------------------------------------------
 
 
