@@ -1,6 +1,7 @@
 """Shared folders, volumes, copying."""
 
 import os
+import stat
 
 import pytest
 
@@ -21,10 +22,18 @@ def test_files_belong_to_the_right_one_on_both_sides(project, venv, as_user):
     assert not os.path.exists(os.path.join(project.path, "a"))
 
 
-def test_setuid_in_a_folder_does_nothing_on_the_host(project, venv):
+def test_setuid_in_a_folder(project, venv, as_user):
+    """Incus CVE-2025-64507: it counts in no machine. On the host it is the owner's, as SECURITY.md says."""
     project.write(SMALL)
     venv("up")
-    venv("exec", "--", "sh", "-c", "cp /bin/busybox /workspace/x && chmod 4755 /workspace/x")
+    venv("exec", "--", "sh", "-c", "cd /workspace; mkdir d; cp /bin/busybox d/busybox && chmod u+s,a+rx d/busybox; cp d/busybox of-1000; "
+         "chown 1000:1000 of-1000 2>/dev/null; chmod u+s of-1000 2>/dev/null")
+    status = os.lstat(os.path.join(project.path, "d/busybox"))
+    assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (as_user.uid, 0o4755)
+    # of nobody's ids but the owner's and the machine's
+    status = os.lstat(os.path.join(project.path, "of-1000"))
+    assert status.st_uid == as_user.uid or status.st_uid >= 100000, status
+    assert venv("exec", "-u", "1000", "--", "/workspace/d/busybox", "id", "-u").stdout == "1000\n"
     mounts = venv("exec", "--", "cat", "/proc/mounts").stdout
     (line,) = [line for line in mounts.splitlines() if line.split()[1] == "/workspace"]
     assert "nosuid" in line and "nodev" in line

@@ -63,6 +63,8 @@ static const struct {
 	{ STAGE_FOLDERS, EXDEV,
 	  "a symbolic link leads from there into /proc, /sys or /dev: remove it, or name another "
 	  "directory" },
+	{ STAGE_FOLDERS, ELOOP,
+	  "a symbolic link stands there and leads nowhere: remove it, or name another directory" },
 	{ STAGE_FOLDERS, ESTALE,
 	  "another directory took the place of the folder meanwhile: run the command again" },
 	{ STAGE_INIT, ENOENT, "the box has no such program: set 'init: none' in venv.yml" },
