@@ -28,6 +28,32 @@ def test_ssh(config, venv):
     assert result.status == 5, result
 
 
+LOGIN_FILES = """printf 'LANG=xx_XX\\nOF_BOTH=locale\\n' > /etc/default/locale
+printf '# of all\\nOF_BOTH=environment\\nOF_IMAGE=no\\nexport OF_ALL="a b" # c\\n' > /etc/environment
+chmod 600 /etc/environment /etc/default/locale
+"""
+
+
+@pytest.mark.nested
+def test_the_environment_of_a_login(project, venv):
+    project.write("box: busybox\nenv: { OF_IMAGE: yes }\n")
+    venv("up")
+    venv("exec", "--", "sh", "-ec", "mkdir -p /etc/default\n" + LOGIN_FILES)
+    show = "echo $LANG,$OF_BOTH,$OF_IMAGE,$OF_ALL"
+    expected = "xx_XX,locale,yes,a b\n"
+    assert venv("exec", "--", "sh", "-c", show).stdout == expected
+    assert venv("exec", "-u", "1000", "--", "sh", "-c", show).stdout == expected
+    assert venv("ssh", "-c", show).stdout == expected
+    assert venv("exec", "-e", "LANG=mine", "--", "sh", "-c", "echo $LANG").stdout == "mine\n"
+    config = project.file("ssh-config", venv("ssh-config").stdout)
+    os.chmod(config, 0o600)
+    assert venv.run(["ssh", "-F", config, "default", show]).stdout == expected
+    # at a terminal, a locale that the machine has not set is UTF-8's
+    venv("exec", "--", "rm", "/etc/default/locale")
+    result = venv.run(["ssh", "-F", config, "-tt", "default", "echo $LANG"])
+    assert result.stdout.replace("\r", "") == "C.UTF-8\n"
+
+
 def test_a_wrong_key_is_refused(config, venv, project):
     key = os.path.join(project.path, "other")
     venv.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key])

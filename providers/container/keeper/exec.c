@@ -25,6 +25,8 @@ static char **enter_arguments(const struct keeper *keeper, const json_t *request
 	words[n++] = mode ? mode : "exec";
 	words[n++] = "-u";
 	words[n++] = user ? user : keeper->plan.login;
+	if (request != keeper->plan.command) /* which is a service */
+		words[n++] = "-l";
 	if (directory) {
 		words[n++] = "-d";
 		words[n++] = directory;
