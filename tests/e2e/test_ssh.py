@@ -54,6 +54,14 @@ def test_the_environment_of_a_login(project, venv):
     assert result.stdout.replace("\r", "") == "C.UTF-8\n"
 
 
+def test_a_session_knows_its_terminal(config, venv):
+    result = venv.run(["ssh", "-F", config, "-tt", "default", "test -c $SSH_TTY && readlink /proc/self/fd/0; "
+                                                              "echo $SSH_TTY"])
+    name, variable = result.stdout.replace("\r", "").splitlines()
+    assert name == variable and name.startswith("/dev/pts/")
+    assert venv.run(["ssh", "-F", config, "default", "echo ${SSH_TTY-none}"]).stdout == "none\n"
+
+
 def test_a_wrong_key_is_refused(config, venv, project):
     key = os.path.join(project.path, "other")
     venv.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key])

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "environ.h"
@@ -91,12 +92,24 @@ static int set_language(void)
 	return setenv("LANG", "C.UTF-8", 1);
 }
 
+/* As sshd: the terminal's name, in a session that came by ssh. A slave's minor number is its name. */
+static int name_terminal(void)
+{
+	struct stat st;
+	char name[32];
+
+	if (!getenv("SSH_CONNECTION") || fstat(0, &st) < 0)
+		return 0;
+	(void)snprintf(name, sizeof(name), "/dev/pts/%u", minor(st.st_rdev));
+	return setenv("SSH_TTY", name, 1);
+}
+
 static int set_environment(const struct request *request, const struct account *account)
 {
 	static const char path[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 	const char *name = account->name;
 
-	if (request->tty && set_language() < 0)
+	if (request->tty && (set_language() < 0 || name_terminal() < 0))
 		return -1;
 	if (setenv("HOME", account->home, 1) < 0 || setenv("SHELL", account->shell, 1) < 0 ||
 	    setenv("PATH", path, 0) < 0)
