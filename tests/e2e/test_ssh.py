@@ -54,6 +54,17 @@ def test_the_environment_of_a_login(project, venv):
     assert result.stdout.replace("\r", "") == "C.UTF-8\n"
 
 
+@pytest.mark.parametrize("verb", ["exec", "ssh"])
+def test_standard_streams_can_be_opened_again(project, venv, verb):
+    project.write("box: busybox\n")
+    venv("up")
+    script = "cat /dev/stdin >/dev/stdout; echo error >/dev/stderr"
+    for user in ("root", "1000"):
+        command = ["--", "sh", "-c", script] if verb == "exec" else ["-c", script]
+        result = venv(verb, "-u", user, *command, stdin="in\n")
+        assert (result.stdout, result.stderr) == ("in\n", "error\n")
+
+
 def test_a_session_knows_its_terminal(config, venv):
     result = venv.run(["ssh", "-F", config, "-tt", "default", "test -c $SSH_TTY && readlink /proc/self/fd/0; "
                                                               "echo $SSH_TTY"])

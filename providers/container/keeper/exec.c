@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "keeper.h"
@@ -152,6 +153,8 @@ int keeper_command_start(struct keeper *keeper, venv_error **err)
 	if (!keeper->plan.command)
 		return 0;
 	slave = ioctl(keeper->console_fd, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (slave >= 0)
+		(void)fchmod(slave, 0622); /* so that its user can open /dev/stderr and the like */
 	out[1] = out[2] = slave;
 	client = keeper_client_add(keeper, -1);
 	pid = client ? start(keeper, keeper->plan.command, out, &master, err)
