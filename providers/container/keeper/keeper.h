@@ -41,12 +41,15 @@ struct client { /* a connection to the keeper, or a command without one */
 	struct keeper *keeper;
 	int fd; /* -1: the image's own command */
 	struct loop_source *source;
-	pid_t pid;    /* of its command; 0: none */
-	int master;   /* terminal of the command, or -1 */
-	bool waits;   /* for the machine's end */
-	bool dead;    /* closed while its command still runs */
-	char *agent;  /* path in the machine of its agent socket, which goes with it; or NULL */
-	bool session; /* a venv-sess: only what a session needs is answered */
+	pid_t pid;   /* of its command; 0: none */
+	int master;  /* terminal of the command, or -1 */
+	bool waits;  /* for the machine's end */
+	bool dead;   /* closed while its command still runs */
+	char *agent; /* path in the machine of its agent socket, which goes with it; or NULL */
+	/* The number of its venv-sess, which is answered only what a session needs; 0: none. */
+	unsigned session;
+	int pending; /* who connected to that one and has not logged in yet, or -1 */
+	uint64_t pending_since_us;
 };
 
 struct keeper {
@@ -72,6 +75,9 @@ struct keeper {
 	int init_status; /* of waitid, when it ended */
 
 	int ctl_fd, ssh_fd, ssh_port;
+	struct loop_source *ssh_source; /* NULL: connections wait, as ssh.c tells */
+	struct loop_source *ssh_timer;
+	unsigned n_sessions;
 	struct client *clients;
 	int command_status; /* the image's command, as wait(2) says; -1: runs, or is none */
 };
@@ -142,7 +148,10 @@ void keeper_agent_end(struct client *client);
 
 /* ssh.c */
 int keeper_ssh_open(struct keeper *keeper, venv_error **err);
-void keeper_ssh_close(struct keeper *keeper);
 void keeper_ssh_request(struct client *client);
+/* Who is behind this venv-sess has logged in. */
+void keeper_ssh_login(const struct client *client);
+/* A client is no longer (or was never) one that has to log in. */
+void keeper_ssh_settle(struct client *client);
 
 #endif
