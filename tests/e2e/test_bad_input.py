@@ -51,6 +51,27 @@ def test_what_is_not_supported_yet_is_named(project, venv, key):
     assert "venv.yml:2:" in result.stderr, result
 
 
+def test_a_broken_file_does_not_hold_its_machines(project, venv):
+    project.write("box: busybox\nmachines: { one: {}, two: {} }\n")
+    venv("up")
+    ids = {machine["name"]: machine["id"][:7] for machine in venv.json("status")}
+    project.write("box: busybox\nmemroy: 1G\nmachines: { one: {}, two: {} }\n")
+    result = venv.fails("destroy", "-f", status=3)
+    assert "did you mean 'memory'? 'venv destroy --id" in result.stderr
+    for name, number in ids.items():
+        assert f"'venv destroy --id {number}' ({name})" in result.stderr
+    result = venv.fails("halt", "two", "--json", status=3)
+    assert f"'venv halt --id {ids['two']}' (two) does" in result.stdout and ids["one"] not in result.stdout
+    assert "--id" not in venv.fails("up", status=3).stderr
+    os.unlink(os.path.join(project.path, "venv.yml"))
+    assert f"--id {ids['one']}" in venv.fails("destroy", "-f", status=4).stderr
+    venv("destroy", "-f", "--id", ids["one"])
+    project.write("box: [")
+    venv("destroy", "-f", "--id", ids["two"])
+    assert "'venv destroy --id ID'" in venv.fails("destroy", "-f", status=3).stderr
+    project.write("box: busybox\n")
+
+
 def test_unknown_box(project, venv):
     project.write("box: busibox\n")
     result = venv.fails("up", status=4)
