@@ -478,6 +478,7 @@ static int run_group(const char *name)
 		TEST(queries),
 		TEST(addresses_are_stable),
 		TEST(tap_for_virtual_machines),
+		TEST(helpers_are_confined),
 		TEST(figures),
 	};
 	const char *pattern = getenv("VENV_TEST_ONLY");

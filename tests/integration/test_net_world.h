@@ -83,12 +83,13 @@ void talks(struct agent *agent, const char *type, const char *address, int port,
 	   const char *expected);
 void is_closed(struct agent *agent, const char *type, const char *address, int port);
 
-/* test_net_closed.c, test_net_figures.c */
+/* test_net_closed.c, test_net_confined.c, test_net_figures.c */
 void host_is_closed(void **state);
 void guest_routes_loopback_out(void **state);
 void raw_frames_are_dropped(void **state);
 void new_host_address_is_closed(void **state);
 void host_access_opens_one(void **state);
+void helpers_are_confined(void **state);
 void figures(void **state);
 
 #endif
