@@ -503,6 +503,7 @@ static int up_work(struct venv_op *op, void *user, venv_error **err)
 	if (r < 0)
 		return r;
 	(void)venv__trash_empty(up->project->ctx, NULL);
+	venv__net_clean(up->project->dir_fd);
 	return venv__graph_run(up->project, up->machines, up->n, GRAPH_NEEDS_FIRST, up_one, up, op,
 			       err);
 }

@@ -61,5 +61,7 @@ int venv__net_attach(int *socket, const struct net_project *project, const char 
 /* Without starting anything: the ports or the machines of a running netd; empty when none runs. */
 int venv__net_query(const struct net_project *project, const char *op_name, json_t **ret,
 		    venv_error **err);
+/* Remove the socket that a killed netd left, if it did. A running one, or one just starting, keeps its. */
+void venv__net_clean(int project_fd);
 
 #endif

@@ -132,6 +132,51 @@ def test_a_killed_netd_and_one_machine(project, venv):
     venv("exec", "b", "--", "ping", "-c", "1", "-W", "2", "c")
 
 
+def kill_netd(venv, name):
+    """Killed with its machine: nobody took its socket away."""
+    killed = netd_of(name)
+    os.kill(killed, signal.SIGKILL)
+    while os.path.exists(f"/proc/{killed}"):
+        time.sleep(0.01)
+    (uuid,) = os.listdir(os.path.join(venv.sandbox, "data", "venv", "projects"))
+    return os.path.join(venv.sandbox, "data", "venv", "projects", uuid, "net")
+
+
+@pytest.mark.parametrize("command", [("destroy", "-f"), ("halt",), ("repair",), ("up", "quiet")])
+def test_a_killed_netd_leaves_no_socket(project, venv, command):
+    name = f"netd-{os.getpid()}-{time.monotonic_ns()}"
+    project.write(f"name: {name}\nbox: busybox\nmachines: {{ a: {{}}, quiet: {{ networks: [] }} }}\n")
+    venv("up", "a")
+    left = kill_netd(venv, name)
+    assert os.path.exists(left)
+    venv("status")  # asks, changes nothing, and does not fail
+    venv(*command)
+    assert not os.path.exists(left)
+    if command == ("halt",):
+        venv("up")  # and a running one keeps its own
+        venv("repair")
+        assert os.path.exists(left)
+
+
+def test_a_killed_netd_and_repair_elsewhere(project, venv):
+    name = f"netd-{os.getpid()}-{time.monotonic_ns()}"
+    project.write(f"name: {name}\nbox: busybox\n")
+    venv("up")
+    left = kill_netd(venv, name)
+    venv("repair", cwd="/")
+    assert not os.path.exists(left)
+
+
+def test_a_killed_netd_and_destroy_by_id(project, venv):
+    name = f"netd-{os.getpid()}-{time.monotonic_ns()}"
+    project.write(f"name: {name}\nbox: busybox\n")
+    venv("up")
+    left = kill_netd(venv, name)
+    (machine,) = venv.json("status")
+    venv("destroy", "-f", "--id", machine["id"])
+    assert not os.path.exists(left)
+
+
 def test_poweroff_inside(project, venv):
     project.write("box: busybox\nnetworks: []\n")
     venv("up")
