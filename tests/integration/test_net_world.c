@@ -38,7 +38,7 @@ static int serve_names(void *user)
 	netns = open(path, O_RDONLY | O_CLOEXEC);
 	if (netns < 0 || setns(netns, CLONE_NEWNET) < 0)
 		return -errno;
-	return fake_resolver_start(OUTSIDE_ADDRESS);
+	return fake_resolver_start(OUTSIDE_ADDRESS) | fake_resolver_start(SECOND_ADDRESS);
 }
 
 static int set_up_host(void)
@@ -55,8 +55,8 @@ static int set_up_host(void)
 	status = agent_run(
 		&outside, NULL,
 		"ip link set lo up && ip address add %s/24 dev o0 && ip link set o0 up && "
-		"ip address add %s/32 dev o0",
-		OUTSIDE_ADDRESS, METADATA_ADDRESS);
+		"ip address add %s/32 dev o0 && ip address add %s/32 dev o0",
+		OUTSIDE_ADDRESS, METADATA_ADDRESS, SECOND_ADDRESS);
 	return status ? -EIO : 0;
 }
 
