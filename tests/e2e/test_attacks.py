@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import socket
 import tarfile
 import time
 
@@ -96,6 +97,24 @@ def abstract_sockets():
         except OSError:
             continue
     return found
+
+
+def test_who_asks_the_keeper_and_does_not_read(project, venv):
+    """A venv-sess that a client has taken over could do it; everybody else is served all the same."""
+    project.write(SMALL)
+    venv("up")
+    (machine,) = venv.json("status")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as ask:
+        ask.connect(os.path.join(machine["directory"], "ctl"))
+        ask.settimeout(0.5)
+        try:
+            for _ in range(10000):
+                ask.send(b'{"op":"state"}')
+        except OSError:
+            pass  # full, or hung up on
+        assert venv("exec", "--", "echo", "fine", timeout=10).stdout == "fine\n"
+        assert venv.json("stats", timeout=10)
+        assert venv("halt", timeout=20).seconds < 15
 
 
 def test_no_socket_without_a_path(project, venv):

@@ -11,18 +11,19 @@ struct op {
 	bool session; /* a venv-sess, which reads what strangers send, may ask for it */
 };
 
+/* Who asks and asks and does not read is hung up on: everybody else would wait for it. */
 void keeper_client_reply(struct client *client, json_t *reply, const int *fds, size_t n_fds)
 {
 	_cleanup_json_ json_t *message = reply ? reply : json_object();
 
-	if (client->fd >= 0 && message)
-		(void)venv__msg_send(client->fd, message, fds, n_fds, NULL);
+	if (client->fd >= 0 && message &&
+	    venv__msg_send_now(client->fd, message, fds, n_fds, NULL) < 0)
+		(void)shutdown(client->fd, SHUT_RDWR);
 }
 
 void keeper_client_fail(struct client *client, const venv_error *error)
 {
-	if (client->fd >= 0)
-		(void)venv__msg_send_error(client->fd, error);
+	keeper_client_reply(client, venv__error_to_json(error), NULL, 0);
 }
 
 static void finish(struct client *client, int r, const venv_error *error)
