@@ -66,7 +66,7 @@ def test_no_inheritable_capabilities(guest, venv):
 
 
 def test_labels_are_the_kernels(guest, venv, as_user):
-    """CVE-2019-16884, CVE-2025-52881: no file of the machine takes the place of /proc where we read or write it."""
+    """CVE-2019-16884, CVE-2025-52881: no file of the machine stands for /proc where we read or write it."""
     venv("exec", "--", "sh", "-c", "mkdir -p /fake/self/attr && echo fake > /fake/self/attr/current")
     venv("exec", "--", "sh", "-c", "mount --bind /fake /proc || true")
     labels = []
@@ -92,7 +92,8 @@ def abstract_sockets():
                 if not file.read().startswith("venv"):
                     continue
             for fd in os.listdir(f"/proc/{pid}/fd"):
-                name = names.get(os.readlink(f"/proc/{pid}/fd/{fd}").removeprefix("socket:[").removesuffix("]"), "")
+                inode = os.readlink(f"/proc/{pid}/fd/{fd}").removeprefix("socket:[").removesuffix("]")
+                name = names.get(inode, "")
                 found += [name] if name.startswith("@") else []
         except OSError:
             continue
@@ -131,7 +132,8 @@ def test_nobody_else_reaches_what_is_stored(project, venv):
     """CVE-2021-41091: the set-user-id programs of boxes and machines lie in there."""
     project.write(SMALL + "volumes: { data: {} }\nmachines: { web: { volumes: [ data:/srv ] } }\n")
     venv("up")
-    venv("exec", "--", "sh", "-c", "for d in / /srv; do cp /bin/busybox $d/suid; chmod 4755 $d/suid; chmod 777 $d; done")
+    venv("exec", "--", "sh", "-c",
+         "for d in / /srv; do cp /bin/busybox $d/suid; chmod 4755 $d/suid; chmod 777 $d; done")
     assert os.stat(project.data).st_mode & 0o7777 == 0o700
     found = venv.run(["find", project.data, "-name", "suid"], check=False).stdout.split()
     if venv.account.is_root:
@@ -244,7 +246,8 @@ def test_an_image_that_starts_in_a_descriptor(project, venv):
 BOMB = "x" * 3_000_000
 D, F = "d", "f"
 ROOTS = {  # name: (members of the upper layer, configuration); OUT is a directory of the host
-    "null is a link (2025-31133)": ([("dev", D, "", 0o755), ("dev/null", tarfile.SYMTYPE, "/proc/sysrq-trigger", 0o777)], {}),
+    "null is a link (2025-31133)": ([("dev", D, "", 0o755),
+                                     ("dev/null", tarfile.SYMTYPE, "/proc/sysrq-trigger", 0o777)], {}),
     "console is a link (2025-52565)": ([("dev", D, "", 0o755), ("dev/pts", tarfile.SYMTYPE, "OUT", 0o777),
                                         ("dev/console", tarfile.SYMTYPE, "OUT/x", 0o777),
                                         ("dev/ptmx", tarfile.SYMTYPE, "OUT/x", 0o777)], {}),
@@ -256,8 +259,8 @@ ROOTS = {  # name: (members of the upper layer, configuration); OUT is a directo
     "sys is a link (2023-28642)": ([("sys", tarfile.SYMTYPE, "../..OUT", 0o777)], {}),
     "etc is a link": ([("etc", tarfile.SYMTYPE, "../../..OUT", 0o777)], {}),
     "workspace is a link": ([("workspace", tarfile.SYMTYPE, "../../..OUT", 0o777)], {}),
-    "long passwd (2026-47262)": ([("etc", D, "", 0o755), ("etc/passwd", F, BOMB, 0o644), ("etc/group", F, BOMB, 0o644)],
-                                 {"User": "root:root"}),
+    "long passwd (2026-47262)": ([("etc", D, "", 0o755), ("etc/passwd", F, BOMB, 0o644),
+                                  ("etc/group", F, BOMB, 0o644)], {"User": "root:root"}),
     "passwd is a link": ([("etc", D, "", 0o755), ("etc/passwd", tarfile.SYMTYPE, "/proc/self/mem", 0o777),
                           ("etc/group", tarfile.SYMTYPE, "../../../..OUT/x", 0o777)], {}),
     "passwd is a FIFO": ([("etc", D, "", 0o755), ("etc/passwd", tarfile.FIFOTYPE, "", 0o644)], {}),
@@ -302,7 +305,7 @@ def test_hostile_roots(project, venv, name):
 
 
 def test_tools_of_a_machine_are_not_ours(project, venv):
-    """CVE-2019-14271, CVE-2026-41567: no library or program of the machine runs for cp, exec and ssh but the command."""
+    """CVE-2019-14271, CVE-2026-41567: nothing of the machine runs for cp, exec and ssh but the command."""
     marker = os.path.join(venv.sandbox, "outside", "ran")
     project.file("../outside/.keep")
     os.chmod(os.path.dirname(marker), 0o777)
@@ -315,12 +318,12 @@ def test_tools_of_a_machine_are_not_ours(project, venv):
     project.write(SMALL)
     project.file("x", "x")
     venv("up")
-    venv("exec", "--", "sh", "-c", "cd /workspace; mkdir -p /lib /usr/lib /usr/local/bin; for l in nss_files nss_evil c z lzma; "
-         "do cp evil.so /lib/lib$l.so.2; cp evil.so /usr/lib/lib$l.so.6; done; echo /workspace/evil.so > /etc/ld.so.preload; "
-         "printf 'passwd: evil\\ngroup: evil\\nhosts: evil\\n' > /etc/nsswitch.conf; "
-         "for t in scp tar xz gzip sftp-server cat id; do "
-         "printf '#!/bin/sh\\ntouch /ran\\n' > /usr/local/sbin/$t || printf '#!/bin/sh\\ntouch /ran\\n' > /usr/local/bin/$t; "
-         "chmod 755 /usr/local/*bin/$t; done 2>/dev/null; true")
+    venv("exec", "--", "sh", "-c", """cd /workspace; mkdir -p /lib /usr/lib /usr/local/bin /usr/local/sbin
+for l in nss_files nss_evil c z lzma; do cp evil.so /lib/lib$l.so.2; cp evil.so /usr/lib/lib$l.so.6; done
+echo /workspace/evil.so > /etc/ld.so.preload
+printf 'passwd: evil\\ngroup: evil\\nhosts: evil\\n' > /etc/nsswitch.conf
+for t in scp tar xz gzip sftp-server cat id; do for d in bin sbin; do
+printf '#!/bin/sh\\n/bin/touch /ran\\n' > /usr/local/$d/$t; /bin/chmod 755 /usr/local/$d/$t; done; done""")
     venv("cp", "x", ":/root/")
     venv("cp", ":/root/x", "back")
     venv("exec", "-u", "0", "--", "/bin/true")

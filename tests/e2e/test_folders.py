@@ -26,7 +26,8 @@ def test_setuid_in_a_folder(project, venv, as_user):
     """Incus CVE-2025-64507: it counts in no machine. On the host it is the owner's, as SECURITY.md says."""
     project.write(SMALL)
     venv("up")
-    venv("exec", "--", "sh", "-c", "cd /workspace; mkdir d; cp /bin/busybox d/busybox && chmod u+s,a+rx d/busybox; cp d/busybox of-1000; "
+    venv("exec", "--", "sh", "-c", "cd /workspace; mkdir d; cp /bin/busybox d/busybox && "
+         "chmod u+s,a+rx d/busybox; cp d/busybox of-1000; "
          "chown 1000:1000 of-1000 2>/dev/null; chmod u+s of-1000 2>/dev/null")
     status = os.lstat(os.path.join(project.path, "d/busybox"))
     assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (as_user.uid, 0o4755)

@@ -163,7 +163,8 @@ def test_copying_out_to_where_a_machine_writes(project, venv, guest_program, out
     project.file("guest", guest_program, 0o755)
     project.file("sub/x", "x")
     venv("up")
-    venv("exec", "--", "sh", "-c", f"echo owned > /root/secret; echo owned > /root/keep; ln -s {outside} /workspace/link")
+    venv("exec", "--", "sh", "-c",
+         f"echo owned > /root/secret; echo owned > /root/keep; ln -s {outside} /workspace/link")
     with exchanging(venv, "/workspace/sub", "/workspace/link"):
         end, tried = time.monotonic() + duration, 0
         while time.monotonic() < end or tried < 4:
