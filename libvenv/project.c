@@ -285,7 +285,7 @@ static char *climb(const char *start)
 	while (dir) {
 		char *file = venv__path_join(dir, "venv.yml");
 
-		if (!file || access(file, F_OK) == 0)
+		if (!file || faccessat(AT_FDCWD, file, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
 			return file;
 		free(file);
 		slash = strrchr(dir, '/');
@@ -319,7 +319,11 @@ static int find_file(const venv_project_options *o, char **ret, venv_error **err
 	int r;
 
 	if (named && *named) {
-		joined = venv__path_join(dir, named);
+		joined = o->dir ? venv__path_join(dir, named) : strdup(named);
+		r = joined ? venv__spec_open(joined, err) : venv__fail_nomem(err);
+		if (r < 0)
+			return r;
+		(void)close(r);
 		*ret = joined ? realpath(joined, NULL) : NULL;
 		if (*ret)
 			return 0;

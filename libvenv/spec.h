@@ -210,6 +210,8 @@ struct project_spec {
  */
 int venv__spec_load(const char *file, const char *const *set, struct project_spec **ret,
 		    venv_error **err);
+/* Open such a file: a regular one, by no link of another user's to what is not theirs. fd or code. */
+int venv__spec_open(const char *path, venv_error **err);
 /* The same from text: for tests and fuzzing. dir is the project's directory. */
 int venv__spec_parse(const char *file, const char *dir, const char *text, size_t length,
 		     const char *const *set, struct project_spec **ret, venv_error **err);

@@ -51,6 +51,48 @@ def test_what_is_not_supported_yet_is_named(project, venv, key):
     assert "venv.yml:2:" in result.stderr, result
 
 
+def test_a_file_that_is_a_link(project, venv):
+    path = os.path.join(project.path, "venv.yml")
+    project.file("elsewhere/real.yml", "memroy: 1G\n")
+    os.symlink("elsewhere/real.yml", path)
+    assert "unknown key 'memroy'" in venv.fails("validate", status=3).stderr
+    os.unlink(path)
+    os.symlink("nowhere", path)
+    assert "cannot open" in venv.fails("validate", status=4).stderr
+    os.unlink(path)
+    os.mkdir(path)
+    assert "is a directory" in venv.fails("validate", status=3).stderr
+    os.rmdir(path)
+    os.mkfifo(path)
+    assert "is not a regular file" in venv.fails("validate", status=3).stderr
+    os.unlink(path)
+    project.write("box: busybox\n")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a link of another user's")
+@pytest.mark.parametrize("name", ["venv.yml", "venv.local.yml"])
+def test_a_link_of_another_user_to_a_file_of_yours(project, venv, name):
+    """It is not followed, and nothing of that file is quoted."""
+    project.write("box: busybox\n")
+    secret = project.file("secret", "hunter2: x\n")
+    path = os.path.join(project.path, name)
+    if name == "venv.yml":
+        os.unlink(path)
+    os.symlink(secret, path)
+    os.chown(secret, venv.account.uid, -1)
+    os.lchown(path, 12345, -1)
+    for arguments in (["validate"], ["up"], ["status", "--json"], ["destroy", "-f"], ["-f", path, "validate"]):
+        if name == "venv.local.yml" and "-f" in arguments[:1]:
+            continue
+        result = venv.fails(*arguments, status=9)
+        assert "another user's link" in result.stderr + result.stdout
+        assert "hunter" not in result.stderr + result.stdout
+    os.lchown(path, venv.account.uid, -1)
+    assert "hunter" in venv.fails("validate", status=3).stderr
+    os.unlink(path)
+    project.write("box: busybox\n")
+
+
 def test_a_broken_file_does_not_hold_its_machines(project, venv):
     project.write("box: busybox\nmachines: { one: {}, two: {} }\n")
     venv("up")
