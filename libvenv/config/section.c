@@ -93,9 +93,12 @@ int venv__section_check_keys(const struct section *section, const struct section
 
 /* ---- Reading --------------------------------------------------------------------------------- */
 
+/* "false" and [] mean none, which is what there is; a map asks for something even when it is empty. */
 static bool is_something(const struct node *node)
 {
-	return node->kind == NODE_SCALAR ? strcmp(node->text, "false") != 0 : node->n > 0;
+	if (node->kind == NODE_LIST)
+		return node->n > 0;
+	return node->kind == NODE_MAP || strcmp(node->text, "false") != 0;
 }
 
 static int parse_key(struct reader *reader, const struct key *key, const struct entry *entry,
