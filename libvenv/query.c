@@ -233,8 +233,10 @@ static int stats_one(struct venv_project *project, const struct machine_spec *sp
 	r = venv__work_open(&work, err);
 	if (r == 0)
 		r = venv__work_observe(&work, &state, err);
-	if (r == 0 && state >= MACHINE_RUNNING && state <= MACHINE_FROZEN && work.provider->stats)
+	if (r == 0 && state >= MACHINE_RUNNING && state <= MACHINE_FROZEN && work.provider->stats) {
+		(void)venv__work_map(&work, NULL); /* without it, less of the disk is seen */
 		r = work.provider->stats(&work.machine, &stats, err);
+	}
 	if (r < 0)
 		return venv__error_set_machine(r, err, spec->name);
 	if (!stats)

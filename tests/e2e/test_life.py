@@ -199,3 +199,17 @@ def test_a_directory_that_is_not_ours(venv, project):
     os.chmod(project.path, 0o755)
     assert project.machines() == []
     assert os.listdir(os.path.join(project.data, "projects")) == []
+
+
+def test_disk_use(project, venv):
+    """Also of files in directories that the user on the host may not open."""
+    project.write("box: busybox\nvolumes: [data:/data]\n")
+    venv("up")
+    before = venv.json("stats")[0]["disk"]
+    assert before < 1 << 20
+    venv("exec", "--", "sh", "-ec", "mkdir -m 700 /kept; cd /kept; head -c 5000000 /dev/urandom > file; ln file again; "
+                                    "chown -R 1000:1000 /kept; head -c 5000000 /dev/urandom > /data/other; sync")
+    (stats,) = venv.json("stats")
+    assert 5_000_000 <= stats["disk"] - before < 6_000_000
+    assert "disk_partial" not in stats
+    assert " 5.0" in venv("stats").stdout

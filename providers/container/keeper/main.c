@@ -20,7 +20,7 @@
 #include <sys/wait.h>
 
 #include "keeper.h"
-#include "remove.h"
+#include "upper.h"
 #include "util/sys.h"
 
 enum { STARTER_FD = 3, RECEIVE_MS = 10000, PLAN_MAX = 4 * 1024 * 1024 };
@@ -287,7 +287,7 @@ int main(int argc, char **argv)
 	int r;
 
 	if (argc > 1)
-		return keeper_remove(argc, argv);
+		return keeper_upper(argc, argv);
 	(void)fcntl(STARTER_FD, F_SETFD, FD_CLOEXEC);
 	r = prepare(&keeper, &error);
 	if (r == 0)
