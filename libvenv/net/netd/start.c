@@ -144,19 +144,19 @@ int venv__netd_start_children(struct netd *netd, bool adopt, venv_error **err)
 	char *argv[] = { name, adopt ? word : NULL, NULL };
 	_cleanup_msg_fds_ struct msg_fds fds = MSG_FDS_INIT;
 	_cleanup_close_ int socket = -1, tap = -1;
-	pid_t pid;
+	pid_t children[2];
 	int r;
 
-	pid = start(name, argv, adopt ? lent : NULL, &socket, err);
-	if (pid < 0)
-		return pid;
-	r = start_uplink(netd, err);
+	children[0] = start(name, argv, adopt ? lent : NULL, &socket, err);
+	if (children[0] < 0)
+		return children[0];
+	children[1] = start_uplink(netd, err);
+	r = children[1] < 0 ? children[1] : venv__host_start(netd, err);
 	if (r >= 0)
-		r = venv__host_start(netd, err);
-	if (r >= 0)
-		r = wait_ready(netd, socket, pid, &fds, err);
+		r = wait_ready(netd, socket, children[0], &fds, err);
 	if (r < 0)
 		return r;
+	venv__netd_scope(netd, children, ARRAY_SIZE(children));
 	netd->userns_fd = venv__msg_fds_take(&fds, 0);
 	netd->netns_fd = venv__msg_fds_take(&fds, 1);
 	tap = venv__msg_fds_take(&fds, 2);
