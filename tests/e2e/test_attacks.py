@@ -57,6 +57,45 @@ def test_descriptors(guest, venv):
         ["ls:", "can't", "open", "'/proc/1/fd':", "Permission", "denied"])
 
 
+def status_of(pid):
+    with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+        return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+
+
+@pytest.mark.parametrize("profile", ["dev", "app"])
+def test_the_keeper_has_given_up(project, venv, as_user, profile):
+    """What of it can be given up, and that nothing of that is missing in the machine."""
+    project.write(f"box: busybox\nprofile: {profile}\n")
+    venv("up")
+    first = int(venv.json("status")[0]["pid"])
+    pid = int(status_of(first)["PPid"])
+    keeper = status_of(pid)
+    assert keeper["Name"] == "venv-keeper"
+    assert os.stat(f"/proc/{pid}/status").st_uid == 0  # not dumpable
+    filtered = as_user.is_root or profile == "app"
+    assert keeper["Seccomp"] == ("2" if filtered else "0")
+    assert keeper["NoNewPrivs"] == ("1" if profile == "app" and not as_user.is_root else "0")
+    for kind in ("CapPrm", "CapEff", "CapInh", "CapAmb"):
+        assert int(keeper[kind], 16) & 1 << 16 == 0, kind  # CAP_SYS_MODULE
+        assert as_user.is_root or int(keeper[kind], 16) == 0, kind
+    assert not as_user.is_root or int(keeper["CapBnd"], 16) & 1 << 16 == 0
+    inside = dict(line.split(":\t") for line in venv("exec", "--", "cat", "/proc/self/status").stdout.splitlines()
+                  if line.startswith(("Cap", "NoNew")))
+    of_first = status_of(first)
+    for kind in ("CapPrm", "CapEff", "CapBnd", "NoNewPrivs"):
+        assert inside[kind] == of_first[kind], kind
+    # and it still does all of its work
+    venv("ssh", "-c", "true")
+    if profile == "dev":
+        venv("exec", "--", "busybox", "reboot", "-f", check=False)
+        deadline = time.monotonic() + 10
+        while venv.json("status")[0].get("pid", first) == first or venv.json("status")[0]["state"] != "running":
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        venv("exec", "--", "sh", "-c", "mount -t tmpfs none /mnt && ping -c 1 -W 2 default")
+    venv("halt")
+
+
 def test_no_inheritable_capabilities(guest, venv):
     for command in (["exec", "--", "cat", "/proc/self/status"], ["ssh", "-c", "cat /proc/self/status"],
                     ["exec", "--", "cat", "/proc/1/status"]):

@@ -11,6 +11,8 @@
  *
  *   starting -> running <-> paused, frozen (out of memory) -> stopping -> gone (the keeper ends)
  *
+ * Once its machine runs it gives up what neither it nor the machine needs (confine.c).
+ *
  * reboot(2) inside ends process 1 with SIGHUP (restart: everything is set up again from the plan)
  * or SIGINT (power off).
  */
@@ -71,6 +73,7 @@ struct keeper {
 	int console_fd, console_log_fd;
 	struct loop_source *console_source;
 	struct loop_source *stop_timer;
+	bool confined;
 	bool restarts;   /* the machine rebooted itself */
 	int init_status; /* of waitid, when it ended */
 
@@ -98,6 +101,9 @@ void keeper_kill(struct keeper *keeper);
 int keeper_pause(struct keeper *keeper, bool pause, venv_error **err);
 void keeper_reap(struct keeper *keeper);
 void keeper_watch_oom(struct keeper *keeper);
+
+/* confine.c: after the first start; for good, and for all that is started later */
+int keeper_confine(const struct keeper *keeper, venv_error **err);
 
 /* record.c: what the "alive" file says */
 int keeper_record_lock(struct keeper *keeper, venv_error **err);
