@@ -5,7 +5,16 @@ import time
 
 import pytest
 
+from support import image
+
 SMALL = "box: busybox\n"
+
+
+def wait_for(condition):
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 @pytest.mark.nested
@@ -213,3 +222,39 @@ def test_disk_use(project, venv):
     assert 5_000_000 <= stats["disk"] - before < 6_000_000
     assert "disk_partial" not in stats
     assert " 5.0" in venv("stats").stdout
+
+
+def served(venv, project, config, layer):
+    image.layout(project, "served", [layer], config)
+    venv("box", "add", "--name", "served", "served")
+    project.write("box: served\ncommand: image\nnetworks: []\nfolders: [.:/workspace]\n")
+    venv("up")
+
+
+def test_the_service_of_an_image_is_stopped_by_its_own_signal(project, venv):
+    with open(image.busybox_root(venv.path), "rb") as file:
+        layer = file.read()
+    service = ("echo >/workspace/up; trap 'echo term >/workspace/term' TERM; "
+               "trap 'sleep 0.5; echo done >/workspace/done; exit 0' QUIT; while :; do sleep 0.1; done")
+    served(venv, project, {"Cmd": ["/bin/sh", "-c", service], "StopSignal": "SIGQUIT"}, layer)
+    wait_for(lambda: os.path.exists(os.path.join(project.path, "up")))
+    venv("halt")
+    assert project.read("done") == "done\n"
+    assert not os.path.exists(os.path.join(project.path, "term"))
+    assert "ended with status 0" in venv("logs").stdout
+    venv("destroy", "-f")
+
+
+def test_what_a_daemon_does_when_it_ends_is_not_cut_short(project, venv):
+    project.write(SMALL)
+    venv("up")
+    daemon = "trap 'sleep 0.5; echo done >/workspace/done; exit' TERM; echo >/workspace/up; while :; do sleep 0.1; done"
+    venv("exec", "--", "sh", "-c", f"({daemon}) </dev/null >/dev/null 2>&1 &")
+    wait_for(lambda: os.path.exists(os.path.join(project.path, "up")))
+    with venv.terminal("ssh") as terminal:  # nor does a shell, which ignores the request, keep the machine up
+        terminal.expect(r"[#$] ")
+        before = time.monotonic()
+        venv("halt")
+        assert time.monotonic() - before < 10
+        terminal.wait()
+    assert project.read("done") == "done\n"

@@ -169,3 +169,23 @@ int keeper_command_start(struct keeper *keeper, venv_error **err)
 	client->pid = pid;
 	return 0;
 }
+
+bool keeper_command_stop(struct keeper *keeper)
+{
+	int number = (int)venv__json_int(keeper->plan.command, "stop_signal", SIGTERM);
+
+	for (const struct client *client = keeper->clients; client; client = client->next)
+		if (client->fd < 0 && !client->dead && client->pid)
+			return kill(client->pid, number) == 0;
+	return false;
+}
+
+void keeper_hang_up(struct keeper *keeper)
+{
+	for (const struct client *client = keeper->clients; client; client = client->next) {
+		if (!client->pid || client->master < 0)
+			continue;
+		(void)kill(-client->pid, SIGHUP);
+		(void)kill(-client->pid, SIGCONT);
+	}
+}

@@ -72,7 +72,8 @@ struct keeper {
 	int machine_mntns_fd;
 	int console_fd, console_log_fd;
 	struct loop_source *console_source;
-	struct loop_source *stop_timer;
+	struct loop_source *stop_timer; /* while the machine is asked to stop */
+	int stop_signal;                /* what asks process 1 */
 	bool confined;
 	bool restarts;   /* the machine rebooted itself */
 	int init_status; /* of waitid, when it ended */
@@ -133,6 +134,10 @@ void keeper_exec_message(struct client *client, const json_t *message);
 void keeper_exec_ended(struct client *client, int status);
 void keeper_exec_hangup(struct client *client);
 int keeper_command_start(struct keeper *keeper, venv_error **err);
+/* Ask the image's command to end, by its own signal. @return false when there is none that runs */
+bool keeper_command_stop(struct keeper *keeper);
+/* Shells ignore a request to end, but go with their terminal. */
+void keeper_hang_up(struct keeper *keeper);
 
 struct entry { /* one program of ours to be started inside */
 	char *const *argv;
