@@ -39,6 +39,12 @@ static int no_box(struct work *work, venv_error *cause, venv_error **err)
 
 	if (code != VENV_ERR_NOT_FOUND)
 		return venv__error_take(take_ptr(error), err);
+	if (spec->version || strchr(spec->box, '@')) { /* it may be there, in other versions */
+		r = venv__fail_at(err, VENV_ERR_NOT_FOUND, at->file, at->line, at->column, "%s",
+				  venv_error_message(error));
+		return venv_error_hint(error) ? venv__hint(r, err, "%s", venv_error_hint(error))
+					      : r;
+	}
 	r = venv__fail_at(err, VENV_ERR_NOT_FOUND, at->file, at->line, at->column,
 			  "there is no box '%s'", spec->box);
 	if (like)
@@ -66,13 +72,18 @@ static int find_box(struct work *work, venv_error **err)
 		return 0;
 	if (r != VENV_ERR_NOT_FOUND || !venv__box_has_recipe(ctx, spec->box))
 		return no_box(work, error, err);
-	venv_error_free(error);
+	venv__error_clear(&error);
 	venv__op_notice(work->op, spec->name,
 			"box '%s' is not in the store yet: building it from its "
 			"recipe",
 			spec->box);
 	r = venv__box_build(ctx, spec->box, work->op, &work->box, err);
-	return r < 0 ? venv__wrap(r, err, "box '%s'", spec->box) : 0;
+	if (r < 0)
+		return venv__wrap(r, err, "box '%s'", spec->box);
+	/* what the recipe made need not be what is wanted */
+	venv__box_done(&work->box);
+	r = venv__box_open(ctx, spec->box, spec->version, spec->architecture, &work->box, &error);
+	return r < 0 ? no_box(work, error, err) : 0;
 }
 
 static int resolve_box(struct work *work, venv_error **err)

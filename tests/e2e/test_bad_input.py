@@ -121,6 +121,18 @@ def test_unknown_box(project, venv):
     assert "venv.yml:1:6" in result.stderr
 
 
+@pytest.mark.parametrize("lines", ["box: busybox\nversion: \"~> 99.1\"\n", "box: busybox@99.1\n"])
+def test_a_version_that_there_is_not(project, venv, lines):
+    for _ in ("from the recipe", "pinned by venv.lock"):
+        project.write(lines)
+        result = venv.fails("up", status=4)
+        assert "venv.yml:1:6" in result.stderr and "99.1" in result.stderr and "hint: " in result.stderr, result
+        assert project.machines() == []
+        project.write("box: busybox\nversion: \">= 1\"\n")
+        venv("up")
+        venv("destroy", "-f")
+
+
 def test_unknown_machine(project, venv):
     project.write("box: busybox\nmachines: { web: {} }\n")
     result = venv.fails("up", "wob", status=4)
