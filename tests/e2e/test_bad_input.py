@@ -290,9 +290,9 @@ def test_two_at_once(project, venv):
 
 
 def test_ctrl_c(project, venv):
-    project.write("box: busybox\nprovision: [ { name: long, run: sleep 100 } ]\n")
+    project.write("box: busybox\nprovision: [ { name: endless, run: sleep 100 } ]\n")
     with venv.terminal("up") as terminal:
-        terminal.expect("long")
+        terminal.expect("endless")
         terminal.send("\x03")
         assert terminal.wait(15) == 130
     (machine,) = venv.json("status")
