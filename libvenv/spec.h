@@ -164,11 +164,13 @@ struct machine_spec {
 	struct net_use *networks;
 	size_t n_networks; /* 0: no network at all */
 	bool host_access;
+	struct place host_access_place;
 	struct need_spec *needs;
 	size_t n_needs;
 	struct ready_spec ready;
 	char *env_file; /* absolute host path or NULL; its content is in env already */
 	bool env_file_outside;
+	struct place env_file_place;
 	char **env; /* "NAME=value", env_file's first */
 	struct step_spec *steps;
 	size_t n_steps;

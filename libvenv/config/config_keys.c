@@ -142,7 +142,7 @@ static const struct key machine_keys[] = {
 	    .count = offsetof(struct machine_spec, n_networks), .section = &section_nic),
 	KEY("host_access", boolean, machine_spec, host_access, "false", "true", "0.1",
 	    "it may reach the host's loopback as host.venv.internal; wants approval",
-	    .flags = KEY_HOST),
+	    .place = offsetof(struct machine_spec, host_access_place), .flags = KEY_HOST),
 	KEY("needs", needs, machine_spec, needs, NULL, "{ db: ready }", "0.1",
 	    "machines that must be up before this one, and how far",
 	    .choices = WORDS(WORD("started"), WORD("ready"), WORD("provisioned")),
@@ -153,7 +153,7 @@ static const struct key machine_keys[] = {
 	    "environment of its processes, steps and sessions"),
 	KEY("env_file", env_file, machine_spec, env_file, NULL, ".env", "0.1",
 	    "file of NAME=value lines; 'env' wins; outside the project: wants approval",
-	    .flags = KEY_HOST),
+	    .place = offsetof(struct machine_spec, env_file_place), .flags = KEY_HOST),
 	KEY("provision", list, machine_spec, steps, NULL, "[{ run: apt-get update }]", "0.1",
 	    "steps that make the machine what it shall be, in order; files from outside "
 	    "the project want approval",

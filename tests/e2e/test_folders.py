@@ -166,7 +166,7 @@ def test_a_link_out_of_the_project_is_refused(project, venv):
 def test_keys_that_reach_the_host_need_approval(project, venv, key):
     project.write("box: busybox\n" + key + "\n")
     result = venv.fails("up", status=9)
-    assert "venv approve" in result.stderr
+    assert "venv.yml:2:" in result.stderr and "venv approve" in result.stderr
     assert project.machines() == []
     venv.fails("approve")  # nobody is asked without a terminal
     with venv.terminal("approve") as terminal:

@@ -481,7 +481,7 @@ static void what_reaches_the_host_is_collected(void **state)
 	} expected[] = {
 		{ "folders", "/etc:/x:ro", 4 },
 		{ "ports", "[::]:80:80/tcp", 5 },
-		{ "host_access", "true", 3 }, /* where the machine begins */
+		{ "host_access", "true", 6 },
 		{ "provision", "/etc/passwd", 7 },
 	};
 	_cleanup_spec_ struct project_spec *spec =
