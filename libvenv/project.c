@@ -189,6 +189,22 @@ static int open_dir(const struct venv_project *project, venv_error **err)
 	return fd;
 }
 
+/* `sudo venv` and `venv` would each make machines of their own, and one take the other's identity away. */
+static int check_owner(int dir_fd, venv_error **err)
+{
+	struct stat st;
+	int r;
+
+	if (fstatat(dir_fd, MACHINES_DIR, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_uid == geteuid())
+		return 0;
+	r = venv__fail(err, VENV_ERR_DENIED,
+		       "the machines of this directory belong to another user (id %ld)",
+		       (long)st.st_uid);
+	return venv__hint(r, err,
+			  "run venv as that user (with or without sudo, as at first), or in a copy "
+			  "of the project that is yours, without '" MACHINES_DIR "'");
+}
+
 int venv__project_find(struct venv_project *project, venv_error **err)
 {
 	_cleanup_close_ int dir_fd = -1, projects = -1;
@@ -210,6 +226,8 @@ int venv__project_find(struct venv_project *project, venv_error **err)
 		r = find_by_uuid(project, projects, dir_fd, uuid, err);
 	if (r == 0 && !project->uuid)
 		r = find_by_place(project, projects, dir_fd, err);
+	if (r == 0 && !project->uuid)
+		r = check_owner(dir_fd, err);
 	return r;
 }
 

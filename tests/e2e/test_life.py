@@ -1,6 +1,7 @@
 """The main job: init, up, exec, ssh, status, halt, destroy."""
 
 import os
+import shutil
 import time
 
 import pytest
@@ -222,6 +223,21 @@ def test_disk_use(project, venv):
     assert 5_000_000 <= stats["disk"] - before < 6_000_000
     assert "disk_partial" not in stats
     assert " 5.0" in venv("stats").stdout
+
+
+def test_sudo_and_not_are_not_mixed_in_a_project(venv, project):
+    """Two users would each have machines there, and the second take the project's identity from the first."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make files another user's")
+    project.write(SMALL)
+    machines = os.path.join(project.path, ".machines")
+    record = project.file(".machines/project.json", '{"version": 1, "uuid": "%032x"}' % 7)
+    shutil.chown(machines, 4711, 4711)
+    for command in ("up", "status"):
+        result = venv.fails(command, status=9)
+        assert "another user (id 4711)" in result.stderr and "hint: " in result.stderr
+    assert project.read(".machines/project.json").endswith("7\"}"), record
+    shutil.rmtree(machines)
 
 
 def served(venv, project, config, layer):
