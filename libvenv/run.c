@@ -208,8 +208,9 @@ static int run_work(struct venv_op *op, void *user, venv_error **err)
 	_cleanup_work_ struct work work;
 	int r = venv__work_open_running(run->project, run->machine, op, &work, err);
 
-	if (r == 0)
-		r = run->over_ssh ? run_ssh(run, &work, op, err) : run_exec(run, &work, op, err);
+	if (r < 0)
+		return r;
+	r = run->over_ssh ? run_ssh(run, &work, op, err) : run_exec(run, &work, op, err);
 	if (r < 0)
 		return venv__error_set_machine(r, err, work.spec->name);
 	venv__op_set_exit_status(op, r);

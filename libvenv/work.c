@@ -147,12 +147,12 @@ int venv__work_open_running(struct venv_project *project, const char *name, stru
 	}
 	r = venv__work_open(work, err);
 	if (r < 0)
-		return r;
+		return venv__error_set_machine(r, err, spec->name);
 	if (!work->record.id)
 		return absent(work, err);
 	r = venv__work_observe(work, &state, err);
 	if (r < 0)
-		return r;
+		return venv__error_set_machine(r, err, spec->name);
 	return state == MACHINE_RUNNING ? 0 : not_running(work, state, err);
 }
 

@@ -163,6 +163,12 @@ def test_destroy_asks(project, venv):
     assert machine["state"] == "running"
 
 
+@pytest.mark.parametrize("command", [["exec", "nobody", "--", "true"], ["ssh", "nobody"]])
+def test_an_unknown_machine_is_not_blamed_on_another(project, venv, command):
+    project.write("box: busybox\nmachines: { db: {}, web: {} }\n")
+    assert venv.fails(*command).stderr.startswith("error: venv.yml names no machine 'nobody'")
+
+
 def test_logs(project, venv):
     project.write(SMALL)
     venv("up")
