@@ -17,7 +17,7 @@ static const struct cli_option logs_options[] = {
 static int run_logs(struct cli *cli, const void *opts, char **operands)
 {
 	const struct logs *logs = opts;
-	struct session session = { .cli = cli };
+	struct session session = { .cli = cli, .only_looks = true };
 	struct capture capture;
 	const char *machine;
 	venv_error *err = NULL;

@@ -163,6 +163,16 @@ def test_destroy_asks(project, venv):
     assert machine["state"] == "running"
 
 
+def test_ctrl_c_ends_following_a_log(project, venv):
+    project.write(SMALL)
+    venv("up")
+    with venv.terminal("logs", "-f") as terminal:
+        venv("exec", "--", "sh", "-c", "echo hello >/dev/console")
+        terminal.expect("hello")
+        terminal.send("\x03")
+        assert terminal.wait(timeout=5) == 0
+
+
 @pytest.mark.parametrize("command", [["exec", "nobody", "--", "true"], ["ssh", "nobody"]])
 def test_an_unknown_machine_is_not_blamed_on_another(project, venv, command):
     project.write("box: busybox\nmachines: { db: {}, web: {} }\n")
