@@ -179,6 +179,14 @@ def test_an_unknown_machine_is_not_blamed_on_another(project, venv, command):
     assert venv.fails(*command).stderr.startswith("error: venv.yml names no machine 'nobody'")
 
 
+def test_a_failed_up_does_not_say_that_all_is_well(project, venv):
+    project.write(SMALL + "ready: { run: 'false', every: 100ms, within: 500ms }\n")
+    result = venv.fails("up", "--timings", status=12)
+    assert "default runs, but" in result.stdout and "is up" not in result.stdout
+    (line,) = [line for line in result.stdout.splitlines() if " ready " in line]
+    assert float(line.split()[2]) >= 500
+
+
 def test_logs(project, venv):
     project.write(SMALL)
     venv("up")
