@@ -44,19 +44,21 @@ bool venv__project_is_here(const json_t *record, int dir_fd)
 	       venv__json_int(record, "inode", -1) == (int64_t)st.st_ino;
 }
 
-bool venv__project_is_gone(struct venv *ctx, const char *uuid)
+bool venv__project_is_gone(struct venv *ctx, const char *uuid, char **ret_path)
 {
 	_cleanup_close_ int projects = projects_fd(ctx, NULL);
 	_cleanup_close_ int dir = -1, place = -1;
 	_cleanup_json_ json_t *record = NULL;
 	const char *path;
 
+	*ret_path = NULL;
 	dir = uuid && projects >= 0
 		      ? openat(projects, uuid, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 		      : -1;
 	if (dir < 0 || venv__json_read(dir, "project.json", &record, NULL) < 0)
 		return false; /* nothing is known of it */
 	path = venv__json_str(record, "path");
+	*ret_path = path ? strdup(path) : NULL;
 	place = path ? open(path, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
 	return path && (place < 0 ? errno == ENOENT || errno == ENOTDIR
 				  : !venv__project_is_here(record, place));

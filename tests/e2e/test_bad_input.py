@@ -191,7 +191,8 @@ def test_a_project_moves_while_it_runs(project, venv):
     assert machine["state"] == "running"
     venv("up")
     venv("exec", "--", "test", "-e", "/workspace/venv.yml")
-    assert "directory_gone" not in venv.json("global-status")[0]
+    (machine,) = venv.json("global-status")
+    assert "directory_gone" not in machine and machine["directory"] == project.path
     venv("destroy", "-f")
 
 
