@@ -153,7 +153,9 @@ static void print_change(struct cli *cli, const venv_value *change)
 	out_printf(&cli->out, "    %s: %s %s %s", value_text(change, "key"), from.data,
 		   out_arrow(&cli->out), to.data);
 	out_styled(&cli->out, value_true(change, "live") ? STYLE_GREEN : STYLE_YELLOW, " (%s)\n",
-		   value_true(change, "live") ? "live" : "needs 'venv reload'");
+		   value_true(change, "live")     ? "live"
+		   : value_true(change, "remake") ? "needs 'venv destroy' and 'venv up'"
+						  : "needs 'venv reload'");
 }
 
 static void print_plan(struct cli *cli, const venv_value *item)

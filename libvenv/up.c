@@ -297,20 +297,43 @@ static int up_new(struct work *work, const struct up *up, venv_error **err)
 
 /* ---- A machine that exists ----------------------------------------------------------------- */
 
+/* What was decided when it was made stays in the record, so that it is told each time. */
+static void keep_made(struct work *work, json_t *now, const json_t *changes)
+{
+	const json_t *change;
+	size_t i;
+
+	json_array_foreach(changes, i, change)
+	{
+		const char *key = venv__json_str(change, "key");
+		json_t *from = json_object_get(change, "from");
+
+		if (!venv__json_bool(change, "remake", false))
+			continue;
+		if (json_is_null(from))
+			(void)json_object_del(now, key);
+		else
+			(void)json_object_set(now, key, from);
+		venv__op_notice(
+			work->op, work->spec->name,
+			"it was made with another '%s'; for a new machine run 'venv destroy "
+			"%s' and 'venv up %s'",
+			key, work->spec->name, work->spec->name);
+	}
+}
+
 /* Remember what it is started with; what cannot change any more is told. */
 static int update_record(struct work *work, venv_error **err)
 {
-	json_t *box = json_object_get(work->record.spec, "box");
-	const char *reference = venv__json_str(box, "reference");
 	json_t *now = venv__spec_machine_to_json(work->spec);
+	_cleanup_json_ json_t *changes =
+		now ? venv__spec_diff(json_object_get(work->record.spec, "spec"), now) : NULL;
 
-	if (!now)
+	if (!changes) {
+		json_decref(now);
 		return venv__fail_nomem(err);
-	if (reference && strcmp(reference, work->spec->box) != 0)
-		venv__op_notice(
-			work->op, work->spec->name,
-			"it was made from box '%s'; for '%s' run 'venv destroy' and 'venv up'",
-			reference, work->spec->box);
+	}
+	keep_made(work, now, changes);
 	if (json_equal(json_object_get(work->record.spec, "spec"), now)) {
 		json_decref(now);
 		return 0;
@@ -345,7 +368,7 @@ static int start_existing(struct work *work, venv_error **err)
 static int apply_live(struct work *work, const json_t *changes, venv_error **err)
 {
 	_cleanup_json_ json_t *live = json_array();
-	_cleanup_buf_ struct buf later = { 0 };
+	_cleanup_buf_ struct buf later = { 0 }, made = { 0 };
 	json_t *recorded = json_object_get(work->record.spec, "spec");
 	json_t *change;
 	size_t i;
@@ -357,6 +380,8 @@ static int apply_live(struct work *work, const json_t *changes, venv_error **err
 
 		if (venv__json_bool(change, "live", false))
 			(void)json_array_append(live, change);
+		else if (venv__json_bool(change, "remake", false))
+			venv__buf_printf(&made, "%s%s", made.length ? ", " : "", key);
 		else if (key)
 			venv__buf_printf(&later, "%s%s", later.length ? ", " : "", key);
 	}
@@ -375,6 +400,11 @@ static int apply_live(struct work *work, const json_t *changes, venv_error **err
 		venv__op_notice(work->op, work->spec->name,
 				"changed in venv.yml, takes effect with 'venv reload': %s",
 				later.data);
+	if (made.length)
+		venv__op_notice(
+			work->op, work->spec->name,
+			"changed in venv.yml, takes effect with 'venv destroy' and 'venv up': %s",
+			made.data);
 	if (!json_array_size(live))
 		return 0;
 	return venv__json_write(work->record.dir_fd, "spec.json", work->record.spec, WRITE_DURABLE,

@@ -42,7 +42,8 @@ enum key_flag {
 	KEY_LIVE = 1, /* a change reaches a running machine, or concerns only later commands */
 	KEY_HOST = 2, /* reaches the host: wants approval (approve.c says when) */
 	KEY_UNSUPPORTED = 4, /* known, checked, refused */
-	KEY_REQUIRED = 8
+	KEY_REQUIRED = 8,
+	KEY_MADE = 16 /* decided when the machine is made: a change wants a new one */
 };
 
 struct key {

@@ -68,6 +68,20 @@ def test_reload_starts_anew(project, venv):
     assert venv("exec", "--", "sh", "-c", "echo $COLOUR").stdout == "blue\n"
 
 
+def test_what_only_a_new_machine_can_have_is_never_dropped(project, venv):
+    project.write(SMALL)
+    venv("up")
+    project.write("box: other/one\nprovider: container\nversion: '>= 1'\nhostname: x\n")
+    for command in ("up", "reload", "up"):
+        said = venv(command).stdout
+        assert all(key in said for key in ("box", "provider", "version")) and "'venv destroy" in said, said
+        (plan,) = venv.json("plan")
+        remake = {change["key"]: change.get("remake", False) for change in plan["changes"]}
+        assert remake["box"] and remake["provider"] and remake["version"]
+    assert "hostname" not in remake
+    assert "needs 'venv destroy' and 'venv up'" in venv("plan").stdout
+
+
 def test_status_of_commands_is_passed_on(project, venv):
     project.write(SMALL)
     venv("up")
