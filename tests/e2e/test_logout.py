@@ -75,20 +75,32 @@ def network():
     return found
 
 
+def logind_kills(wanted):
+    """Let logind read its configuration again, and see that it has."""
+    subprocess.run(["systemctl", "kill", "-s", "HUP", "systemd-logind"], check=True)
+    ask = ["busctl", "get-property", "org.freedesktop.login1", "/org/freedesktop/login1",
+           "org.freedesktop.login1.Manager", "KillUserProcesses"]
+    deadline = time.monotonic() + 20
+    while subprocess.run(ask, check=True, text=True, stdout=subprocess.PIPE).stdout.split()[1] != wanted:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
 @pytest.fixture
-def sessions_are_killed():
+def sessions_are_killed(session):
     """logind ends all processes of a session with it."""
-    directory, name = "/run/systemd/logind.conf.d", "/run/systemd/logind.conf.d/venv-test.conf"
-    os.makedirs(directory, exist_ok=True)
-    with open(name, "w", encoding="ascii") as file:
+    path = "/run/systemd/logind.conf.d/venv-test.conf"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="ascii") as file:
         file.write("[Login]\nKillUserProcesses=yes\n")
-    subprocess.run(["systemctl", "restart", "systemd-logind"], check=True)
+    logind_kills("true")
     yield
-    os.unlink(name)
-    subprocess.run(["systemctl", "restart", "systemd-logind"], check=True)
+    os.unlink(path)
+    logind_kills("false")
 
 
-def test_a_killed_session_leaves_the_network(session, sessions_are_killed):
+@pytest.mark.usefixtures("sessions_are_killed")
+def test_a_killed_session_leaves_the_network(session):
     subprocess.run(["loginctl", "enable-linger", "dev"], check=True)
     # what a session leaves is killed: else this would test nothing
     session("setsid -f sleep 987 < /dev/null > /dev/null 2>&1; sleep 1")
