@@ -8,25 +8,6 @@
 
 enum { PREFIX_MIN = 12 };
 
-void venv__box_done(struct box *box)
-{
-	free(box->name);
-	free(box->version);
-	free(box->digest);
-	free(box->architecture);
-	free(box->source);
-	venv__strv_free(box->layers);
-	venv__strv_free(box->env);
-	venv__strv_free(box->entrypoint);
-	venv__strv_free(box->cmd);
-	free(box->user);
-	free(box->workdir);
-	free(box->stop_signal);
-	venv__strv_free(box->volumes);
-	venv__strv_free(box->exposed);
-	*box = (struct box){ 0 };
-}
-
 json_t *venv__box_to_json(const struct box *box)
 {
 	json_t *json = json_pack(
