@@ -85,6 +85,10 @@ extern const struct section *const venv__sections[]; /* all, ends with NULL */
 /* Fill a struct (zeroed) from a map or the short form: keys, defaults, checks. */
 int venv__section_parse(struct reader *reader, const struct section *section,
 			const struct node *node, void *base, venv_error **err);
+/* One key's value; an error does not tell what came from the environment. */
+int venv__section_parse_value(struct reader *reader, const struct section *section,
+			      const struct key *key, struct node *value, void *base,
+			      venv_error **err);
 /* Refuse keys that neither section knows (other may be NULL). */
 int venv__section_check_keys(const struct section *section, const struct section *other,
 			     const struct node *map, venv_error **err);

@@ -189,7 +189,8 @@ static int read_name(struct load *load, venv_error **err)
 	if (r < 0)
 		return r;
 	if (node)
-		return key->type->parse(&load->reader, key, node, load->spec, err);
+		return venv__section_parse_value(&load->reader, &venv__section_project, key, node,
+						 load->spec, err);
 	load->spec->name = name_of_directory(load->spec->dir);
 	return load->spec->name ? 0 : venv__fail_nomem(err);
 }
