@@ -60,6 +60,16 @@ void keeper_ssh_request(struct client *client)
 	keeper_client_reply(client, NULL, NULL, 0);
 }
 
+void keeper_ssh_login(const struct client *client)
+{
+	(void)client;
+}
+
+void keeper_ssh_settle(struct client *client)
+{
+	(void)client;
+}
+
 json_t *keeper_record_json(const struct keeper *keeper)
 {
 	return json_pack("{s:i}", "state", (int)keeper->state);
