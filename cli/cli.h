@@ -140,7 +140,7 @@ const struct cli_command *cli_find_command(const struct cli_command *const *comm
 /* help.c, man.c */
 void help_print(struct cli *cli, struct output *out, const struct cli_command *parent,
 		const struct cli_command *command);
-void help_print_all(struct output *out);
+void help_print_all(struct cli *cli, struct output *out);
 void help_add_usage(struct text *text, const struct cli_command *parent,
 		    const struct cli_command *command);
 void help_add_option(struct text *text, const struct cli_option *option);
@@ -169,6 +169,8 @@ bool cli_interactive(const struct cli *cli);
 
 /* json.c: {"type":"result","command":…,"result":value}; NULL: null */
 void json_result(struct cli *cli, const venv_value *value);
+/* The same with a map of one text. */
+void json_result_text(struct cli *cli, const char *key, const char *text);
 void json_add_value(struct text *text, const venv_value *value);
 /* ,"key":"value", nothing for a NULL value */
 void json_add_member(struct text *text, const char *key, const char *value);

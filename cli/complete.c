@@ -271,7 +271,10 @@ static int run_completion(struct cli *cli, const void *opts, char **operands)
 	(void)opts;
 	for (size_t i = 0; i < ARRAY_SIZE(scripts); i++)
 		if (!strcmp(scripts[i].shell, operands[0])) {
-			out_text(&cli->out, scripts[i].script);
+			if (cli->format == FORMAT_JSON)
+				json_result_text(cli, "script", scripts[i].script);
+			else
+				out_text(&cli->out, scripts[i].script);
 			return STATUS_OK;
 		}
 	return cli_usage(cli, "give bash, zsh or fish", "no completion for '%s'", operands[0]);

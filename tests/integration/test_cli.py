@@ -151,15 +151,54 @@ def test_errors_quote_the_line(tmp_path):
                                        ["box", "info", "a"], ["box", "prune"], ["volume", "list"],
                                        ["volume", "rm", "a"], ["doctor"], ["version"], ["init"],
                                        ["config", "schema"], ["config", "keys"], ["halt"],
-                                       ["destroy", "-f"], ["repair"], ["cp", "a", ":b"]])
+                                       ["destroy", "-f"], ["repair"], ["cp", "a", ":b"], ["up"],
+                                       ["pause"], ["resume"], ["provision"], ["reload"], ["logs"],
+                                       ["box", "add", "a"], ["box", "build", "a"],
+                                       ["box", "remove", "a"], ["completion", "bash"], ["help"],
+                                       ["help", "up"], ["help", "--list"], ["help", "--man", "venv"]])
 def test_every_command_answers_in_json(arguments):
     out, err = run(*arguments, "--json", FAKE_STATUS=[WEB])
     assert err == ""
     found = lines(out)
     assert found[-1]["type"] == "result"
-    assert found[-1]["command"] == " ".join(a for a in arguments[:2] if a.isalpha() or "-" in a[1:]) \
-        .replace(" a", "").replace(" -f", "")
+    commands = 2 if arguments[0] in ("box", "volume", "config") else 1
+    assert found[-1]["command"] == " ".join(arguments[:commands])
     assert "result" in found[-1]
+
+
+def test_no_command_was_forgotten_in_json():
+    result = lines(run("help", "--json")[0])[-1]["result"]
+    commands = {c["name"]: c for c in result["commands"]}
+    assert {"name": "quiet", "doc": "print results and errors only"} in result["options"]
+    assert "__complete" not in commands and commands["up"]["group"] == "Machines"
+    assert [c["name"] for c in commands["volume"]["commands"]] == ["list", "rm"]
+    assert lines(run("--help", "--json")[0]) == lines(run("help", "--json")[0])
+    assert lines(run("help", "box", "--json")[0])[-1]["result"] == commands["box"]
+    tested = {arguments[0] for arguments in test_every_command_answers_in_json.pytestmark[0].args[1]}
+    assert set(commands) - tested == {"ssh", "exec"}  # test_exec_output_in_json
+
+
+def test_logs_end_with_a_result():
+    ops = [{"event": "x", "write": "a\x1b[2Jb\n"}]
+    assert lines(run("logs", "--json", FAKE_OP=ops)[0]) == [
+        {"type": "output", "machine": "web", "stream": "stdout", "text": "a\x1b[2Jb\n"},
+        {"type": "result", "command": "logs", "result": {"machine": "web"}}]
+    assert [line["type"] for line in lines(run("logs", "--json", FAKE_OP=[])[0])] == ["result"]
+    found = lines(run("logs", "--json", status=6,
+                      FAKE_OP=[*ops, {"fail": {"code": "STATE", "message": "gone"}}])[0])
+    assert [line["type"] for line in found] == ["output", "error"]
+    process = subprocess.Popen([FAKE, "logs", "-f", "--json"], stdout=subprocess.PIPE,
+                               env=environment(FAKE_OP=[*ops, {"event": "x", "wait": 20000}]))
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert lines(out.decode())[-1]["type"] == "result"
+
+
+def test_completion_script_in_json():
+    found = lines(run("completion", "fish", "--json")[0])
+    assert found[-1]["result"] == {"script": run("completion", "fish")[0]}
 
 
 def test_hostile_names_are_visible_everywhere():
