@@ -440,6 +440,8 @@ VENV_API VENV_CHECK int venv_box_add(venv *ctx, const char *name, const char *so
 /** Build a box from a recipe: its name ("debian/12") or its directory. @since 0.1 */
 VENV_API VENV_CHECK int venv_box_build(venv *ctx, const char *recipe, venv_op **op,
 				       venv_error **err);
+/** Recipes that are known by name: list of maps (name, version, description). @since 0.1 */
+VENV_API VENV_CHECK int venv_box_recipes(venv *ctx, venv_value **ret, venv_error **err);
 /** @return 0; VENV_ERR_BUSY while machines are based on it, which it names. @since 0.1 */
 VENV_API VENV_CHECK int venv_box_remove(venv *ctx, const char *name, venv_error **err);
 /** Remove layers and staged files that nothing needs. Result: map (bytes, layers). @since 0.1 */
