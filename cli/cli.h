@@ -18,10 +18,13 @@ enum cli_word {
 	WORD_NONE,
 	WORD_MACHINE,
 	WORD_BOX,
+	WORD_BASE,   /* what a machine can start from: a box or the name of a recipe */
+	WORD_RECIPE, /* its name or directory */
 	WORD_VOLUME,
 	WORD_COMMAND, /* a command of ours */
 	WORD_FILE,
 	WORD_DIR,
+	WORD_SETTING, /* a key of venv.yml with a value */
 };
 
 struct cli_list {
@@ -57,10 +60,9 @@ struct cli_option {
 		letter, name, CLI_KIND_STRING, offsetof(type, member), argument, doc, choices,     \
 			WORD_NONE                                                                  \
 	}
-#define CLI_LIST(letter, name, type, member, argument, doc)                                        \
+#define CLI_LIST(letter, name, type, member, argument, word, doc)                                  \
 	{                                                                                          \
-		letter, name, CLI_KIND_LIST, offsetof(type, member), argument, doc, NULL,          \
-			WORD_NONE                                                                  \
+		letter, name, CLI_KIND_LIST, offsetof(type, member), argument, doc, NULL, word     \
 	}
 #define CLI_END                                                                                    \
 	{                                                                                          \

@@ -36,7 +36,7 @@ const struct cli_command cli_cmd_init = {
 	.group = GROUP_MACHINES,
 	.operands = "[BOX]",
 	.max = 1,
-	.word = WORD_BOX,
+	.word = WORD_BASE,
 	.summary = "write a venv.yml here",
 	.description =
 		"Writes a short, commented venv.yml into the working directory. Without BOX it "

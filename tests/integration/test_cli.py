@@ -4,6 +4,8 @@ which form, what happens at a terminal, which signal does what. VENV_FAKE names 
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -413,8 +415,23 @@ def test_logs_are_made_visible_at_a_terminal_only():
 # ---- Completion --------------------------------------------------------------------------------
 
 
+KEYS = [{"section": "project", "key": "machines", "type": "map of maps", "of": "machine"},
+        {"section": "project", "key": "networks", "type": "map of maps", "of": "network"},
+        {"section": "machine", "key": "memory", "type": "size", "doc": "how much: all"},
+        {"section": "machine", "key": "oom", "type": "choice", "choices": ["kill", "freeze"]},
+        {"section": "machine", "key": "primary", "type": "boolean"},
+        {"section": "machine", "key": "env", "type": "map of text"},
+        {"section": "machine", "key": "ssh", "type": "map", "of": "ssh"},
+        {"section": "machine", "key": "kvm", "type": "map", "of": "kvm", "supported": False},
+        {"section": "network", "key": "subnet", "type": "text"},
+        {"section": "ssh", "key": "port", "type": "port"}]
+WORLD = {"FAKE_STATUS": [WEB, {"name": "db"}], "FAKE_KEYS": [{"supported": True, **k} for k in KEYS],
+         "FAKE_BOXES": [{"name": "busybox"}, {"name": "mine"}, {"name": "mine"}],
+         "FAKE_RECIPES": [{"name": "busybox", "description": "small"}, {"name": "debian/12"}]}
+
+
 def complete(*words):
-    out, _ = run("__complete", "--", *words, FAKE_STATUS=[WEB, {"name": "db"}])
+    out, _ = run("__complete", "--", *words, **WORLD)
     return [line.split("\t")[0] for line in out.splitlines()]
 
 
@@ -422,23 +439,142 @@ def test_completion():
     assert complete("st") == ["status", "stats"]
     assert complete("up", "") == ["web", "db"]
     assert complete("up", "w") == ["web"]
+    assert complete("up", "db", "") == ["web"]
     assert complete("box", "a") == ["add"]
+    assert complete("help", "box", "a") == ["add"]
+    assert complete("help", "up", "") == []
     assert complete("up", "--prov") == ["--provider", "--provision"]
     assert complete("up", "--provider", "k") == ["kvm"]
+    assert complete("up", "--provider=k") == ["--provider=kvm"]
+    assert complete("--color=") == ["--color=auto", "--color=always", "--color=never"]
+    assert complete("--file=x", "up", "d") == ["db"]
+    assert complete("--file=") == [":files"]
     assert complete("completion", "") == ["bash", "zsh", "fish"]
     assert complete("cp", "d") == ["db:", ":files"]
+    assert complete("cp", "db:") == []
     assert complete("-C", "") == [":dirs"]
     assert complete("ssh", "web", "") == []
+    assert complete("init", "") == ["busybox", "mine", "debian/12"]
+    assert complete("box", "build", "d") == ["debian/12", ":dirs"]
+    assert complete("box", "info", "") == ["busybox", "mine"]
 
 
-def test_completion_in_bash(tmp_path):
-    (tmp_path / "venv").symlink_to(FAKE)
-    script = ('eval "$(venv completion bash)"; COMP_WORDS=(venv up w); COMP_CWORD=2; _venv; '
-              'echo "${COMPREPLY[@]}"')
-    env = environment(FAKE_STATUS=[WEB])
-    env["PATH"] = f"{tmp_path}:{env['PATH']}"
-    done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, check=True)
-    assert done.stdout == b"web\n"
+def test_completion_of_settings():
+    assert complete("up", "--set", "") == ["machines.", "networks.", "memory=", "oom=", "primary=", "env.",
+                                           "ssh."]
+    assert complete("reload", "--set=m") == ["--set=machines.", "--set=memory="]
+    assert complete("up", "--set", "machines.") == ["machines.web.", "machines.db."]
+    assert complete("up", "db", "--set", "machines.d") == ["machines.db."]
+    assert complete("up", "--set", "machines.web.m") == ["machines.web.memory="]
+    assert complete("up", "--set", "machines.web.oom=f") == ["machines.web.oom=freeze"]
+    assert complete("up", "--set", "primary=") == ["primary=true", "primary=false"]
+    assert complete("up", "--set=oom=k") == ["--set=oom=kill"]
+    assert complete("up", "--set", "ssh.") == ["ssh.port="]
+    assert complete("up", "--set", "networks.") == []
+    assert complete("up", "--set", "networks.a.") == ["networks.a.subnet="]
+    for nothing in ("env.", "env.A=", "none.", "none=", "machines.web.machines", "machines=", "ssh.x.", "memory="):
+        assert complete("up", "--set", nothing) == []
+
+
+# What is typed (a tab stands for the key), and the words that the command then gets.
+TYPED = [
+    ("up w\tX", ["up", "web", "X"]),
+    ("up db \tX", ["up", "db", "web", "X"]),
+    ("glo\tX", ["global-status", "X"]),
+    ("up --provider=c\tX", ["up", "--provider=container", "X"]),
+    ("up --set pri\tt\tX", ["up", "--set", "primary=true", "X"]),
+    ("up --set=mem\t2G X", ["up", "--set=memory=2G", "X"]),
+    ("up --set machines.w\tmem\t2G X", ["up", "--set", "machines.web.memory=2G", "X"]),
+    ("cp w\t/x X", ["cp", "web:/x", "X"]),
+    ("cp web:/x fi\tX", ["cp", "web:/x", "file", "X"]),
+    ("cp a\\ f\tX", ["cp", "a file", "X"]),
+    ("init d\tX", ["init", "debian/12", "X"]),
+    ("box build d\tX", ["box", "build", "debian/12", "X"]),
+    ("box build ./t\t X", ["box", "build", "./there/", "X"]),
+    ("--file=fi\tX", ["--file=file", "X"]),
+]
+
+
+@pytest.fixture(name="shell_world")
+def make_shell_world(tmp_path):
+    """A directory with a few files; `venv` completes, and else prints the words that it got."""
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin/venv"
+    program.write_text(f"#!/bin/sh\ncase $1 in __complete | completion) exec '{FAKE}' \"$@\" ;; esac\n"
+                       "printf '<'; printf '[%s]' \"$@\"; echo '>'\n")
+    program.chmod(0o755)
+    (tmp_path / "work/there").mkdir(parents=True)
+    (tmp_path / "work/file").touch()
+    (tmp_path / "work/a file").touch()
+    env = environment(**WORLD)
+    env.update(PATH=f"{tmp_path}/bin:{env['PATH']}", HOME=str(tmp_path), XDG_CONFIG_HOME=str(tmp_path))
+    return str(tmp_path / "work"), env
+
+
+def need_shell(name):
+    if not shutil.which(name, path="/usr/bin:/bin"):
+        pytest.skip(f"{name} is not installed")
+
+
+SHELLS = {
+    "bash": (["bash", "--norc", "--noprofile", "-i"], 'eval "$(venv completion bash)"'),
+    "zsh": (["zsh", "-f", "-i"],
+            "unsetopt zle_bracketed_paste; autoload -Uz compinit; compinit -u -D; source <(venv completion zsh)"),
+}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_completion_at_the_keyboard(shell_world, shell):
+    need_shell(shell)
+    work, env = shell_world
+    argv, load = SHELLS[shell]
+    with Terminal(argv, 50, 200, env, work) as screen:
+        screen.send(f"{load}; PS1='ready'; echo loa''ded\r")
+        screen.expect("loaded")
+        for typed, words in TYPED:
+            screen.expect("ready")
+            for part in re.split("(\t)", f"venv {typed}\r"):
+                screen.send(part)
+                if part == "\t":
+                    time.sleep(0.15)  # zsh takes keys that wait already for pasted text
+            got = screen.expect(r"<(\[.*\])>").group(1).decode()
+            # zsh takes the slash behind a directory away again
+            assert got.replace("/]", "]") == "".join(f"[{word.rstrip(chr(47))}]" for word in words), typed
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_completion_lists(shell_world, shell):
+    need_shell(shell)
+    work, env = shell_world
+    argv, load = SHELLS[shell]
+    with Terminal(argv, 50, 200, env, work) as screen:
+        screen.send(f"{load}; PS1='ready'; echo loa''ded\r")
+        screen.expect("loaded")
+        screen.expect("ready")
+        screen.send("venv --color=\t\t")
+        screen.expect("(?s)always.*auto.*never")
+
+
+def test_completion_in_fish(shell_world):
+    need_shell("fish")
+    work, env = shell_world
+
+    def complete_in_fish(line):
+        script = "venv completion fish | source; complete -C $argv"
+        done = subprocess.run(["fish", "-c", script, line], env=env, cwd=work, timeout=30,
+                              capture_output=True, check=True)
+        return [found.split("\t")[0] for found in done.stdout.decode().splitlines()]
+
+    assert complete_in_fish("venv up w") == ["web"]
+    assert complete_in_fish("venv up db ") == ["web"]
+    assert complete_in_fish("venv up --provider=c") == ["--provider=container"]
+    assert complete_in_fish("venv up --set mem") == ["memory="]
+    assert complete_in_fish("venv cp w") == ["web:"]
+    assert complete_in_fish("venv cp fi") == ["file"]
+    assert complete_in_fish("venv --file=fi") == ["--file=file"]
+    assert complete_in_fish("venv box build ./t") == ["./there/"]
+    assert complete_in_fish("venv init d") == ["debian/12"]
+    assert set(complete_in_fish("venv --color=")) == {"--color=auto", "--color=always", "--color=never"}
 
 
 if __name__ == "__main__":
