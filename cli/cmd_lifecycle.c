@@ -151,7 +151,12 @@ static int run_resume(struct cli *cli, const void *opts, char **operands)
 
 static int run_provision(struct cli *cli, const void *opts, char **operands)
 {
-	return run_verb(cli, venv_provision, operands, flags_of(opts), "provisioned");
+	int status = cli_project(cli);
+
+	if (!status)
+		status = cli_ask_approval(cli);
+	return status ? status
+		      : run_verb(cli, venv_provision, operands, flags_of(opts), "provisioned");
 }
 
 static int run_reload(struct cli *cli, const void *opts, char **operands)
