@@ -34,8 +34,8 @@ static void collect(struct collection *c, const struct place *place, const char 
 	value = json_vsprintf(format, args);
 	va_end(args);
 	entry = json_pack("{s:s,s:s,s:o}", "machine", c->machine, "key", key, "value", value);
-	c->failed |=
-		!entry || !set_place(entry, place) || json_array_append_new(c->list, entry) < 0;
+	c->failed |= !entry || !set_place(entry, place) || json_array_append(c->list, entry) < 0;
+	json_decref(entry);
 }
 
 /* Its value is nobody's business: what is approved is that the machine may have it. */
