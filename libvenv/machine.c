@@ -63,6 +63,8 @@ int venv__machine_open(struct venv *ctx, const char *id, struct record *ret, ven
 	if (r < 0)
 		return r;
 	r = venv__json_read(record.dir_fd, "state.json", &record.state, NULL);
+	if (r == VENV_ERR_NOMEM)
+		return venv__fail_nomem(err);
 	if (r < 0) /* only the memory of what was done is lost: nothing is deleted for that */
 		record.state = json_object();
 	record.id = strdup(id);
@@ -91,8 +93,10 @@ static int read_pointer(struct venv_project *project, const char *name, char **r
 	_cleanup_json_ json_t *pointer = NULL;
 	const char *id;
 
-	if (fd < 0 || venv__json_read(fd, name, &pointer, NULL) < 0)
+	if (fd < 0)
 		return -ENOENT;
+	if (venv__json_read(fd, name, &pointer, NULL) == VENV_ERR_NOMEM)
+		return -ENOMEM;
 	id = venv__json_str(pointer, "id");
 	if (!is_id(id))
 		return -ENOENT;
@@ -109,8 +113,11 @@ int venv__machine_find(struct venv_project *project, const char *name, struct re
 	int r;
 
 	*ret = (struct record)RECORD_INIT;
-	if (!project->uuid || read_pointer(project, name, &id) < 0)
+	if (!project->uuid)
 		return 0;
+	r = read_pointer(project, name, &id);
+	if (r < 0) /* for want of memory no second machine is made */
+		return r == -ENOMEM ? venv__fail_nomem(err) : 0;
 	r = venv__machine_open(project->ctx, id, &record, &error);
 	if (r == VENV_ERR_NOT_FOUND) {
 		venv_error_free(error);

@@ -64,18 +64,23 @@ bool venv__project_is_gone(struct venv *ctx, const char *uuid, char **ret_path)
 				  : !venv__project_is_here(record, place));
 }
 
-/* The uuid in a directory's .machines, NULL when there is none that looks like one. */
-static char *read_uuid(int dir_fd)
+/* The uuid in a directory's .machines; *ret stays NULL when there is none that looks like one. */
+static int read_uuid(int dir_fd, char **ret, venv_error **err)
 {
 	_cleanup_close_ int fd =
 		openat(dir_fd, MACHINES_DIR, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	_cleanup_json_ json_t *record = NULL;
 	const char *uuid;
 
-	if (fd < 0 || venv__json_read(fd, "project.json", &record, NULL) < 0)
-		return NULL;
+	if (fd < 0)
+		return 0;
+	if (venv__json_read(fd, "project.json", &record, NULL) == VENV_ERR_NOMEM)
+		return venv__fail_nomem(err);
 	uuid = venv__json_str(record, "uuid");
-	return is_id(uuid) ? strdup(uuid) : NULL;
+	if (!is_id(uuid))
+		return 0;
+	*ret = strdup(uuid);
+	return *ret ? 0 : venv__fail_nomem(err);
 }
 
 static int write_uuid(int dir_fd, const char *uuid, venv_error **err)
@@ -84,6 +89,8 @@ static int write_uuid(int dir_fd, const char *uuid, venv_error **err)
 	_cleanup_close_ int fd = -1;
 	int r;
 
+	if (!record)
+		return venv__fail_nomem(err);
 	r = venv__dir_make_at(dir_fd, MACHINES_DIR, 0700, &fd, err);
 	if (r == VENV_ERR_DENIED)
 		return venv__hint(
@@ -98,13 +105,14 @@ static int write_uuid(int dir_fd, const char *uuid, venv_error **err)
 }
 
 /* Does the place where a project was seen last still hold it? */
-static bool is_still_there(const json_t *record, const char *uuid)
+static int is_still_there(const json_t *record, const char *uuid, venv_error **err)
 {
 	const char *path = venv__json_str(record, "path");
 	_cleanup_close_ int fd = path ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-	_cleanup_free_ char *found = fd < 0 ? NULL : read_uuid(fd);
+	_cleanup_free_ char *found = NULL;
+	int r = fd < 0 ? 0 : read_uuid(fd, &found, err);
 
-	return found && strcmp(found, uuid) == 0;
+	return r < 0 ? r : found && strcmp(found, uuid) == 0;
 }
 
 static int save_place(struct venv_project *project, int dir_fd, int project_fd, venv_error **err)
@@ -142,11 +150,15 @@ static int find_by_uuid(struct venv_project *project, int projects, int dir_fd, 
 	bool here, moved;
 	int r;
 
-	if (fd < 0 || venv__json_read(fd, "project.json", &record, NULL) < 0)
+	if (fd < 0)
 		return 0;
+	r = venv__json_read(fd, "project.json", &record, NULL);
+	if (r < 0)
+		return r == VENV_ERR_NOMEM ? venv__fail_nomem(err) : 0;
 	here = venv__project_is_here(record, dir_fd);
-	if (!here && is_still_there(record, uuid))
-		return 0;
+	r = here ? 0 : is_still_there(record, uuid, err);
+	if (r != 0)
+		return r < 0 ? r : 0;
 	path = venv__json_str(record, "path");
 	moved = !here || !path || strcmp(path, project->spec->dir) != 0;
 	r = adopt(project, uuid, &fd, err);
@@ -168,8 +180,10 @@ static int find_by_place(struct venv_project *project, int projects, int dir_fd,
 		if (!is_id(*name))
 			continue;
 		fd = openat(projects, *name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (fd < 0 || venv__json_read(fd, "project.json", &record, NULL) < 0)
+		if (fd < 0)
 			continue;
+		if (venv__json_read(fd, "project.json", &record, NULL) == VENV_ERR_NOMEM)
+			return venv__fail_nomem(err);
 		path = venv__json_str(record, "path");
 		if (!venv__project_is_here(record, dir_fd) || !path ||
 		    strcmp(path, project->spec->dir) != 0)
@@ -223,7 +237,7 @@ int venv__project_find(struct venv_project *project, venv_error **err)
 	projects = projects_fd(project->ctx, err);
 	if (projects < 0)
 		return projects;
-	uuid = read_uuid(dir_fd);
+	r = read_uuid(dir_fd, &uuid, err);
 	if (uuid)
 		r = find_by_uuid(project, projects, dir_fd, uuid, err);
 	if (r == 0 && !project->uuid)

@@ -147,14 +147,18 @@ json_t *venv__steps_pending(const struct machine_spec *spec, const json_t *state
 
 	for (size_t i = 0; list && i < spec->n_steps; i++) {
 		char digest[65], number[32];
+		int r = venv__step_digest(&spec->steps[i], digest, NULL);
 
-		if (venv__step_digest(&spec->steps[i], digest, NULL) == 0 &&
-		    !is_wanted(&spec->steps[i], state, i, digest, 0))
+		if (r == 0 && !is_wanted(&spec->steps[i], state, i, digest, 0))
 			continue;
-		if (spec->steps[i].when == WHEN_NEVER)
+		if (r != VENV_ERR_NOMEM && spec->steps[i].when == WHEN_NEVER)
 			continue;
-		(void)json_array_append_new(
-			list, json_string(step_name(&spec->steps[i], i, number, sizeof(number))));
+		if (r == VENV_ERR_NOMEM ||
+		    json_array_append_new(list, json_string(step_name(&spec->steps[i], i, number,
+								      sizeof(number)))) < 0) {
+			json_decref(list);
+			return NULL;
+		}
 	}
 	return list;
 }
@@ -168,7 +172,8 @@ static int remember(struct work *work, size_t i, const char *digest, venv_error 
 		(void)json_object_set_new(work->record.state, "steps", steps);
 	}
 	while (json_array_size(steps) <= i)
-		(void)json_array_append_new(steps, json_string(""));
+		if (json_array_append_new(steps, json_string("")) < 0)
+			return venv__fail_nomem(err);
 	(void)json_array_set_new(steps, i, json_string(digest));
 	return venv__machine_save(&work->record, WRITE_DURABLE, err);
 }

@@ -106,26 +106,30 @@ static json_t *describe(struct work *work, const json_t *network, enum machine_s
 		work->project->uuid ? venv__operation_holder(work->project, work->spec->name)
 				    : NULL;
 	json_t *json = json_object();
+	int failed = 0;
 
-	(void)venv__json_set_str(json, "name", work->spec->name);
-	(void)venv__json_set_str(json, "state", venv__machine_state_name(state));
-	(void)venv__json_set_str(json, "id", work->record.id);
-	(void)venv__json_set_str(json, "provider",
-				 work->provider ? work->provider->name : work->spec->provider);
-	(void)venv__json_set_str(
+	failed |= venv__json_set_str(json, "name", work->spec->name);
+	failed |= venv__json_set_str(json, "state", venv__machine_state_name(state));
+	failed |= venv__json_set_str(json, "id", work->record.id);
+	failed |= venv__json_set_str(json, "provider",
+				     work->provider ? work->provider->name : work->spec->provider);
+	failed |= venv__json_set_str(
 		json, "box", work->record.id ? venv__json_str(box, "reference") : work->spec->box);
-	(void)venv__json_set_str(json, "box_version", venv__json_str(box, "version"));
-	(void)venv__json_set_str(json, "box_digest", venv__json_str(box, "digest"));
-	(void)venv__json_set_str(json, "directory", work->record.dir);
-	(void)venv__json_set_str(json, "user", work->login);
-	(void)venv__json_set_str(json, "busy", holder);
-	(void)json_object_set_new(
+	failed |= venv__json_set_str(json, "box_version", venv__json_str(box, "version"));
+	failed |= venv__json_set_str(json, "box_digest", venv__json_str(box, "digest"));
+	failed |= venv__json_set_str(json, "directory", work->record.dir);
+	failed |= venv__json_set_str(json, "user", work->login);
+	failed |= venv__json_set_str(json, "busy", holder);
+	failed |= json_object_set_new(
 		json, "primary",
 		json_boolean(venv__spec_primary(work->project->spec) == work->spec));
 	if (work->provider &&
 	    (state == MACHINE_RUNNING || state == MACHINE_PAUSED || state == MACHINE_FROZEN))
 		add_running(json, work, network);
-	return json;
+	if (!failed)
+		return json;
+	json_decref(json);
+	return NULL;
 }
 
 static int describe_one(struct venv_project *project, const struct machine_spec *spec,
@@ -178,10 +182,15 @@ static json_t *describe_any(struct venv *ctx, const char *id)
 	const json_t *box, *place;
 	_cleanup_free_ char *path = NULL;
 	bool gone;
+	int r;
 
 	venv__work_init(&work, &project, &spec, NULL);
-	if (venv__machine_open(ctx, id, &work.record, NULL) < 0 ||
-	    venv__work_open_record(&work, NULL) < 0)
+	r = venv__machine_open(ctx, id, &work.record, NULL);
+	if (r == 0)
+		r = venv__work_open_record(&work, NULL);
+	if (r == VENV_ERR_NOMEM)
+		return NULL;
+	if (r < 0)
 		return json_pack("{s:s, s:s}", "id", id, "state", "damaged");
 	place = json_object_get(work.record.spec, "project");
 	box = json_object_get(work.record.spec, "box");
@@ -205,7 +214,10 @@ int venv_global_status(venv *ctx, venv_value **ret, venv_error **err)
 		return r;
 	list = json_array();
 	for (char **id = ids; list && *id; id++)
-		(void)json_array_append_new(list, describe_any(ctx, *id));
+		if (json_array_append_new(list, describe_any(ctx, *id)) < 0) {
+			json_decref(list);
+			list = NULL;
+		}
 	return venv__answer(list, ret, err);
 }
 
@@ -270,6 +282,8 @@ static json_t *plan_new(struct work *work)
 		r = venv__box_open(ctx, spec->box, spec->version, spec->architecture, &box, NULL);
 	if (r == 0)
 		how = "in the store";
+	else if (r == VENV_ERR_NOMEM)
+		return NULL;
 	else if (venv__box_has_recipe(ctx, spec->box))
 		how = "to be built from its recipe";
 	return json_pack("{s:s, s:s, s:s, s:s, s:o}", "machine", spec->name, "action", "create",
@@ -284,6 +298,11 @@ static json_t *plan_existing(struct work *work, enum machine_state state)
 	json_t *steps = venv__steps_pending(work->spec, work->record.state);
 	const char *action = "none";
 
+	if (!now || !changes || !steps) {
+		json_decref(changes);
+		json_decref(steps);
+		return NULL;
+	}
 	if (state == MACHINE_STOPPED || state == MACHINE_CRASHED)
 		action = "start";
 	else if (state == MACHINE_PAUSED || state == MACHINE_FROZEN)

@@ -146,6 +146,8 @@ static int open_name(const struct store *store, const char *reference, const cha
 	r = venv__name_read(store, name, &names, NULL);
 	if (r == VENV_ERR_NOT_FOUND)
 		return not_found(store->ctx, name, err);
+	if (r == VENV_ERR_NOMEM)
+		return venv__fail_nomem(err);
 	if (r < 0)
 		return venv__hint(venv__fail(err, VENV_ERR_CORRUPT,
 					     "the record of box '%s' is damaged", name),
@@ -298,8 +300,12 @@ static int append_versions(const struct store *store, const json_t *names, json_
 		_cleanup_record_ struct record record = { 0 };
 		uint64_t size = 0;
 		json_t *item;
+		int r = hex && version ? venv__record_read(store, hex, &record, NULL)
+				       : VENV_ERR_CORRUPT;
 
-		if (!hex || !version || venv__record_read(store, hex, &record, NULL) < 0) {
+		if (r == VENV_ERR_NOMEM)
+			return venv__fail_nomem(err);
+		if (r < 0) {
 			venv__warn(store->ctx, "a version of box '%s' has lost its record", name);
 			continue;
 		}
@@ -330,8 +336,13 @@ int venv__box_list(struct venv *ctx, json_t **ret, venv_error **err)
 		_cleanup_json_ json_t *json = NULL;
 		const char *canonical;
 
-		if (venv__name_read(&store, *name, &json, NULL) < 0)
+		r = venv__name_read(&store, *name, &json, NULL);
+		if (r == VENV_ERR_NOMEM)
+			return venv__fail_nomem(err);
+		if (r < 0) {
+			r = 0;
 			continue;
+		}
 		canonical = venv__json_str(json, "name");
 		if (canonical && !strcmp(canonical, *name)) /* else an alias */
 			r = append_versions(&store, json, list, err);

@@ -73,26 +73,29 @@ static int read_recipe(const char *dir, struct recipe *ret, venv_error **err)
 
 typedef bool (*recipe_fn)(struct recipe *recipe, void *user);
 
-/* Call for each recipe of the box directory until one is taken. */
-static bool each_recipe(struct venv *ctx, recipe_fn fn, void *user)
+/* Call for each recipe of the box directory until one is taken: 1, 0: none was, or VENV_ERR_NOMEM. */
+static int each_recipe(struct venv *ctx, recipe_fn fn, void *user)
 {
 	_cleanup_close_ int fd = open(ctx->box_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_strv_ char **names = NULL;
-	bool taken = false;
+	int r = fd < 0 ? 0 : venv__dir_list(fd, &names, NULL);
 
-	if (fd < 0 || venv__dir_list(fd, &names, NULL) < 0)
-		return false;
-	for (char **name = names; *name && !taken; name++) {
+	if (fd < 0 || r < 0)
+		return r == VENV_ERR_NOMEM ? r : 0;
+	for (char **name = names; *name && r != 1 && r != VENV_ERR_NOMEM; name++) {
 		_cleanup_free_ char *dir = venv__path_join(ctx->box_dir, *name);
 		_cleanup_recipe_ struct recipe recipe = { 0 };
 		struct stat st;
 
-		if (!dir || **name == '.' || stat(dir, &st) < 0 || !S_ISDIR(st.st_mode))
+		if (!dir)
+			return VENV_ERR_NOMEM;
+		if (**name == '.' || stat(dir, &st) < 0 || !S_ISDIR(st.st_mode))
 			continue;
-		if (read_recipe(dir, &recipe, NULL) == 0)
-			taken = fn(&recipe, user);
+		r = read_recipe(dir, &recipe, NULL);
+		if (r == 0)
+			r = fn(&recipe, user);
 	}
-	return taken;
+	return r == 1 || r == VENV_ERR_NOMEM ? r : 0;
 }
 
 struct wanted {
@@ -116,7 +119,7 @@ bool venv__box_has_recipe(struct venv *ctx, const char *name)
 {
 	_cleanup_free_ char *plain = strndup(name, strcspn(name, "@"));
 	struct wanted wanted = { .name = plain };
-	bool found = plain && each_recipe(ctx, take_wanted, &wanted);
+	bool found = plain && each_recipe(ctx, take_wanted, &wanted) > 0;
 
 	recipe_done(&wanted.recipe);
 	return found;
@@ -156,8 +159,10 @@ json_t *venv__recipe_list(struct venv *ctx)
 {
 	json_t *list = json_array();
 
-	if (list)
-		(void)each_recipe(ctx, take_facts, &list);
+	if (list && each_recipe(ctx, take_facts, &list) < 0) {
+		json_decref(list);
+		list = NULL;
+	}
 	return list;
 }
 
@@ -173,7 +178,10 @@ static int find_recipe(struct venv *ctx, const char *reference, struct recipe *r
 
 	if (!name || !path)
 		return venv__fail_nomem(err);
-	if (each_recipe(ctx, take_wanted, &wanted)) {
+	r = each_recipe(ctx, take_wanted, &wanted);
+	if (r < 0)
+		return venv__fail_nomem(err);
+	if (r > 0) {
 		*ret = wanted.recipe;
 		return 0;
 	}

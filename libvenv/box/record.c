@@ -216,10 +216,14 @@ int venv__record_read(const struct store *store, const char *hex, struct record 
 	if (venv__json_int(json, "format", 0) > FORMAT)
 		return venv__fail(err, VENV_ERR_UNSUPPORTED,
 				  "box sha256:%s was added by a newer venv", hex);
+	errno = 0;
 	if (!read_record(json, hex, &record))
-		return venv__hint(venv__fail(err, VENV_ERR_CORRUPT,
-					     "the record of box sha256:%s is damaged", hex),
-				  err, "add the box again");
+		return errno == ENOMEM
+			       ? venv__fail_nomem(err)
+			       : venv__hint(venv__fail(err, VENV_ERR_CORRUPT,
+						       "the record of box sha256:%s is damaged",
+						       hex),
+					    err, "add the box again");
 	*ret = record;
 	record = (struct record){ 0 };
 	return 0;
@@ -246,6 +250,9 @@ static int fill_config(struct box *box, const json_t *config)
 		else if (text)
 			*members[i].text = strdup(text);
 		if (members[i].text && text && !*members[i].text)
+			return -ENOMEM;
+		if (members[i].list && !*members[i].list &&
+		    json_is_array(json_object_get(config, members[i].key)))
 			return -ENOMEM;
 	}
 	return 0;
@@ -287,8 +294,8 @@ int venv__record_to_box(const struct store *store, const struct record *record, 
 	_cleanup_box_ struct box box = { .kind = BOX_ROOTFS };
 	int r;
 
-	box.name = strdup(name);
-	box.version = strdup(version);
+	box.name = name ? strdup(name) : NULL; /* for want of memory */
+	box.version = strdup(version ? version : "");
 	box.architecture = strdup(record->architecture);
 	box.source = strdup(record->source);
 	if (asprintf(&box.digest, "sha256:%s", record->digest) < 0)

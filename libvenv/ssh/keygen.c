@@ -75,7 +75,7 @@ static int put_private(struct buf *buf, const struct pair *pair, const char *com
 	put_string(buf, secret, sizeof(secret));
 	OPENSSL_cleanse(secret, sizeof(secret));
 	put_string(buf, comment, strlen(comment));
-	for (char pad = 1; buf->length % 8; pad++)
+	for (char pad = 1; !buf->failed && buf->length % 8; pad++)
 		venv__buf_add(buf, &pad, 1);
 	return 0;
 }

@@ -10,8 +10,15 @@ enum { RECORD_MAX = 16 * 1024 * 1024 };
 int venv__json_parse(const char *text, size_t length, json_t **ret, venv_error **err)
 {
 	json_error_t at;
-	json_t *value = json_loadb(text, length, JSON_REJECT_DUPLICATES, &at);
+	json_t *value;
 
+	errno = 0;
+	value = json_loadb(text, length, JSON_REJECT_DUPLICATES, &at);
+	/* jansson calls a lack of memory a syntax error, or leaves characters out and says nothing */
+	if (errno == ENOMEM || (!value && !*at.text)) {
+		json_decref(value);
+		return venv__fail_nomem(err);
+	}
 	if (!value)
 		return venv__fail(err, VENV_ERR_INVALID, "not valid JSON: %s (line %d, column %d)",
 				  at.text, at.line, at.column);
@@ -28,7 +35,10 @@ int venv__json_read(int dir_fd, const char *name, json_t **ret, venv_error **err
 	r = venv__file_read(dir_fd, name, RECORD_MAX, &text, &length, err);
 	if (r < 0)
 		return r;
-	if (venv__json_parse(text, length, ret, NULL) < 0) {
+	r = venv__json_parse(text, length, ret, NULL);
+	if (r == VENV_ERR_NOMEM)
+		return venv__fail_nomem(err);
+	if (r < 0) {
 		r = venv__fail(err, VENV_ERR_CORRUPT, "the record '%s' is damaged", name);
 		return venv__hint(r, err, "run 'venv repair'");
 	}
