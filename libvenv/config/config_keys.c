@@ -122,7 +122,9 @@ static const struct key machine_keys[] = {
 	KEY("devices", texts, machine_spec, devices, NULL, "[/dev/kvm, gpu]", "0.1",
 	    "devices of the host that it may use", .flags = KEY_UNSUPPORTED | KEY_HOST),
 	KEY("user", text, machine_spec, user, NULL, "vagrant", "0.1",
-	    "who logs in; default: the box's user, else root", .check = venv__check_user),
+	    "who logs in; default: the box's user, else root; a step may make this user, see "
+	    "Provisioning",
+	    .check = venv__check_user),
 	KEY("folders", list, machine_spec, folders, "[.:/workspace]", "[.:/workspace]", "0.1",
 	    "directories of the host that it shares; [] for none; outside the project: "
 	    "wants approval",

@@ -94,7 +94,21 @@ static int send_start(const struct machine *machine, int socket, venv_error **er
 	return r < 0 ? r : send_folders(machine, socket, err);
 }
 
-static int wait_ready(int socket, struct venv_op *op, venv_error **err)
+/* Where root runs venv, a folder's owner in the machine is looked up when it starts. */
+static void tell_missing(const struct machine *machine, const json_t *users, struct venv_op *op)
+{
+	const json_t *user;
+	size_t i;
+
+	json_array_foreach(users, i, user) venv__op_notice(
+		op, machine->name,
+		"it has no user '%s' yet: the folders that are to be his are root's; "
+		"let a step with 'as: root' make him, then run 'venv reload %s'",
+		json_string_value(user), machine->name);
+}
+
+static int wait_ready(const struct machine *machine, int socket, struct venv_op *op,
+		      venv_error **err)
 {
 	_cleanup_json_ json_t *reply = NULL;
 	struct pollfd wait[] = { { .fd = socket, .events = POLLIN },
@@ -117,7 +131,10 @@ static int wait_ready(int socket, struct venv_op *op, venv_error **err)
 		return venv__hint(
 			venv__fail(err, VENV_ERR_SYSTEM, "venv-keeper ended unexpectedly"), err,
 			"look into keeper.log in the machine's directory");
-	return venv__error_from_json(reply, err);
+	r = venv__error_from_json(reply, err);
+	if (r == 0)
+		tell_missing(machine, json_object_get(reply, "missing_users"), op);
+	return r;
 }
 
 int container_start(struct machine *machine, struct venv_op *op, venv_error **err)
@@ -134,5 +151,5 @@ int container_start(struct machine *machine, struct venv_op *op, venv_error **er
 		return r;
 	(void)close(take_fd(&theirs));
 	r = send_start(machine, ours, err);
-	return r < 0 ? r : wait_ready(ours, op, err);
+	return r < 0 ? r : wait_ready(machine, ours, op, err);
 }

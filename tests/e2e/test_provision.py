@@ -146,3 +146,24 @@ def test_machines_that_the_file_forgot(project, venv):
     venv("destroy", "-f", "b")
     venv("destroy", "-f")
     assert project.machines() == []
+
+
+def test_a_step_makes_the_login_user(project, venv, as_user):
+    project.write("box: busybox\nnetworks: []\nuser: dev\n")
+    result = venv("up")
+    shown = result.stdout + result.stderr
+    if as_user.is_root:
+        assert "no user 'dev' yet" in shown and "venv reload" in shown
+    result = venv.fails("ssh", "--", "true")
+    assert "no user 'dev'" in result.stderr and "as: root" in result.stderr
+    result = venv.fails("exec", "-u", "nosuch", "--", "true")
+    assert "no user 'nosuch'" in result.stderr and "hint: " in result.stderr
+    project.write("box: busybox\nnetworks: []\nuser: dev\nprovision:\n"
+                  "  - run: echo dev:x:1000:1000::/:/bin/sh >> /etc/passwd\n"
+                  "  - { run: id -u > /tmp/who, as: dev }\n")
+    venv("up")
+    assert venv("exec", "--", "cat", "/tmp/who").stdout == "1000\n"
+    assert venv("ssh", "--", "id", "-u").stdout == "1000\n"
+    assert "no user" not in str(venv("reload"))
+    if as_user.is_root:
+        assert venv("exec", "--", "stat", "-c", "%u", "/workspace").stdout == "1000\n"

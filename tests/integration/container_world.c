@@ -54,6 +54,13 @@ int venv__op_cancelled(struct venv_op *op, venv_error **err)
 	return 0;
 }
 
+void venv__op_notice(struct venv_op *op, const char *machine, const char *format, ...)
+{
+	(void)op;
+	(void)machine;
+	(void)format;
+}
+
 int venv__op_cancel_fd(const struct venv_op *op)
 {
 	(void)op;

@@ -182,6 +182,9 @@ static void hangs_up_when_the_client_goes(void **state)
 	wait_for_file(world, "/hup");
 }
 
+#define NO_USER_HINT                                                                               \
+	"hint: make him in a provisioning step with 'as: root', or name one that the machine has\n"
+
 static void becomes_the_user(void **state)
 {
 	static const struct {
@@ -192,9 +195,10 @@ static void becomes_the_user(void **state)
 		{ "1000", "1000 1000 1000 10 /home/dev dev /home/dev\n", 0 },
 		{ "dev:wheel", "1000 10 10 /home/dev dev /home/dev\n", 0 },
 		{ "4242:4343", "4242 4343 4343 /  /\n", 0 },
-		{ "nobody-here", "venv: the machine has no user 'nobody-here'\n", 125 },
-		{ "70000", "venv: the machine has no user '70000'\n", 125 },
-		{ "4294967295", "venv: the machine has no user '4294967295'\n", 125 },
+		{ "nobody-here", "venv: the machine has no user 'nobody-here'\n" NO_USER_HINT,
+		  125 },
+		{ "70000", "venv: the machine has no user '70000'\n" NO_USER_HINT, 125 },
+		{ "4294967295", "venv: the machine has no user '4294967295'\n" NO_USER_HINT, 125 },
 	};
 	struct world *world = *state;
 

@@ -61,6 +61,7 @@ struct keeper {
 	int net_fd, userns_fd, netns_fd;
 	enum keeper_state state;
 	int64_t started;
+	json_t *missing_users; /* owners of folders that are not there yet; until it is told */
 	struct cgroup cgroup;
 	struct filter filter;
 	int64_t oom_kills;

@@ -59,7 +59,6 @@ static const struct {
 	  "this process may not see a whole /proc: run venv outside of a container" },
 	{ STAGE_SYS, EPERM,
 	  "this process may not see a whole /sys: run venv outside of a container" },
-	{ STAGE_USERS, ENOENT, "name a user that the box has with 'user:' in venv.yml" },
 	{ STAGE_FOLDERS, EXDEV,
 	  "a symbolic link leads from there into /proc, /sys or /dev: remove it, or name another "
 	  "directory" },
@@ -75,12 +74,8 @@ static int report_error(const struct record *record, venv_error **err)
 	const char *colon = record->what[0] ? ": " : "";
 	int r;
 
-	if (record->stage == STAGE_USERS && record->number == ENOENT)
-		r = venv__fail(err, VENV_ERR_NOT_FOUND, "the machine has no user '%s'",
-			       record->what);
-	else
-		r = venv__fail_errno(err, record->number, "%s%s%s", setup_stage_text(record->stage),
-				     colon, record->what);
+	r = venv__fail_errno(err, record->number, "%s%s%s", setup_stage_text(record->stage), colon,
+			     record->what);
 	for (size_t i = 0; i < ARRAY_SIZE(hints); i++)
 		if (hints[i].stage == record->stage && hints[i].number == record->number)
 			return venv__hint(r, err, "%s", hints[i].hint);
@@ -243,6 +238,24 @@ static int send_trees(struct start *start, venv_error **err)
 	return r < 0 ? venv__fail_errno(err, -r, "the machine's first process died") : 0;
 }
 
+static void on_user(struct start *start, const struct record *record)
+{
+	json_t *missing = start->keeper->missing_users, *name;
+	size_t i;
+
+	memcpy(start->owners[start->n_owners++], record->value, sizeof(record->value));
+	if (record->number != ENOENT)
+		return;
+	json_array_foreach(missing, i, name)
+	{
+		if (strcmp(json_string_value(name), record->what) == 0)
+			return;
+	}
+	if (!missing)
+		start->keeper->missing_users = missing = json_array();
+	(void)json_array_append_new(missing, json_string(record->what));
+}
+
 /* @return 1: process 1 runs; 0: go on; negative: failed */
 static int on_record(struct start *start, venv_error **err)
 {
@@ -268,7 +281,7 @@ static int on_record(struct start *start, venv_error **err)
 		r = send_plug(start, fds[0], err);
 		break;
 	case RECORD_USER:
-		memcpy(start->owners[start->n_owners++], record.value, sizeof(record.value));
+		on_user(start, &record);
 		r = 0;
 		break;
 	case RECORD_READY:

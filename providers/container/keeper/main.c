@@ -8,7 +8,7 @@
  *   {"op":"net"} + connection to netd, user namespace, network namespace    when "net"
  *   {"op":"folders"} + up to 8 directories, until there are N
  *
- * and gets {"ready":true, ...as "state"} or {"error":…}. "venv-keeper remove DIR NAME": see
+ * and gets {"ready":true,"missing_users":[…]?, ...as "state"} or {"error":…}. "venv-keeper remove DIR NAME": see
  * remove.c.
  */
 #include <fcntl.h>
@@ -211,9 +211,12 @@ static void tell_starter(struct keeper *keeper, const venv_error *error)
 		(void)venv__msg_send_error(keeper->starter_fd, error);
 	} else if (ready) {
 		(void)json_object_set_new(ready, "ready", json_true());
+		if (keeper->missing_users)
+			(void)json_object_set(ready, "missing_users", keeper->missing_users);
 		(void)venv__msg_send(keeper->starter_fd, ready, NULL, 0, NULL);
 	}
 	json_decref(ready);
+	json_decref(take_ptr(keeper->missing_users));
 	(void)close(take_fd(&keeper->starter_fd));
 }
 

@@ -28,16 +28,24 @@
 #include "setup.h"
 #include "util/msg.h"
 
+/* Who is not there yet may be made by a provisioning step: until the next start the folder is root's. */
 static void tell_owner(struct setup *setup, const struct plan_folder *folder)
 {
 	const char *name = folder->owner ? folder->owner : setup->plan->login;
+	struct record record = { .kind = RECORD_USER };
 	struct account account;
 	int r = enter_account_find(setup->root_fd, name, &account);
 
-	if (r == -ENOENT)
-		setup_fail(setup, STAGE_USERS, ENOENT, name);
+	if (r == 0) {
+		record.value[0] = account.uid;
+		record.value[1] = account.gid;
+	} else if (r == -ENOENT) {
+		record.number = ENOENT;
+		memcpy(record.what, name, strnlen(name, sizeof(record.what) - 1));
+		r = 0;
+	}
 	if (r == 0)
-		r = setup_record_simple(setup->sync, RECORD_USER, account.uid, account.gid);
+		r = setup_record_send(setup->sync, &record, NULL, 0);
 	if (r < 0)
 		setup_fail(setup, STAGE_USERS, -r, name);
 }

@@ -38,7 +38,8 @@ enum setup_stage {
 enum record_kind {
 	RECORD_ERROR = 1, /* child: stage, number, what */
 	RECORD_HELLO,     /* child: exists; + its network and mount namespaces */
-	RECORD_USER,      /* child: value = uid, gid of the login user; waits for RECORD_TREES */
+	RECORD_USER,   /* child: value = uid, gid of a folder's owner, or number ENOENT and his name
+			   * in what; waits for RECORD_TREES */
 	RECORD_READY,  /* child: waits for RECORD_GO; + console master, directory of its devpts */
 	RECORD_PID,    /* helper: value[0] = pid of the child */
 	RECORD_MAPPED, /* keeper: the id map is written */
