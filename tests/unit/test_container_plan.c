@@ -42,6 +42,13 @@ int venv__op_cancel_fd(const struct venv_op *op)
 	return -1;
 }
 
+void venv__op_notice(struct venv_op *op, const char *machine, const char *format, ...)
+{
+	(void)op;
+	(void)machine;
+	(void)format;
+}
+
 static void reads_signals(void **state)
 {
 	static const struct {
