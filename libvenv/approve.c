@@ -19,7 +19,7 @@ static int digest_entry(const json_t *entry, char ret[DIGEST_HEX_SIZE])
 	(void)json_object_del(bare, "line");
 	(void)json_object_del(bare, "column");
 	(void)json_object_del(bare, "file");
-	text = bare ? json_dumps(bare, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+	text = bare ? venv__json_text(bare, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
 	return text ? venv__digest_of(text, strlen(text), ret) : -ENOMEM;
 }
 

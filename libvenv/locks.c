@@ -65,7 +65,7 @@ static int write_entry(struct venv_project *project, json_t *file, const char *r
 	(void)json_object_set_new(boxes, reference,
 				  json_pack("{s:s, s:s*, s:s*}", "digest", box->digest, "version",
 					    box->version, "source", box->source));
-	text = json_dumps(file, JSON_INDENT(2) | JSON_SORT_KEYS);
+	text = venv__json_text(file, JSON_INDENT(2) | JSON_SORT_KEYS);
 	if (!text)
 		return venv__fail_nomem(err);
 	return venv__file_write(fd, "venv.lock", text, strlen(text), 0644, WRITE_VOLATILE, err);

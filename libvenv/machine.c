@@ -171,7 +171,7 @@ static bool overwrite_state(const struct record *record)
 {
 	_cleanup_close_ int fd =
 		openat(record->dir_fd, "state.json", O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
-	_cleanup_free_ char *text = json_dumps(record->state, JSON_COMPACT);
+	_cleanup_free_ char *text = venv__json_text(record->state, JSON_COMPACT);
 	_cleanup_free_ char *line = NULL;
 	struct stat st;
 	size_t size;

@@ -403,7 +403,7 @@ int venv_guest_path(venv_project *project, const char *machine, const char *dir,
 int venv_config_schema(char **ret, venv_error **err)
 {
 	_cleanup_json_ json_t *schema = venv__config_schema();
-	char *text = schema ? json_dumps(schema, JSON_INDENT(2)) : NULL;
+	char *text = schema ? venv__json_text(schema, JSON_INDENT(2)) : NULL;
 
 	if (!text)
 		return venv__fail_nomem(err);

@@ -111,6 +111,6 @@ char *venv_value_json(const venv_value *value)
 {
 	const json_t *json = json_of(value);
 
-	return json_dumps(json ? json : json_null(),
-			  JSON_COMPACT | JSON_ENCODE_ANY | JSON_SORT_KEYS);
+	return venv__json_text(json ? json : json_null(),
+			       JSON_COMPACT | JSON_ENCODE_ANY | JSON_SORT_KEYS);
 }

@@ -126,7 +126,7 @@ int venv__record_seal(struct record *record, venv_error **err)
 {
 	_cleanup_json_ json_t *content = content_of(record);
 	_cleanup_free_ char *text =
-		content ? json_dumps(content, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+		content ? venv__json_text(content, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
 
 	if (!text || venv__digest_of(text, strlen(text), record->digest) < 0)
 		return venv__fail_nomem(err);

@@ -65,7 +65,7 @@ static int start(struct venv *ctx, const struct net_project *project, const int 
 	if (r < 0)
 		return r;
 	map_json = venv__idmap_to_json(map);
-	map_text = map_json ? json_dumps(map_json, JSON_COMPACT) : NULL;
+	map_text = map_json ? venv__json_text(map_json, JSON_COMPACT) : NULL;
 	if (!program || !name || !map_text)
 		return venv__fail_nomem(err);
 	log = open_log(project->dir_fd, err);

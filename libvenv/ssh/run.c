@@ -60,7 +60,7 @@ static int config_file(const struct ssh_target *target, const struct ssh_run *ru
 
 	if (r < 0)
 		return r;
-	text = json_dumps(config, JSON_COMPACT);
+	text = venv__json_text(config, JSON_COMPACT);
 	if (!text)
 		return venv__fail_nomem(err);
 	fd = venv__memfd_sealed("venv-ssh", text, strlen(text));

@@ -45,10 +45,23 @@ int venv__json_read(int dir_fd, const char *name, json_t **ret, venv_error **err
 	return 0;
 }
 
+char *venv__json_text(const json_t *value, size_t flags)
+{
+	char *text;
+
+	errno = 0;
+	text = json_dumps(value, flags);
+	if (text && errno == ENOMEM) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
 int venv__json_write(int dir_fd, const char *name, const json_t *value, enum write_mode how,
 		     venv_error **err)
 {
-	_cleanup_free_ char *text = json_dumps(value, JSON_INDENT(1) | JSON_SORT_KEYS);
+	_cleanup_free_ char *text = venv__json_text(value, JSON_INDENT(1) | JSON_SORT_KEYS);
 
 	if (!text)
 		return venv__fail_nomem(err);

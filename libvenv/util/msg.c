@@ -48,7 +48,7 @@ static int wait_for(int socket, short events, int timeout_ms)
 static int send_packet(int socket, const json_t *message, const int *fds, size_t n_fds, bool wait,
 		       venv_error **err)
 {
-	_cleanup_free_ char *text = json_dumps(message, JSON_COMPACT);
+	_cleanup_free_ char *text = venv__json_text(message, JSON_COMPACT);
 	union {
 		char bytes[CMSG_SPACE(MSG_FDS_MAX * sizeof(int))];
 		struct cmsghdr align;

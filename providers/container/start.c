@@ -49,7 +49,7 @@ static int plan_file(const struct machine *machine, venv_error **err)
 
 	if (!plan)
 		return VENV_ERR_INVALID;
-	text = json_dumps(plan, JSON_COMPACT);
+	text = venv__json_text(plan, JSON_COMPACT);
 	fd = text ? venv__memfd_sealed("venv-plan", text, strlen(text)) : -ENOMEM;
 	return fd < 0 ? venv__fail_errno(err, -fd, "cannot pass the plan on") : fd;
 }

@@ -79,7 +79,7 @@ void keeper_record_write(const struct keeper *keeper)
 	(void)json_object_set_new(record, "keeper", json_integer(getpid()));
 	if (groups)
 		(void)json_object_set_new(record, "groups", venv__json_from_strv(groups));
-	text = json_dumps(record, JSON_COMPACT);
+	text = venv__json_text(record, JSON_COMPACT);
 	length = text ? strlen(text) : 0;
 	if (!length || length >= sizeof(line))
 		return;

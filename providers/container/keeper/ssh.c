@@ -111,7 +111,7 @@ static json_t *sess_config(const struct keeper *keeper, venv_error **err)
 static int config_file(const struct keeper *keeper, venv_error **err)
 {
 	_cleanup_json_ json_t *config = sess_config(keeper, err);
-	_cleanup_free_ char *text = config ? json_dumps(config, JSON_COMPACT) : NULL;
+	_cleanup_free_ char *text = config ? venv__json_text(config, JSON_COMPACT) : NULL;
 	int fd;
 
 	if (!config)
