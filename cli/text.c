@@ -267,9 +267,10 @@ static unsigned distance(const char *a, const char *b)
 
 const char *text_nearest(const char *word, const char *const *list)
 {
-	unsigned best = 1 + (unsigned)strlen(word) / 3, d;
+	unsigned best = (unsigned)strlen(word) / 3, d;
 	const char *found = NULL;
 
+	best = best ? best : 1;
 	for (; *list; list++) {
 		d = distance(word, *list);
 		if (d <= best && (!found || d < best)) {

@@ -62,7 +62,7 @@ static int refuse(const struct venv_project *project, const json_t *entry, venv_
 	const json_t *what = json_object_get(entry, "value");
 	const char *machine = venv__json_str(entry, "machine"), *key = venv__json_str(entry, "key");
 	_cleanup_free_ char *value =
-		json_is_null(what) ? NULL : json_dumps(what, JSON_COMPACT | JSON_ENCODE_ANY);
+		json_is_null(what) ? NULL : venv__json_text(what, JSON_COMPACT | JSON_ENCODE_ANY);
 	_cleanup_free_ char *whose = NULL;
 	int r;
 

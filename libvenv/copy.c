@@ -125,7 +125,12 @@ static int answer(const struct rcp *rcp, venv_error **err)
 		return 0;
 	if (receive_line(rcp, text, sizeof(text), err) < 0)
 		return VENV_ERR_COMMAND;
-	return venv__fail(err, VENV_ERR_COMMAND, "%s", text);
+	(void)venv__fail(err, VENV_ERR_COMMAND, "%s", text);
+	if (!strstr(text, "No such file or directory"))
+		return VENV_ERR_COMMAND;
+	return venv__hint(
+		VENV_ERR_COMMAND, err,
+		"make the directory that it goes into first: run 'mkdir -p' in the machine");
 }
 
 static int begin(struct rcp *rcp, const struct provider *provider, struct machine *machine,

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "box/box.h"
 #include "project.h"
@@ -292,22 +293,33 @@ int venv__machine_orphans(struct venv_project *project, char ***ret, venv_error 
 
 /* ---- Operation locks ----------------------------------------------------------------------- */
 
+static const char since_word[] = ", since ";
+
+/* "venv up (pid 7, since 1700000000)" as it is read: with the local time. */
 static char *read_note(int fd)
 {
-	char text[512];
+	char text[512], when[64], *since, *end = NULL, *note;
 	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
+	struct tm local;
+	time_t seconds;
 
 	if (n <= 0)
 		return strdup("another venv command");
 	text[n] = '\0';
 	text[strcspn(text, "\n")] = '\0';
-	return strdup(text);
+	since = strstr(text, since_word);
+	seconds = since ? (time_t)strtoll(since + strlen(since_word), &end, 10) : 0;
+	if (!end || strcmp(end, ")") != 0 || !localtime_r(&seconds, &local) ||
+	    !strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &local))
+		return strdup(text);
+	*since = '\0';
+	return asprintf(&note, "%s%s%s)", text, since_word, when) < 0 ? NULL : note;
 }
 
 static void write_note(int fd, const char *why)
 {
 	_cleanup_free_ char *note = NULL;
-	int n = asprintf(&note, "venv %s (pid %d, since %lld)\n", why, getpid(),
+	int n = asprintf(&note, "venv %s (pid %d%s%lld)\n", why, getpid(), since_word,
 			 (long long)venv__wall_seconds());
 
 	if (n < 0 || ftruncate(fd, 0) < 0 || pwrite(fd, note, (size_t)n, 0) != n)

@@ -83,22 +83,33 @@ static int read_uuid(int dir_fd, char **ret, venv_error **err)
 	return *ret ? 0 : venv__fail_nomem(err);
 }
 
+/* Says what helps where '.machines' cannot be made. */
+static int explain_unmade(int r, venv_error *cause, venv_error **err)
+{
+	if (cause->sys_errno == EROFS) /* no variable moves this directory */
+		return venv__hint(venv__fail(err, r, "%s", venv_error_message(cause)), err,
+				  "venv keeps the project's identity beside venv.yml: copy the "
+				  "project to where you can write, or remount this writable");
+	return venv__hint(venv__fail(err, r, "%s", venv_error_message(cause)), err,
+			  "this directory belongs to another user: run venv as that user, or "
+			  "in a copy that is yours");
+}
+
 static int write_uuid(int dir_fd, const char *uuid, venv_error **err)
 {
 	_cleanup_json_ json_t *record = json_pack("{s:i, s:s}", "version", 1, "uuid", uuid);
+	_cleanup_error_ venv_error *cause = NULL;
 	_cleanup_close_ int fd = -1;
 	int r;
 
 	if (!record)
 		return venv__fail_nomem(err);
-	r = venv__dir_make_at(dir_fd, MACHINES_DIR, 0700, &fd, err);
-	if (r == VENV_ERR_DENIED)
-		return venv__hint(
-			r, err,
-			"this directory belongs to another user: run venv as that user, or "
-			"in a copy that is yours");
-	if (r == 0)
-		r = venv__file_write(fd, ".gitignore", "*\n", 2, 0644, WRITE_VOLATILE, err);
+	r = venv__dir_make_at(dir_fd, MACHINES_DIR, 0700, &fd, &cause);
+	if (r == VENV_ERR_DENIED || (r < 0 && cause->sys_errno == EROFS))
+		return explain_unmade(r, cause, err);
+	if (r < 0)
+		return venv__error_take(take_ptr(cause), err);
+	r = venv__file_write(fd, ".gitignore", "*\n", 2, 0644, WRITE_VOLATILE, err);
 	if (r == 0)
 		r = venv__json_write(fd, "project.json", record, WRITE_DURABLE, err);
 	return r;

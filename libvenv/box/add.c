@@ -248,7 +248,7 @@ static int wrong_digest(const char *what, const char *stated, const char *found,
 			   "%s: its digest is sha256:%s, not sha256:%s as the image says", what,
 			   found, stated);
 
-	return venv__hint(r, err, "the image is damaged or was changed: make or download it again");
+	return venv__hint(r, err, "%s", VENV__IMAGE_DAMAGED);
 }
 
 static int add_layer(struct adding *a, const struct image *image, size_t i, const char *source,
@@ -274,8 +274,10 @@ static int add_layer(struct adding *a, const struct image *image, size_t i, cons
 	if (fd < 0)
 		return fd;
 	if (layer->size >= 0 && layer->size != file_size(fd))
-		return venv__fail(err, VENV_ERR_BOX, "%s has %lld bytes instead of %lld", what,
-				  (long long)file_size(fd), (long long)layer->size);
+		return venv__hint(venv__fail(err, VENV_ERR_BOX, "%s has %lld bytes instead of %lld",
+					     what, (long long)file_size(fd),
+					     (long long)layer->size),
+				  err, "%s", VENV__IMAGE_DAMAGED);
 	r = prepare_stage(a, p, err);
 	if (r == 0)
 		r = unpack(a, p, fd, false, what, layer->digest ? blob : NULL, &result, err);
@@ -504,7 +506,13 @@ static int add_directory(struct adding *a, int fd, const char *tag, const struct
 	if (dir < 0)
 		return venv__fail_errno(err, errno, "cannot read the image");
 	r = venv__image_read(dir, false, tag, &image, err);
-	if (r == VENV_ERR_BOX)
+	if (r == VENV_ERR_BOX && (faccessat(fd, "index.json", F_OK, 0) == 0 ||
+				  faccessat(fd, "manifest.json", F_OK, 0) == 0))
+		(void)venv__hint(
+			r, err,
+			"the image is damaged or made in a way that venv does not know: make "
+			"it again, as by 'skopeo copy docker://NAME oci:DIR'");
+	else if (r == VENV_ERR_BOX)
 		(void)venv__hint(r, err,
 				 "a directory of files becomes a box by way of an archive: "
 				 "'tar -C %s -cf rootfs.tar . && venv box add rootfs.tar'",
@@ -546,6 +554,11 @@ static int add_tagged(struct store *store, const char *path, const char *tag,
 	venv__stage_sweep(store);
 	venv__op_begin(op, NULL, "unpack", "unpacking %s", base_name(absolute));
 	r = add_opened(store, fd, absolute, tag, how, op, ret, err);
+	if (r == VENV_ERR_BOX)
+		(void)venv__hint(
+			r, err,
+			"give a tar archive of a root file system (plain, or compressed by "
+			"gzip, xz or zstd), an OCI layout, or what 'docker save' wrote");
 	if (r < 0)
 		return venv__wrap(r, err, "box source '%s'", path);
 	venv__op_end(op, NULL, "unpack");

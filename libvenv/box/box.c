@@ -231,6 +231,9 @@ static int open_path(const struct store *store, const char *path, const char *ar
 	if (s.hex)
 		return open_record(store, s.hex, s.name, s.version, architecture, ret, err);
 	r = venv__fail(err, VENV_ERR_NOT_FOUND, "no box was added from '%s'", path);
+	if (!absolute)
+		return venv__hint(r, err,
+				  "there is no such file: put it there, or correct the path");
 	return venv__hint(r, err, "add it: 'venv box add %s'", path);
 }
 

@@ -167,8 +167,10 @@ static int read_json(const struct image *image, const char *path, const char *di
 	if (venv__digest_of(text.data, text.length, hex) < 0)
 		return venv__fail_nomem(err);
 	if (digest && strcmp(hex, digest) != 0)
-		return venv__fail(err, VENV_ERR_BOX,
-				  "'%s' of the image has another digest (sha256:%s)", path, hex);
+		return venv__hint(venv__fail(err, VENV_ERR_BOX,
+					     "'%s' of the image has another digest (sha256:%s)",
+					     path, hex),
+				  err, "%s", VENV__IMAGE_DAMAGED);
 	if (too_deep(text.data, text.length))
 		return venv__fail(err, VENV_ERR_BOX, "'%s' of the image is nested too deep", path);
 	if (venv__json_parse(text.data, text.length, ret, NULL) < 0)

@@ -87,6 +87,8 @@ struct image {
 	struct image_layer *layers; /* bottom first */
 	size_t n_layers;
 };
+/* The hint for it. */
+#define VENV__IMAGE_DAMAGED "the image is damaged or was changed: make or download it again"
 /* Read the manifests of an OCI layout or `docker save` directory. dir is taken over. */
 int venv__image_read(int dir, bool inside, const char *tag, struct image *ret, venv_error **err);
 int venv__image_open(const struct image *image, const char *path, venv_error **err);

@@ -61,6 +61,9 @@ int venv__parse_size(const struct node *node, uint64_t *ret, venv_error **err)
 	if (!suffix)
 		return venv__hint(venv__bad(err, node, "'%s' is not a size", text), err,
 				  "write a number and K, M, G or T, as in 512M");
+	if (!thousandths)
+		return venv__hint(venv__bad(err, node, "size '%s' is too small", text), err,
+				  "write at least 1K, or leave the key away for none");
 	if (!*suffix)
 		return venv__hint(venv__bad(err, node, "size '%s' has no unit", text), err,
 				  "write %sM for mebibytes, or %sG for gibibytes", text, text);

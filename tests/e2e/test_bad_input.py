@@ -1,6 +1,8 @@
 """What bad input gets: a clear error with place and hint, nothing created, nothing lost."""
 
+import bz2
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -282,7 +284,7 @@ def test_two_at_once(project, venv):
         while venv.json("status")[0]["state"] != "running":
             assert time.monotonic() < deadline
         result = venv.fails("up", "--no-wait", status=7)
-        assert "venv up (pid" in result.stderr
+        assert re.search(r"venv up \(pid \d+, since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\)", result.stderr), result
         second = venv("up")
         first.communicate()
         assert first.returncode == 0
@@ -309,3 +311,46 @@ def test_a_symlinked_machines_directory(project, venv):
     venv.fails("up")
     assert os.listdir(victim) == []
     os.unlink(os.path.join(project.path, ".machines"))
+
+
+@pytest.mark.parametrize("data,message,hint", [
+    (b"junk" * 1000, "it is no tar archive", "give a tar archive of a root file system"),
+    (b"", "the file is empty", "give a tar archive of a root file system"),
+    (bz2.compress(b"x"), "it is compressed by bzip2", "compressed by gzip, xz or zstd")])
+def test_what_is_no_box_gets_a_hint(project, venv, data, message, hint):
+    result = venv.fails("box", "add", "--name", "x", project.file("box.tar", data))
+    assert message in result.stderr and hint in result.stderr, result
+
+
+def test_a_damaged_image_gets_a_hint(project, venv):
+    project.file("oci/oci-layout", '{"imageLayoutVersion": "1.0.0"}')
+    digest = "0" * 64
+    project.file("oci/index.json", '{"schemaVersion": 2, "manifests": [{"mediaType": '
+                 '"application/vnd.oci.image.manifest.v1+json", "digest": "sha256:%s", "size": 2}]}' % digest)
+    project.file("oci/blobs/sha256/" + digest, "{}")
+    result = venv.fails("box", "add", "oci", status=10)
+    assert "has another digest" in result.stderr and "make or download it again" in result.stderr, result
+    assert "rootfs.tar" not in result.stderr
+
+
+def test_hints_name_what_helps(project, venv):
+    project.write("box: ./none.tar\n")
+    assert "there is no such file" in venv.fails("up").stderr
+    project.write("box: busybox\nnetworks: []\n")
+    venv("up")
+    result = venv.fails("cp", "venv.yml", ":/none/of/this")
+    assert "No such file or directory" in result.stderr and "mkdir -p" in result.stderr
+    assert "did you mean" not in venv.fails("bogus").stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts")
+def test_a_read_only_project(project, venv):
+    project.write("box: busybox\nnetworks: []\n")
+    subprocess.run(["mount", "--bind", project.path, project.path], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", project.path], check=True)
+        result = venv.fails("up")
+        assert "Read-only" in result.stderr and "copy the project" in result.stderr, result
+        assert "XDG_DATA_HOME" not in result.stderr
+    finally:
+        subprocess.run(["umount", project.path], check=True)

@@ -166,6 +166,7 @@ static void near_words_are_found(void **state)
 	assert_string_equal(text_nearest("destory", words), "destroy");
 	assert_string_equal(text_nearest("shs", words), "ssh");
 	assert_null(text_nearest("frobnicate", words));
+	assert_null(text_nearest("bogus", (const char *const[]){ "logs", NULL }));
 }
 
 int main(void)

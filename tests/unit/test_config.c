@@ -66,6 +66,7 @@ static void bad_values_name_their_place(void **state)
 		{ "box: a\nmemory: 2048\n", 2, 9, "size '2048' has no unit", "2048M" },
 		{ "box: a\nmemory: lots\n", 2, 9, "'lots' is not a size", "512M" },
 		{ "box: a\nmemory: -1G\n", 2, 9, "'-1G' is not a size", NULL },
+		{ "box: a\nmemory: 0\n", 2, 9, "size '0' is too small", "leave the key away" },
 		{ "box: a\nmemory: 0G\n", 2, 9, "size '0G' is too small", "1K" },
 		{ "box: a\nmemory: 99999999999999999999G\n", 2, 9,
 		  "size '99999999999999999999G' is too large", "less" },
