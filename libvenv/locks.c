@@ -71,6 +71,13 @@ static int write_entry(struct venv_project *project, json_t *file, const char *r
 	return venv__file_write(fd, "venv.lock", text, strlen(text), 0644, WRITE_VOLATILE, err);
 }
 
+static bool in_store(struct venv *ctx, const char *digest)
+{
+	_cleanup_box_ struct box box = { 0 };
+
+	return is_digest(digest) && venv__box_open(ctx, digest, NULL, NULL, &box, NULL) == 0;
+}
+
 int venv__lock_file_save(struct venv_project *project, const char *reference, const struct box *box,
 			 struct venv_op *op, venv_error **err)
 {
@@ -91,9 +98,12 @@ int venv__lock_file_save(struct venv_project *project, const char *reference, co
 	if (digest && strcmp(digest, box->digest) != 0 && version && box->version &&
 	    strcmp(version, box->version) != 0)
 		venv__op_warning(op, NULL,
-				 "venv.lock pins version %s of box '%s', which is not in the "
-				 "store: version %s is used and pinned now",
-				 version, reference, box->version);
+				 "venv.lock pins version %s of box '%s', which is not %s: version "
+				 "%s is used and pinned now",
+				 version, reference,
+				 in_store(project->ctx, digest) ? "what venv.yml wants"
+								: "in the store",
+				 box->version);
 	/* the same version built elsewhere has another digest: the pin of the team stays */
 	if (!digest || !version || !box->version || strcmp(version, box->version) != 0)
 		r = write_entry(project, file, reference, box, err);

@@ -105,14 +105,13 @@ static int write_uuid(int dir_fd, const char *uuid, venv_error **err)
 	if (!record)
 		return venv__fail_nomem(err);
 	r = venv__dir_make_at(dir_fd, MACHINES_DIR, 0700, &fd, &cause);
+	if (r == 0)
+		r = venv__file_write(fd, ".gitignore", "*\n", 2, 0644, WRITE_VOLATILE, &cause);
+	if (r == 0)
+		r = venv__json_write(fd, "project.json", record, WRITE_DURABLE, &cause);
 	if (r == VENV_ERR_DENIED || (r < 0 && cause->sys_errno == EROFS))
 		return explain_unmade(r, cause, err);
-	if (r < 0)
-		return venv__error_take(take_ptr(cause), err);
-	r = venv__file_write(fd, ".gitignore", "*\n", 2, 0644, WRITE_VOLATILE, err);
-	if (r == 0)
-		r = venv__json_write(fd, "project.json", record, WRITE_DURABLE, err);
-	return r;
+	return r < 0 ? venv__error_take(take_ptr(cause), err) : 0;
 }
 
 /* Does the place where a project was seen last still hold it? */

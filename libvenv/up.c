@@ -73,6 +73,9 @@ static int find_box(struct work *work, venv_error **err)
 	if (r != VENV_ERR_NOT_FOUND || !venv__box_has_recipe(ctx, spec->box))
 		return no_box(work, error, err);
 	venv__error_clear(&error);
+	/* not to be found out by building, which takes minutes */
+	if (venv__box_recipe_fits(ctx, spec->box, spec->version, &error) < 0)
+		return no_box(work, error, err);
 	venv__op_notice(work->op, spec->name,
 			"box '%s' is not in the store yet: building it from its "
 			"recipe",

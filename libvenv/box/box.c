@@ -53,9 +53,10 @@ static int check_architecture(const struct record *record, const char *wanted, c
 			  wanted, record->architecture);
 }
 
+/* source: where this name came from, of which there may be several for a record; NULL: the record's */
 static int open_record(const struct store *store, const char *hex, const char *name,
-		       const char *version, const char *architecture, struct box *ret,
-		       venv_error **err)
+		       const char *version, const char *source, const char *architecture,
+		       struct box *ret, venv_error **err)
 {
 	_cleanup_record_ struct record record = { 0 };
 	int r = venv__record_read(store, hex, &record, err);
@@ -69,6 +70,12 @@ static int open_record(const struct store *store, const char *hex, const char *n
 		r = check_architecture(&record, architecture, name, err);
 	if (r < 0)
 		return r;
+	if (source) {
+		free(record.source);
+		record.source = strdup(source);
+		if (!record.source)
+			return venv__fail_nomem(err);
+	}
 	r = venv__record_to_box(store, &record, name, version, ret, err);
 	return r < 0 ? venv__wrap(r, err, "box '%s'", name) : 0;
 }
@@ -160,14 +167,15 @@ static int open_name(const struct store *store, const char *reference, const cha
 	digest = venv__json_str(entry, "digest");
 	canonical = venv__json_str(names, "name");
 	return open_record(store, digest ? digest : "", canonical ? canonical : name,
-			   venv__json_str(entry, "version"), architecture, ret, err);
+			   venv__json_str(entry, "version"), venv__json_str(entry, "source"),
+			   architecture, ret, err);
 }
 
 /* What a walk over all names looks for, and what it found. */
 struct search {
 	const char *digest; /* hex or its beginning */
 	const char *source;
-	char *name, *version, *hex;
+	char *name, *version, *found_source, *hex;
 	int64_t added;
 };
 
@@ -175,6 +183,7 @@ static void search_done(struct search *s)
 {
 	free(s->name);
 	free(s->version);
+	free(s->found_source);
 	free(s->hex);
 }
 #define _cleanup_search_ _cleanup_(search_done)
@@ -194,6 +203,7 @@ static void consider(struct search *s, const json_t *names, const json_t *entry)
 	search_done(s);
 	s->name = strdup(name);
 	s->version = strdup(version);
+	s->found_source = source ? strdup(source) : NULL;
 	s->hex = strdup(digest);
 	s->added = added;
 }
@@ -229,7 +239,8 @@ static int open_path(const struct store *store, const char *path, const char *ar
 	if (r < 0)
 		return r;
 	if (s.hex)
-		return open_record(store, s.hex, s.name, s.version, architecture, ret, err);
+		return open_record(store, s.hex, s.name, s.version, s.found_source, architecture,
+				   ret, err);
 	r = venv__fail(err, VENV_ERR_NOT_FOUND, "no box was added from '%s'", path);
 	if (!absolute)
 		return venv__hint(r, err,
@@ -259,10 +270,11 @@ static int open_digest(const struct store *store, const char *hex, const char *c
 			return r;
 	}
 	if (s.hex)
-		return open_record(store, s.hex, s.name, s.version, architecture, ret, err);
+		return open_record(store, s.hex, s.name, s.version, s.found_source, architecture,
+				   ret, err);
 	/* a machine or a lock file may pin what has lost its name */
 	if (strlen(hex) == 64 && venv__record_read(store, hex, &record, NULL) == 0)
-		return open_record(store, hex, hex, "0", architecture, ret, err);
+		return open_record(store, hex, hex, "0", NULL, architecture, ret, err);
 	r = venv__fail(err, VENV_ERR_NOT_FOUND, "box 'sha256:%s' is not in the store", hex);
 	return venv__hint(r, err, "add or build that box again");
 }
@@ -300,6 +312,7 @@ static int append_versions(const struct store *store, const json_t *names, json_
 		const json_t *entry = json_array_get(versions, i);
 		const char *hex = venv__json_str(entry, "digest");
 		const char *version = venv__json_str(entry, "version");
+		const char *source = venv__json_str(entry, "source");
 		_cleanup_record_ struct record record = { 0 };
 		uint64_t size = 0;
 		json_t *item;
@@ -319,7 +332,7 @@ static int append_versions(const struct store *store, const json_t *names, json_
 				 "kind", "rootfs", "architecture", record.architecture, "size",
 				 (json_int_t)size, "layers", (json_int_t)record.n_layers, "added",
 				 (json_int_t)venv__json_int(entry, "added", 0), "source",
-				 record.source);
+				 source ? source : record.source);
 		if (!item || json_array_append_new(list, item) < 0)
 			return venv__fail_nomem(err);
 	}

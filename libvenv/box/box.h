@@ -53,6 +53,12 @@ int venv__box_open(struct venv *ctx, const char *reference, const char *constrai
 bool venv__box_has_recipe(struct venv *ctx, const char *name);
 /* What venv_box_recipes() answers; NULL: out of memory. */
 json_t *venv__recipe_list(struct venv *ctx);
+/*
+ * Would what the recipe makes be of a version that will do, as far as it states one?
+ * @return 1, 0 when there is no recipe, or a code: VENV_ERR_NOT_FOUND when it would not
+ */
+int venv__box_recipe_fits(struct venv *ctx, const char *reference, const char *constraint,
+			  venv_error **err);
 /* Names like this one, for "did you mean"; owned by the caller, or NULL. */
 char *venv__box_suggest(struct venv *ctx, const char *name);
 

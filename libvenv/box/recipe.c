@@ -125,6 +125,36 @@ bool venv__box_has_recipe(struct venv *ctx, const char *name)
 	return found;
 }
 
+int venv__box_recipe_fits(struct venv *ctx, const char *reference, const char *constraint,
+			  venv_error **err)
+{
+	const char *at = strchr(reference, '@');
+	_cleanup_free_ char *name =
+		strndup(reference, at ? (size_t)(at - reference) : strlen(reference));
+	_cleanup_recipe_ struct recipe recipe = { 0 };
+	struct wanted wanted = { .name = name };
+	int r = 1;
+
+	if (!name)
+		return venv__fail_nomem(err);
+	if (!each_recipe(ctx, take_wanted, &wanted))
+		return 0;
+	recipe = wanted.recipe;
+	if (recipe.version && at)
+		r = venv__version_compare(recipe.version, at + 1) == 0;
+	if (recipe.version && constraint && r == 1)
+		r = venv__version_matches(recipe.version, constraint, err);
+	if (r)
+		return r;
+	r = venv__fail(err, VENV_ERR_NOT_FOUND,
+		       "box '%s' has no version '%s' in the store, and its recipe makes %s", name,
+		       at ? at + 1 : constraint, recipe.version);
+	return venv__hint(r, err,
+			  "ask for that version, or add the one that is missing: 'venv box "
+			  "add --name %s@VERSION FILE'",
+			  name);
+}
+
 static bool take_name(struct recipe *recipe, void *user)
 {
 	char ***list = user;

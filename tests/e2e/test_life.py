@@ -327,3 +327,39 @@ def test_what_a_daemon_does_when_it_ends_is_not_cut_short(project, venv):
         assert time.monotonic() - before < 10
         terminal.wait()
     assert project.read("done") == "done\n"
+
+
+def test_a_moved_project_did_not_change(project, venv):
+    project.write("box: busybox\nnetworks: []\nprovision: [{ script: ./x.sh }]\n")
+    project.file("x.sh", "true\n", mode=0o755)
+    venv("up")
+    moved = project.path + "-moved"
+    os.rename(project.path, moved)
+    try:
+        for command in ("up", "reload", "up"):
+            result = str(venv(command, cwd=moved))
+            assert "changed" not in result, result
+            assert "nothing to do" in str(venv("plan", cwd=moved))
+    finally:
+        os.rename(moved, project.path)
+    venv("plan")
+
+
+def test_two_boxes_of_the_same_content(project, venv):
+    """Each name knows its own source, and a pin that is there is not said to be missing."""
+    project.write("box: busybox\nnetworks: []\n")
+    venv("box", "build", "busybox")
+    path = os.path.join(os.path.dirname(os.path.dirname(venv.path)), "share/venv/boxes/busybox/rootfs.tar")
+    venv("box", "add", "--name", "other", path)
+    venv("box", "add", "--name", "other@2", path)
+    assert venv.json("box", "info", "other")["source"] == path
+    assert venv.json("box", "info", "busybox")["source"] != path
+    # another version of it, made and thrown away
+    venv.run(["tar", "-cf", project.file("three.tar"), "-C", "/etc", "hostname"])
+    venv("box", "add", "--name", "other@3", "three.tar")
+    project.write("box: other\nnetworks: []\n")
+    venv("up")
+    venv("destroy", "-f")
+    project.write("box: other\nnetworks: []\nversion: '~> 2'\n")
+    shown = str(venv("up"))
+    assert "pins version 3 of box 'other', which is not what venv.yml wants: version 2" in shown, shown
