@@ -2,6 +2,7 @@
 /* Looking at a machine or its file: logs, ssh-config, cp, plan, validate, config. */
 #include "commands.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -147,11 +148,52 @@ static int run_cp(struct cli *cli, const void *opts, char **operands)
 	return status;
 }
 
+static bool has_step(const venv_value *steps, const char *json)
+{
+	bool found = false;
+
+	for (size_t i = 0; i < venv_value_count(steps) && !found; i++) {
+		char *other = venv_value_json(venv_value_at(steps, i));
+
+		found = other && strcmp(other, json) == 0;
+		free(other);
+	}
+	return found;
+}
+
+/* Steps of one list that the other has not, by what messages call them. */
+static void print_steps(struct cli *cli, const venv_value *list, const venv_value *others,
+			const char *word)
+{
+	static const char *const names[] = { "name", "run", "script", "copy" };
+
+	for (size_t i = 0; i < venv_value_count(list); i++) {
+		const venv_value *step = venv_value_at(list, i);
+		char *json = venv_value_json(step);
+		const char *name = NULL;
+
+		for (size_t k = 0; k < ARRAY_SIZE(names) && !name; k++)
+			name = venv_value_string(venv_value_get(step, names[k]));
+		name = name ? name : "reboot";
+		if (json && !has_step(others, json))
+			out_printf(&cli->out, "    provision: %s %.*s\n", word,
+				   (int)strcspn(name, "\n"), name);
+		free(json);
+	}
+}
+
 static void print_change(struct cli *cli, const venv_value *change)
 {
 	_cleanup_text_ struct text from = { 0 };
 	_cleanup_text_ struct text to = { 0 };
 
+	if (!strcmp(value_text(change, "key"), "provision")) {
+		print_steps(cli, venv_value_get(change, "to"), venv_value_get(change, "from"),
+			    "new or changed:");
+		print_steps(cli, venv_value_get(change, "from"), venv_value_get(change, "to"),
+			    "not so any more:");
+		return;
+	}
 	json_add_value(&from, venv_value_get(change, "from"));
 	json_add_value(&to, venv_value_get(change, "to"));
 	out_printf(&cli->out, "    %s: %s %s %s", value_text(change, "key"), from.data,

@@ -86,6 +86,12 @@ int venv__graph_run(struct venv_project *project, const struct machine_spec *con
 		    size_t n, enum graph_order order, node_fn fn, void *user, struct venv_op *op,
 		    venv_error **err);
 
+/*
+ * What differs between the file and what the machine was started with, as from venv__spec_diff(). First
+ * its record follows the project to where it is now: paths are absolute there. NULL: out of memory.
+ */
+json_t *venv__work_diff(struct work *work, const json_t *now);
+
 /* approve.c: 0, or VENV_ERR_DENIED naming what was not approved. */
 int venv__approval_check(struct venv_project *project, venv_error **err);
 /* Only for the ssh agent: it is lent by each session, whatever the file said at the start. */

@@ -77,6 +77,23 @@ static json_t *addresses_of(const json_t *attachment)
 	return list;
 }
 
+/* What was found when it started, and what is wrong now. */
+static json_t *warnings_of(const struct work *work, bool attached)
+{
+	const json_t *spec = json_object_get(work->record.spec, "spec");
+	const json_t *known = json_object_get(work->record.state, "warnings");
+	json_t *list;
+
+	if (attached || !json_array_size(json_object_get(spec, "networks")))
+		return known ? json_deep_copy(known) : NULL;
+	list = json_is_array(known) ? json_deep_copy(known) : json_array();
+	(void)json_array_append_new(
+		list, json_sprintf("its network is down, ports and addresses too: 'venv up %s' "
+				   "repairs it",
+				   work->spec->name));
+	return list;
+}
+
 static void add_running(json_t *json, struct work *work, const json_t *network)
 {
 	const json_t *attachment = attachment_of(network, work->record.id);
@@ -92,7 +109,7 @@ static void add_running(json_t *json, struct work *work, const json_t *network)
 		(void)json_object_set(json, "pid", json_object_get(info, "pid"));
 		(void)json_object_set(json, "started", json_object_get(info, "started"));
 	}
-	(void)json_object_set(json, "warnings", json_object_get(work->record.state, "warnings"));
+	(void)json_object_set_new(json, "warnings", warnings_of(work, attachment != NULL));
 	if (attachment)
 		(void)json_object_set_new(json, "addresses", addresses_of(attachment));
 	if (ports)
@@ -294,7 +311,7 @@ static json_t *plan_new(struct work *work)
 static json_t *plan_existing(struct work *work, enum machine_state state)
 {
 	_cleanup_json_ json_t *now = venv__spec_machine_to_json(work->spec);
-	json_t *changes = venv__spec_diff(json_object_get(work->record.spec, "spec"), now);
+	json_t *changes = venv__work_diff(work, now);
 	json_t *steps = venv__steps_pending(work->spec, work->record.state);
 	const char *action = "none";
 

@@ -329,8 +329,7 @@ static void keep_made(struct work *work, json_t *now, const json_t *changes)
 static int update_record(struct work *work, venv_error **err)
 {
 	json_t *now = venv__spec_machine_to_json(work->spec);
-	_cleanup_json_ json_t *changes =
-		now ? venv__spec_diff(json_object_get(work->record.spec, "spec"), now) : NULL;
+	_cleanup_json_ json_t *changes = now ? venv__work_diff(work, now) : NULL;
 
 	if (!changes) {
 		json_decref(now);
@@ -421,7 +420,7 @@ static int up_running(struct work *work, venv_error **err)
 	int r;
 
 	if (now)
-		changes = venv__spec_diff(json_object_get(work->record.spec, "spec"), now);
+		changes = venv__work_diff(work, now);
 	if (!changes)
 		return venv__fail_nomem(err);
 	r = venv__work_rejoin(work, err);

@@ -194,6 +194,64 @@ int venv__work_observe(struct work *work, enum machine_state *ret, venv_error **
 	return 0;
 }
 
+/* ---- What it was started with -------------------------------------------------------------- */
+
+static bool is_path_key(const char *key)
+{
+	static const char *const keys[] = { "box", "host", "script", "copy", "env_file" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		if (strcmp(keys[i], key) == 0)
+			return true;
+	return false;
+}
+
+static void move_path(json_t *text, const char *from, const char *to)
+{
+	const char *path = json_string_value(text), *rest = NULL;
+	_cleanup_free_ char *moved = NULL;
+
+	if (!path || *path != '/' || !venv__path_below(path, from, &rest))
+		return;
+	moved = rest && *rest ? venv__path_join(to, rest) : strdup(to);
+	if (moved)
+		(void)json_string_set(text, moved);
+}
+
+/* Recursion is bounded by what a machine's section can hold. */
+static void move_paths(json_t *value, const char *from, const char *to)
+{
+	json_t *child;
+	const char *key;
+	size_t i;
+
+	json_array_foreach(value, i, child) move_paths(child, from, to);
+	json_object_foreach(value, key, child)
+	{
+		json_t *path;
+
+		if (is_path_key(key))
+			move_path(child, from, to);
+		else if (strcmp(key, "extra_keys") == 0)
+			json_array_foreach(child, i, path) move_path(path, from, to);
+		else
+			move_paths(child, from, to);
+	}
+}
+
+json_t *venv__work_diff(struct work *work, const json_t *now)
+{
+	json_t *recorded = json_object_get(work->record.spec, "spec");
+	json_t *project = json_object_get(work->record.spec, "project");
+	const char *from = venv__json_str(project, "path"), *to = work->project->spec->dir;
+
+	if (from && strcmp(from, to) != 0) {
+		move_paths(recorded, from, to);
+		(void)venv__json_set_str(project, "path", to);
+	}
+	return venv__spec_diff(recorded, now);
+}
+
 /* ---- Image --------------------------------------------------------------------------------- */
 
 static void use_box(struct work *work)

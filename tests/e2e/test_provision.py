@@ -167,3 +167,12 @@ def test_a_step_makes_the_login_user(project, venv, as_user):
     assert "no user" not in str(venv("reload"))
     if as_user.is_root:
         assert venv("exec", "--", "stat", "-c", "%u", "/workspace").stdout == "1000\n"
+
+
+def test_plan_names_the_steps_that_changed(project, venv):
+    text = "box: busybox\nnetworks: []\nprovision:\n  - { name: one, run: 'true' }\n  - { name: two, run: %s }\n"
+    project.write(text % "'true'")
+    venv("up")
+    project.write(text % "'false || true'")
+    shown = venv("plan").stdout
+    assert "provision: new or changed: two" in shown and "one" not in shown and "{" not in shown, shown

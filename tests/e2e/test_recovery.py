@@ -106,7 +106,9 @@ def test_a_killed_netd_is_taken_up_again(project, venv):
     killed = netd_of(name)
     os.kill(killed, signal.SIGKILL)
     time.sleep(0.2)
+    assert "network is down" in str(venv("status")) and "network is down" in venv.json("status")[1]["warnings"][-1]
     venv("up")
+    assert "network is down" not in str(venv("status"))
     assert netd_of(name) != killed
     (machine, _) = venv.json("status")
     assert machine["pid"] == before["pid"]
