@@ -101,8 +101,9 @@ struct machine {
 
 struct verdict {
 	bool accept;
-	char *reason;    /* why not, owned by the caller; NULL when accepted */
-	char *hint;      /* what to do about it, owned by the caller; or NULL */
+	char *reason;              /* why not, owned by the caller; NULL when accepted */
+	char *hint;                /* what to do about it, owned by the caller; or NULL */
+	const struct place *place; /* of the key that is at fault, in the spec; or NULL */
 	char **warnings; /* limits that this host cannot enforce for this user, with the fix */
 };
 void venv__verdict_done(struct verdict *verdict);

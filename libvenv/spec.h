@@ -103,6 +103,7 @@ struct ssh_spec {
 	struct place forward_agent_place;
 	uint16_t port;     /* 0: auto */
 	char **extra_keys; /* absolute host paths */
+	struct place extra_keys_place;
 	struct place place;
 };
 
@@ -135,7 +136,8 @@ struct machine_spec {
 	struct place box_place;
 	char *version;      /* constraint or NULL */
 	char *architecture; /* "auto", "amd64", "arm64"… */
-	char *provider;     /* "auto", "kvm", "container", "libvirt" */
+	struct place architecture_place;
+	char *provider; /* "auto", "kvm", "container", "libvirt" */
 	struct place provider_place;
 	enum command_kind command;
 	bool primary;
@@ -151,6 +153,7 @@ struct machine_spec {
 	uint32_t pids; /* 0: no limit */
 	enum oom_policy oom;
 	uint64_t disk;
+	struct place disk_place;
 	enum init_kind init;
 	enum profile_kind profile;
 	bool nested;
@@ -251,6 +254,9 @@ json_t *venv__config_keys(void);
 /* JSON Schema (2020-12). NULL: out of memory. */
 json_t *venv__config_schema(void);
 
+/* Tell the place of an error that has none. Returns r. */
+#define venv__at_spec(r, err, place_)                                                              \
+	venv__error_set_place(r, err, (place_)->file, (place_)->line, (place_)->column)
 /* Fail at a place of the spec. Returns the code. */
 #define venv__fail_spec(err, code, place, ...)                                                     \
 	venv__place_fail(err, VENV__ORIGIN, code, place, __VA_ARGS__)

@@ -37,8 +37,11 @@ static int no_box(struct work *work, venv_error *cause, venv_error **err)
 	_cleanup_free_ char *like = venv__box_suggest(work->project->ctx, spec->box);
 	int code = venv_error_code(error), r;
 
+	if (code == VENV_ERR_UNSUPPORTED && spec->architecture_place.line &&
+	    !strstr(spec->box, "://"))
+		at = &spec->architecture_place;
 	if (code != VENV_ERR_NOT_FOUND)
-		return venv__error_take(take_ptr(error), err);
+		return venv__at_spec(venv__error_take(take_ptr(error), err), err, at);
 	if (spec->version || strchr(spec->box, '@')) { /* it may be there, in other versions */
 		r = venv__fail_at(err, VENV_ERR_NOT_FOUND, at->file, at->line, at->column, "%s",
 				  venv_error_message(error));
@@ -111,10 +114,16 @@ static int unknown_provider(const struct machine_spec *spec, const char *name, v
 	return venv__hint(r, err, "use 'provider: container', or leave the key away");
 }
 
+struct refusals {
+	struct buf reasons, hints;
+	const struct place *place; /* of the key at fault, or NULL */
+};
+
 /* Ask one provider; 1 accepted, 0 declined (reasons collected), or negative. */
-static int ask_provider(struct work *work, const struct provider *provider, struct buf *reasons,
-			venv_error **err)
+static int ask_provider(struct work *work, const struct provider *provider,
+			struct refusals *refusals, venv_error **err)
 {
+	struct buf *reasons = &refusals->reasons, *hints = &refusals->hints;
 	struct verdict verdict = { 0 };
 	int r = provider->probe(work->project->ctx, work->spec, &verdict, err);
 
@@ -125,15 +134,31 @@ static int ask_provider(struct work *work, const struct provider *provider, stru
 		venv__buf_printf(reasons, "%s%s: %s", reasons->length ? "; " : "", provider->name,
 				 verdict.reason ? verdict.reason : "declined");
 		if (verdict.hint)
-			venv__buf_printf(reasons, " (%s)", verdict.hint);
+			venv__buf_printf(hints, "%s%s", hints->length ? "; or " : "", verdict.hint);
+		if (verdict.place)
+			refusals->place = verdict.place;
 	}
 	venv__verdict_done(&verdict);
 	return r;
 }
 
+static int no_provider(const struct machine_spec *spec, const struct refusals *refusals,
+		       venv_error **err)
+{
+	const struct place *at = refusals->place ? refusals->place : &spec->provider_place;
+	int r = venv__fail_spec(err, refusals->place ? VENV_ERR_UNSUPPORTED : VENV_ERR_HOST, at,
+				"no provider can run this machine here: %s",
+				refusals->reasons.data ? refusals->reasons.data
+						       : "none is built in");
+
+	if (refusals->hints.length)
+		return venv__hint(r, err, "%s", refusals->hints.data);
+	return venv__hint(r, err, "'venv doctor' tells what this host lacks and the fix");
+}
+
 static int choose_provider(struct work *work, const char *wanted, venv_error **err)
 {
-	_cleanup_buf_ struct buf reasons = { 0 };
+	struct refusals refusals = { 0 };
 	const char *name = wanted ? wanted : work->spec->provider;
 	int r = 0;
 
@@ -141,12 +166,12 @@ static int choose_provider(struct work *work, const char *wanted, venv_error **e
 		return unknown_provider(work->spec, name, err);
 	for (const struct provider *const *p = venv__providers; *p && r == 0; p++)
 		if (strcmp(name, "auto") == 0 || strcmp(name, (*p)->name) == 0)
-			r = ask_provider(work, *p, &reasons, err);
-	if (r)
-		return r < 0 ? r : 0;
-	r = venv__fail(err, VENV_ERR_HOST, "no provider can run this machine here: %s",
-		       reasons.data ? reasons.data : "none is built in");
-	return venv__hint(r, err, "'venv doctor' tells what this host lacks and the fix");
+			r = ask_provider(work, *p, &refusals, err);
+	if (r == 0)
+		r = no_provider(work->spec, &refusals, err);
+	venv__buf_done(&refusals.reasons);
+	venv__buf_done(&refusals.hints);
+	return r < 0 ? r : 0;
 }
 
 /* ---- Creating ------------------------------------------------------------------------------ */
@@ -172,16 +197,24 @@ static json_t *machine_record(const struct work *work, const char *id)
 			 (json_int_t)venv__wall_seconds());
 }
 
-static int add_key_file(struct buf *keys, const char *path, venv_error **err)
+/* Those of ssh.extra_keys, one a line. */
+static int read_extra_keys(const struct ssh_spec *ssh, struct buf *keys, venv_error **err)
 {
-	_cleanup_free_ char *text = NULL;
-	int r = venv__file_read(AT_FDCWD, path, 65536, &text, NULL, err);
+	int r = 0;
 
-	if (r < 0)
-		return venv__wrap(r, err, "ssh.extra_keys");
-	venv__buf_puts(keys, text);
-	if (keys->length && keys->data[keys->length - 1] != '\n')
-		venv__buf_puts(keys, "\n");
+	for (char **path = ssh->extra_keys; r == 0 && path && *path; path++) {
+		_cleanup_free_ char *text = NULL;
+
+		r = venv__file_read(AT_FDCWD, *path, 65536, &text, NULL, err);
+		if (r < 0)
+			return venv__at_spec(
+				venv__hint(venv__wrap(r, err, "ssh.extra_keys"), err,
+					   "name files of public keys that you can read"),
+				err, &ssh->extra_keys_place);
+		venv__buf_puts(keys, text);
+		if (keys->length && keys->data[keys->length - 1] != '\n')
+			venv__buf_puts(keys, "\n");
+	}
 	return 0;
 }
 
@@ -194,8 +227,7 @@ static int write_authorized(struct work *work, int keys_fd, venv_error **err)
 	if (r < 0)
 		return r;
 	venv__buf_puts(&keys, own);
-	for (char **key = work->spec->ssh.extra_keys; r == 0 && key && *key; key++)
-		r = add_key_file(&keys, *key, err);
+	r = read_extra_keys(&work->spec->ssh, &keys, err);
 	if (r < 0)
 		return r;
 	if (keys.failed)
@@ -267,6 +299,7 @@ static void remove_again(struct work *work)
 
 static int up_new(struct work *work, const struct up *up, venv_error **err)
 {
+	_cleanup_buf_ struct buf keys = { 0 };
 	_cleanup_close_ int store = -1;
 	char id[33];
 	int r;
@@ -276,6 +309,8 @@ static int up_new(struct work *work, const struct up *up, venv_error **err)
 		r = choose_provider(work, up->provider, err);
 	if (r == 0)
 		r = venv__work_prepare(work, err);
+	if (r == 0)
+		r = read_extra_keys(&work->spec->ssh, &keys, err);
 	if (r < 0)
 		return r;
 	r = venv__random_id(id);

@@ -67,11 +67,11 @@ static const struct key machine_keys[] = {
 	    "architecture of the box; auto: this host's",
 	    .choices = WORDS(WORD("auto"), WORD("amd64"), WORD("arm64"), WORD("i386"),
 			     WORD("armhf"), WORD("ppc64el"), WORD("riscv64"), WORD("s390x")),
-	    .flags = KEY_MADE),
+	    .place = offsetof(struct machine_spec, architecture_place), .flags = KEY_MADE),
 	KEY("provider", choice_text, machine_spec, provider, "auto", "container", "0.1",
 	    "what runs the machine; auto: the first that accepts box and host; kvm and libvirt are "
 	    "not supported yet",
-	    .choices = WORDS(WORD("auto"), WORD("kvm"), WORD("container"), WORD("libvirt")),
+	    .choices = WORDS(WORD("auto"), WORD("container"), LATER("kvm"), LATER("libvirt")),
 	    .place = offsetof(struct machine_spec, provider_place), .flags = KEY_MADE),
 	KEY("command", choice, machine_spec, command, "none", "image", "0.1",
 	    "image: start the image's own entrypoint as a service beside the ssh access",
@@ -109,7 +109,8 @@ static const struct key machine_keys[] = {
 	    "is raised",
 	    .choices = WORDS(WORD("kill"), WORD("freeze")), .flags = KEY_LIVE),
 	KEY("disk", size, machine_spec, disk, NULL, "20G", "0.1",
-	    "grow the root disk and its file system to this; not for containers"),
+	    "grow the root disk and its file system to this; not for containers",
+	    .place = offsetof(struct machine_spec, disk_place)),
 	KEY("init", choice, machine_spec, init, "auto", "systemd", "0.1",
 	    "container: what runs as its first process: systemd, the image's entrypoint, or none "
 	    "but venv's own; auto: what the image starts when that is an init",
@@ -337,7 +338,8 @@ static const struct key ssh_keys[] = {
 	KEY("port", port, ssh_spec, port, "auto", "2222", "0.1",
 	    "port of the host's loopback; auto: a free one"),
 	KEY("extra_keys", host_paths, ssh_spec, extra_keys, NULL, "[~/.ssh/id_ed25519.pub]", "0.1",
-	    "files of public keys that may log in as well"),
+	    "files of public keys that may log in as well",
+	    .place = offsetof(struct ssh_spec, extra_keys_place)),
 	{ 0 },
 };
 static const struct section section_ssh = {

@@ -171,6 +171,18 @@ int venv__hint(int r, venv_error **err, const char *format, ...)
 	return r;
 }
 
+int venv__error_set_place(int r, venv_error **err, const char *file, unsigned line, unsigned column)
+{
+	venv_error *error = changeable(err);
+
+	if (!error || error->file || !file || !line)
+		return r;
+	error->file = strdup(file);
+	error->line = line;
+	error->column = column;
+	return r;
+}
+
 int venv__error_set_machine(int r, venv_error **err, const char *machine)
 {
 	venv_error *error = changeable(err);

@@ -46,6 +46,9 @@ int venv__fail_place(venv_error **err, const char *origin, int code, const char 
 int venv__wrap(int r, venv_error **err, const char *format, ...) _printf_(3, 4);
 /* Set the hint if there is none yet: the innermost knows best. Returns r. */
 int venv__hint(int r, venv_error **err, const char *format, ...) _printf_(3, 4);
+/* Tell where in the user's file, if no place is told (line 0: there is none). Returns r. */
+int venv__error_set_place(int r, venv_error **err, const char *file, unsigned line,
+			  unsigned column);
 /* Name the machine, if none is named. Returns r. */
 int venv__error_set_machine(int r, venv_error **err, const char *machine);
 /* Give the details, if there are none. Returns r. */

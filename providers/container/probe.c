@@ -79,10 +79,12 @@ int container_probe(struct venv *ctx, const struct machine_spec *spec, struct ve
 		return decline(ret, reason, fix, err);
 	if (venv__context_map(ctx, &map, &problem) < 0)
 		return decline(ret, venv_error_message(problem), venv_error_hint(problem), err);
-	if (spec->disk)
+	if (spec->disk) {
+		ret->place = &spec->disk_place;
 		return decline(ret, "it cannot give a machine a disk of its own ('disk')",
 			       "remove 'disk': a container has the room of venv's data directory",
 			       err);
+	}
 	limits = container_limits(spec);
 	if (!limits)
 		return venv__fail_nomem(err);

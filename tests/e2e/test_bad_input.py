@@ -48,9 +48,25 @@ def test_configuration(project, venv, text, place, words):
     "provision: [ { ansible: x.yml } ]", "folders: [ { host: ., guest: /w, mode: overlay } ]"])
 def test_what_is_not_supported_yet_is_named(project, venv, key):
     project.write("box: busybox\n" + key + "\n")
-    result = venv.fails("up", status=8)
-    assert "not supported yet" in result.stderr, result
-    assert "venv.yml:2:" in result.stderr, result
+    for command in ("up", "validate"):
+        result = venv.fails(command, status=8)
+        assert "not supported yet" in result.stderr, result
+        assert "venv.yml:2:" in result.stderr, result
+
+
+@pytest.mark.parametrize("key,message,hint", [
+    ("box: docker://docker.io/library/nginx", "registries are not supported yet", "skopeo copy docker://"),
+    ("box: https://example.org/x.tar", "box sources with 'https' are not supported yet", "download the file"),
+    ("architecture: arm64", "is for amd64, and arm64 is wanted", "architecture: amd64"),
+    ("disk: 20G", "cannot give a machine a disk of its own", "remove 'disk'"),
+    ("ssh: { extra_keys: [./none.pub] }", "none.pub", "public keys")])
+def test_what_cannot_be_had_is_told_at_its_place(project, venv, key, message, hint):
+    project.write(("" if key.startswith("box") else "box: busybox\n") + "networks: []\n" + key + "\n")
+    result = venv.fails("up")
+    assert f"venv.yml:{2 if key.startswith('box') else 3}:" in result.stderr, result
+    assert message in result.stderr and hint in result.stderr, result
+    assert "creating" not in result.stdout + result.stderr, result
+    assert project.machines() == []
 
 
 def test_a_file_that_is_a_link(project, venv):
