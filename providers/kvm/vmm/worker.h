@@ -18,11 +18,14 @@ struct worker;
 int worker_new(const char *name, struct worker **ret, venv_error **err);
 /* Ends the loop and joins the thread. NULL is fine. */
 void worker_free(struct worker *worker);
-/* A worker whose loop is run by the caller (the main thread, tests). */
+/* A worker whose loop is run by the thread that calls this (the main thread, tests). */
 int worker_adopt(struct loop *loop, struct worker **ret, venv_error **err);
 
 struct loop *worker_loop(struct worker *worker); /* to be used on the worker's thread only */
-/* Run fn(user) on the worker's thread and wait for its end; at once when called there. */
+/*
+ * Run fn(user) on the worker's thread and wait for its end; at once when called there. Who calls holds no
+ * lock that work on the worker takes, and the worker must not be waiting for who calls.
+ */
 void worker_call(struct worker *worker, void (*fn)(void *user), void *user);
 
 #endif

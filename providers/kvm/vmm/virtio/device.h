@@ -28,8 +28,8 @@ struct state_writer; /* machine/state.h */
 struct state_reader;
 
 struct virtio_ops {
-	const char *name; /* "blk" */
-	uint16_t id;      /* virtio 1.2, section 5 */
+	const char *name;   /* "blk" */
+	uint16_t id;        /* virtio 1.2, section 5 */
 	uint32_t pci_class; /* 24 bits: class, subclass, interface */
 	/* Device-specific configuration; out of config_size does not come here. Under lock. */
 	void (*config_read)(struct virtio_device *device, uint32_t offset, void *data, size_t size);
