@@ -185,7 +185,7 @@ static int fail(struct state_reader *reader, int error)
 
 int state_enter(struct state_reader *reader, uint32_t tag, uint32_t newest)
 {
-	struct section_header header;
+	struct section_header header = { 0 };
 	int r = reader->failed;
 
 	reader->tag = tag;
@@ -262,7 +262,7 @@ int state_leave(struct state_reader *reader)
 
 bool state_at_end(struct state_reader *reader)
 {
-	struct section_header header;
+	struct section_header header = { 0 };
 
 	return !reader->failed && !reader->section_end && peek(reader, reader->at, &header) &&
 	       header.tag == TAG_END;
