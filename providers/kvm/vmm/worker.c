@@ -3,6 +3,7 @@
  * Theory of operation: who calls puts a call, which lives on its own stack, on the worker's list, rings
  * the eventfd and waits for the call to be marked done. The worker takes the list as a whole and runs it
  * in order. Calls that are still on the list when the loop ends are run then, so nobody waits for ever.
+ *   A parked worker sits in the callback of its eventfd, and takes calls there.
  */
 #include "worker.h"
 
@@ -11,7 +12,6 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 
 struct call {
@@ -25,49 +25,56 @@ struct worker {
 	struct loop *loop;
 	struct loop_source *source;
 	bool adopted; /* the loop is the caller's */
-	bool quit;    /* under lock */
 	int event_fd;
 	pthread_t thread;
 	pthread_mutex_t lock;
-	pthread_cond_t done;
+	pthread_cond_t changed; /* anything below */
+	bool quit;
+	bool park, parked; /* wanted, reached */
 	struct call *first, **last;
 };
 
+/* Under lock, but for the calls themselves. */
 static void run_calls(struct worker *worker)
 {
-	struct call *call;
+	while (worker->first) {
+		struct call *call = worker->first;
 
-	(void)pthread_mutex_lock(&worker->lock);
-	call = worker->first;
-	worker->first = NULL;
-	worker->last = &worker->first;
-	(void)pthread_mutex_unlock(&worker->lock);
-	while (call) {
-		struct call *next = call->next; /* gone when it is done */
-
+		worker->first = call->next;
+		if (!worker->first)
+			worker->last = &worker->first;
+		(void)pthread_mutex_unlock(&worker->lock);
 		call->fn(call->user);
 		(void)pthread_mutex_lock(&worker->lock);
-		call->done = true;
-		(void)pthread_cond_broadcast(&worker->done);
-		(void)pthread_mutex_unlock(&worker->lock);
-		call = next;
+		call->done = true; /* from the unlock on it is gone */
+		(void)pthread_cond_broadcast(&worker->changed);
 	}
+}
+
+static void stay_parked(struct worker *worker)
+{
+	while (worker->park) {
+		worker->parked = true;
+		(void)pthread_cond_broadcast(&worker->changed);
+		(void)pthread_cond_wait(&worker->changed, &worker->lock);
+		run_calls(worker);
+	}
+	worker->parked = false;
 }
 
 static void on_event(void *user, int fd, uint32_t events)
 {
 	struct worker *worker = user;
 	eventfd_t count;
-	bool quit;
 
 	(void)events;
 	(void)eventfd_read(fd, &count);
-	run_calls(worker);
 	(void)pthread_mutex_lock(&worker->lock);
-	quit = worker->quit;
-	(void)pthread_mutex_unlock(&worker->lock);
-	if (quit)
+	run_calls(worker);
+	stay_parked(worker);
+	if (worker->quit)
 		venv__loop_quit(worker->loop, 0);
+	(void)pthread_mutex_unlock(&worker->lock);
 }
 
 static void *run(void *user)
@@ -75,7 +82,9 @@ static void *run(void *user)
 	struct worker *worker = user;
 
 	(void)venv__loop_run(worker->loop);
+	(void)pthread_mutex_lock(&worker->lock);
 	run_calls(worker);
+	(void)pthread_mutex_unlock(&worker->lock);
 	return NULL;
 }
 
@@ -86,7 +95,7 @@ static void destroy(struct worker *worker)
 		venv__loop_free(worker->loop);
 	if (worker->event_fd >= 0)
 		(void)close(worker->event_fd);
-	(void)pthread_cond_destroy(&worker->done);
+	(void)pthread_cond_destroy(&worker->changed);
 	(void)pthread_mutex_destroy(&worker->lock);
 	free(worker);
 }
@@ -99,7 +108,7 @@ static struct worker *create(struct loop *loop)
 	if (!worker)
 		return NULL;
 	(void)pthread_mutex_init(&worker->lock, NULL); /* neither fails on Linux */
-	(void)pthread_cond_init(&worker->done, NULL);
+	(void)pthread_cond_init(&worker->changed, NULL);
 	worker->last = &worker->first;
 	worker->adopted = loop != NULL;
 	worker->loop = loop ? loop : venv__loop_new();
@@ -177,7 +186,26 @@ void worker_call(struct worker *worker, void (*fn)(void *user), void *user)
 	*worker->last = &call;
 	worker->last = &call.next;
 	(void)eventfd_write(worker->event_fd, 1);
+	(void)pthread_cond_broadcast(&worker->changed);
 	while (!call.done)
-		(void)pthread_cond_wait(&worker->done, &worker->lock);
+		(void)pthread_cond_wait(&worker->changed, &worker->lock);
+	(void)pthread_mutex_unlock(&worker->lock);
+}
+
+void worker_park(struct worker *worker)
+{
+	(void)pthread_mutex_lock(&worker->lock);
+	worker->park = true;
+	(void)eventfd_write(worker->event_fd, 1);
+	while (!worker->parked)
+		(void)pthread_cond_wait(&worker->changed, &worker->lock);
+	(void)pthread_mutex_unlock(&worker->lock);
+}
+
+void worker_unpark(struct worker *worker)
+{
+	(void)pthread_mutex_lock(&worker->lock);
+	worker->park = false;
+	(void)pthread_cond_broadcast(&worker->changed);
 	(void)pthread_mutex_unlock(&worker->lock);
 }

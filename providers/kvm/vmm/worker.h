@@ -27,5 +27,11 @@ struct loop *worker_loop(struct worker *worker); /* to be used on the worker's t
  * lock that work on the worker takes, and the worker must not be waiting for who calls.
  */
 void worker_call(struct worker *worker, void (*fn)(void *user), void *user);
+/*
+ * Let the worker do nothing but calls until worker_unpark(): returns when its callbacks have ended. Not
+ * for an adopted worker, which is parked while its thread does something else.
+ */
+void worker_park(struct worker *worker);
+void worker_unpark(struct worker *worker);
 
 #endif

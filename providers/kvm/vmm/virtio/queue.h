@@ -9,6 +9,7 @@
  *   - avail.idx runs at most `size` ahead of us
  *   - a chain is not longer than the queue; indices are below its size; a writable buffer is never
  *     followed by a readable one; an indirect table is not nested, not continued, a multiple of 16 bytes
+ *   - an indirect table is not larger than the queue, however little of it the chain uses
  *   - every buffer is RAM as a whole; empty ones are skipped; the sums fit 32 bits
  *   - a head that is in flight does not come again
  */
@@ -21,6 +22,9 @@
 #include <sys/uio.h>
 
 #include "../mem.h"
+
+struct state_writer; /* machine/state.h */
+struct state_reader;
 
 enum {
 	VIRTQ_SIZE_MAX = 1024,
@@ -51,16 +55,17 @@ struct virtq_chain {
 	uint16_t n_read, n_write; /* how many of iov */
 	uint32_t read_size, write_size;
 	struct iovec iov[VIRTQ_IOV_MAX];
-	/* consumed by the functions below */
-	size_t read_at, write_at;
-	uint32_t read_done, write_done;
+	/* the functions below consume iov from its two beginnings */
+	size_t read_at, write_at;       /* the next of iov */
+	uint32_t read_done, write_done; /* bytes so far */
 };
 
 int virtq_start(struct virtq *queue, const struct mem *mem); /* 0, -EINVAL */
 void virtq_reset(struct virtq *queue);                       /* keeps size_max only */
 /* @return 1: a request; 0: none; -EPROTO: broken */
 int virtq_pop(struct virtq *queue, struct virtq_chain *chain);
-/* Give a request back, in any order. written: bytes that the device wrote. */
+/* Give a request back, in any order. written: bytes that the device wrote. Once per head that was
+ * popped; anything else, and a queue that is broken or stopped, is left alone. */
 void virtq_push(struct virtq *queue, uint16_t head, uint32_t written);
 /* After the last push of a batch: does the guest want an interrupt? */
 bool virtq_should_signal(struct virtq *queue);
@@ -68,6 +73,10 @@ bool virtq_should_signal(struct virtq *queue);
  * @return whether requests have come since, which nobody will ring for */
 bool virtq_listen(struct virtq *queue);
 void virtq_mute(struct virtq *queue);
+
+/* Of a queue that was started and of one that was not; what is in flight stays so. -EPROTO, -errno */
+int virtq_save(const struct virtq *queue, struct state_writer *writer);
+int virtq_load(struct virtq *queue, const struct mem *mem, struct state_reader *reader);
 
 /* Copy from what the device reads, or to what it writes, going on where the last call ended.
  * @return bytes, fewer than size at the end of the buffers */
