@@ -103,9 +103,9 @@ static int choose_address(const struct mem *mem, const struct setup_header *head
 
 int boot_bzimage(const struct boot_source *source, struct boot_entry *ret, venv_error **err)
 {
-	struct boot_piece payload, kernel, initrd;
+	struct boot_piece payload = { 0 }, kernel = { 0 }, initrd = { 0 };
 	struct setup_header header;
-	size_t header_size;
+	size_t header_size = 0;
 	int r = read_header(source->kernel_fd, &header, &header_size, err);
 
 	if (r == 0)

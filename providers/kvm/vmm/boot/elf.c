@@ -199,7 +199,7 @@ static int write_start_info(const struct boot_source *source, const struct boot_
 int boot_elf(const struct boot_source *source, struct boot_entry *ret, venv_error **err)
 {
 	struct program program = { .size = 0 };
-	struct boot_piece initrd;
+	struct boot_piece initrd = { 0 };
 	struct boot_entry entry;
 	int r = load(source, &program, err);
 
