@@ -104,21 +104,14 @@ int mem_write(const struct mem *mem, uint64_t address, const void *data, size_t 
  * Under a file, dropped pages show the file again: no secret (it was this guest's), but its page cache is
  * kept busy. Whole huge pages get new memory instead; smaller pieces would make too many mappings.
  */
-static int discard(const struct mem *mem, uint8_t *host, uint64_t size)
+int mem_discard(const struct mem *mem, void *at, uint64_t size)
 {
-	if (mem->file && (uintptr_t)host % MEM_ALIGN == 0 && size % MEM_ALIGN == 0 &&
-	    map_ram(host, size, -1, 0, NULL) == 0)
-		return 0;
-	return madvise(host, size, MADV_DONTNEED) < 0 ? -errno : 0;
-}
+	uintptr_t host = (uintptr_t)at;
 
-int mem_discard(const struct mem *mem, uint64_t address, uint64_t size)
-{
-	uint8_t *host = mem_at(mem, address, size);
-
-	if (!host)
-		return size ? -EFAULT : 0;
-	if (address % MEM_PAGE || size % MEM_PAGE)
+	if (host % MEM_PAGE || size % MEM_PAGE)
 		return -EINVAL;
-	return discard(mem, host, size);
+	if (mem->file && host % MEM_ALIGN == 0 && size % MEM_ALIGN == 0 &&
+	    map_ram(at, size, -1, 0, NULL) == 0)
+		return 0;
+	return madvise(at, size, MADV_DONTNEED) < 0 ? -errno : 0;
 }

@@ -50,9 +50,10 @@ void *mem_at(const struct mem *mem, uint64_t address, uint64_t size);
 int mem_read(const struct mem *mem, uint64_t address, void *data, size_t size);
 int mem_write(const struct mem *mem, uint64_t address, const void *data, size_t size);
 /*
- * Give pages back to the host; what was in them is lost, what is read there next is zeroes or older.
- * @return 0; -EFAULT: no RAM; -EINVAL: not whole pages; another -errno: nothing was given back
+ * Give pages back to the host; what was in them is lost, what is read there next is zeroes or older. at:
+ * from mem_at().
+ * @return 0; -EINVAL: not whole pages; another -errno: nothing was given back
  */
-int mem_discard(const struct mem *mem, uint64_t address, uint64_t size);
+int mem_discard(const struct mem *mem, void *at, uint64_t size);
 
 #endif

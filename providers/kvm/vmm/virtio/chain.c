@@ -40,7 +40,8 @@ static struct iovec take(struct half *half, size_t size)
 	return piece;
 }
 
-size_t virtq_chain_read(struct virtq_chain *chain, void *data, size_t size)
+/* data: NULL to skip */
+static size_t consume(struct virtq_chain *chain, char *data, size_t size)
 {
 	struct half half = read_half(chain);
 	size_t done = 0;
@@ -50,12 +51,29 @@ size_t virtq_chain_read(struct virtq_chain *chain, void *data, size_t size)
 
 		if (!piece.iov_len)
 			break;
-		memcpy((char *)data + done, piece.iov_base, piece.iov_len);
+		if (data)
+			memcpy(data + done, piece.iov_base, piece.iov_len);
 		done += piece.iov_len;
 	}
 	chain->read_at = (size_t)(half.iov - chain->iov);
 	chain->read_done += (uint32_t)done;
 	return done;
+}
+
+size_t virtq_chain_read(struct virtq_chain *chain, void *data, size_t size)
+{
+	return consume(chain, data, size);
+}
+
+size_t virtq_chain_skip(struct virtq_chain *chain, size_t size)
+{
+	return consume(chain, NULL, size);
+}
+
+struct iovec virtq_chain_peek(const struct virtq_chain *chain)
+{
+	return chain->read_at < chain->n_read ? chain->iov[chain->read_at]
+					      : (struct iovec){ NULL, 0 };
 }
 
 size_t virtq_chain_write(struct virtq_chain *chain, const void *data, size_t size)

@@ -131,6 +131,34 @@ void virtio_complete(struct virtio_device *device, unsigned queue, uint16_t head
 		virtio_signal(device, queue);
 }
 
+void virtio_each(struct virtio_device *device, unsigned queue, struct virtq_chain *chain,
+		 unsigned max,
+		 uint32_t (*handle)(struct virtio_device *device, struct virtq_chain *chain))
+{
+	struct virtq *q = &device->queue[queue];
+	unsigned n = 0;
+
+	virtq_mute(q);
+	while (n < max) {
+		int r = virtio_pop(device, queue, chain);
+
+		if (r < 0)
+			return;
+		if (r > 0) {
+			virtio_complete(device, queue, chain->head, handle(device, chain), true);
+			n++;
+		} else if (!virtq_listen(q)) {
+			break;
+		} else {
+			virtq_mute(q);
+		}
+	}
+	if (n == max)
+		virtio_again(device, queue);
+	if (n)
+		virtio_signal(device, queue);
+}
+
 void virtio_config_changed(struct virtio_device *device)
 {
 	device->config_generation++;
@@ -326,6 +354,8 @@ static int save(struct virtio_device *device, struct state_writer *writer)
 {
 	int r;
 
+	if (device->active && device->ops->drain)
+		device->ops->drain(device); /* of what came since it was drained */
 	state_begin(writer, DEVICE_TAG, DEVICE_VERSION);
 	state_put_u16(writer, device->ops->id);
 	state_put_u16(writer, (uint16_t)device->n_queues);

@@ -100,6 +100,14 @@ static inline bool virtio_is_live(const struct virtio_device *device)
 }
 /* The next request, as virtq_pop(). A queue that breaks the rules makes the device need a reset. */
 int virtio_pop(struct virtio_device *device, unsigned queue, struct virtq_chain *chain);
+/*
+ * What notify() mostly is: take requests, answer each with handle(), which returns how many bytes it wrote,
+ * and tell the guest. At most max of them in a turn, so that no guest keeps a worker to itself; chain is
+ * the caller's because it is large.
+ */
+void virtio_each(struct virtio_device *device, unsigned queue, struct virtq_chain *chain,
+		 unsigned max,
+		 uint32_t (*handle)(struct virtio_device *device, struct virtq_chain *chain));
 /* Have notify() called again by the loop: for work that was left to keep a turn short. */
 void virtio_again(struct virtio_device *device, unsigned queue);
 /* Give a request back and tell the guest if it wants to know (pass more = true inside a batch). */

@@ -82,6 +82,10 @@ int virtq_load(struct virtq *queue, const struct mem *mem, struct state_reader *
  * @return bytes, fewer than size at the end of the buffers */
 size_t virtq_chain_read(struct virtq_chain *chain, void *data, size_t size);
 size_t virtq_chain_write(struct virtq_chain *chain, const void *data, size_t size);
+/* The same without the bytes: what was used in place, or is not wanted. */
+size_t virtq_chain_skip(struct virtq_chain *chain, size_t size);
+/* The next piece that the device reads, of one buffer, not consumed; an empty one at the end. */
+struct iovec virtq_chain_peek(const struct virtq_chain *chain);
 /* The next size bytes as buffers, split where needed and consumed, for preadv() and the like.
  * @return how many iov were filled, or -ENOSPC (fewer than size are there, or max is too small) */
 int virtq_chain_read_iov(struct virtq_chain *chain, size_t size, struct iovec *iov, size_t max);
