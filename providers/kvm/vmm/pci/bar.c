@@ -100,7 +100,7 @@ static void settle(struct pci_function *function)
 		(void)pthread_mutex_unlock(&function->pci->lock);
 		if (!decode)
 			unmap(function, i);
-		else if (wanted != bar->address && wanted != ~(bar->size - 1))
+		else if ((!bar->address || wanted != bar->address) && wanted != ~(bar->size - 1))
 			move(function, i, wanted);
 	}
 }
