@@ -48,6 +48,11 @@ static void what_is_written_comes_back(void **state)
 	assert_false(state_at_end(&reader));
 	assert_int_equal(state_leave(&reader), 0);
 	assert_true(state_at_end(&reader));
+	assert_int_equal(state_seek(&reader, TAG_A), 0);
+	assert_int_equal(state_enter(&reader, TAG_A, 2), 2);
+	assert_int_equal(state_seek(&reader, 0), 0);
+	assert_int_equal(state_enter(&reader, TAG_OPTIONAL, 9), 9);
+	assert_int_equal(state_seek(&reader, STATE_TAG('B', 'B', 'B', 'B')), -ENOENT);
 	state_reader_done(&reader);
 }
 

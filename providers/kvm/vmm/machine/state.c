@@ -203,6 +203,25 @@ int state_enter(struct state_reader *reader, uint32_t tag, uint32_t newest)
 	return (int)header.version;
 }
 
+int state_seek(struct state_reader *reader, uint32_t tag)
+{
+	struct section_header header = { 0 };
+
+	reader->at = sizeof(struct file_header);
+	reader->section_end = 0;
+	if (tag == 0 || reader->failed)
+		return reader->failed;
+	for (;;) {
+		if (!peek(reader, reader->at, &header))
+			return fail(reader, -EPROTO);
+		if (header.tag == tag)
+			return 0;
+		if (header.tag == TAG_END)
+			return fail(reader, -ENOENT);
+		reader->at += sizeof(header) + header.length;
+	}
+}
+
 size_t state_left(const struct state_reader *reader)
 {
 	return reader->failed || !reader->section_end ? 0 : reader->section_end - reader->at;

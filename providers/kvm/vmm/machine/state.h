@@ -62,6 +62,8 @@ void state_reader_done(struct state_reader *reader);
  * @return its version, from 1 to newest, or -ENOENT, -EPROTO (damaged), -ENOTSUP (a later version)
  */
 int state_enter(struct state_reader *reader, uint32_t tag, uint32_t newest);
+/* Go back to the start; then to the first section with this tag, unless that is 0. 0, -ENOENT, -EPROTO */
+int state_seek(struct state_reader *reader, uint32_t tag);
 void state_get(struct state_reader *reader, void *data, size_t size);
 uint8_t state_get_u8(struct state_reader *reader);
 uint16_t state_get_u16(struct state_reader *reader);
