@@ -77,6 +77,18 @@ bool fs_locks_interrupt(struct fs_locks *locks, uint64_t unique)
 	return wait;
 }
 
+void fs_server_interrupt(struct fs_server *server)
+{
+	struct fs_locks *locks = &server->locks;
+
+	(void)pthread_mutex_lock(&locks->lock);
+	for (size_t i = 0; i < locks->n_waits; i++)
+		locks->wait[i].interrupted = true;
+	(void)pthread_mutex_unlock(&locks->lock);
+	if (server->options.wake)
+		server->options.wake(server->options.user);
+}
+
 void fs_locks_wake(struct fs_server *server)
 {
 	struct fs_locks *locks = &server->locks;

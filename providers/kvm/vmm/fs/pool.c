@@ -176,6 +176,21 @@ void fs_pool_wake(void *user)
 	(void)pthread_mutex_unlock(&pool->lock);
 }
 
+void fs_pool_drain(struct fs_pool *pool)
+{
+	(void)pthread_mutex_lock(&pool->lock);
+	while (pool->busy || pool->ready.first || pool->waiting.first) {
+		if (pool->waiting.first) {
+			(void)pthread_mutex_unlock(&pool->lock);
+			fs_server_interrupt(pool->server); /* and wakes */
+			(void)pthread_mutex_lock(&pool->lock);
+		}
+		if (pool->busy || pool->ready.first)
+			(void)pthread_cond_wait(&pool->idle, &pool->lock);
+	}
+	(void)pthread_mutex_unlock(&pool->lock);
+}
+
 static void drop(struct list *list)
 {
 	while (list->first) {

@@ -28,6 +28,8 @@ int fs_pool_new(unsigned threads, struct fs_pool **ret, venv_error **err);
 void fs_pool_serve(struct fs_pool *pool, struct fs_server *server);
 void fs_pool_submit(struct fs_pool *pool, struct fs_job *job);
 void fs_pool_wake(void *pool);
+/* Finish everything; what waits for a lock is interrupted. While no new jobs come: before a save. */
+void fs_pool_drain(struct fs_pool *pool);
 /* Finish what has begun, drop what waits for a lock or was not begun (on the caller's thread). */
 void fs_pool_cancel(struct fs_pool *pool);
 void fs_pool_free(struct fs_pool *pool); /* cancels; NULL is fine */
