@@ -374,15 +374,16 @@ int virtio_pci_new(struct virtio_device *device, struct pci *pci, unsigned slot,
 		      PART_MSIX_TABLE * PART_SIZE, PART_MSIX_PBA * PART_SIZE);
 	if (r >= 0)
 		r = add_capabilities(t);
-	device->interrupt = interrupt;
-	device->transport = t;
 	if (r >= 0)
 		r = pci_add(pci, slot, &t->function);
 	if (r < 0) {
-		virtio_pci_free(t);
+		msix_done(&t->msix);
+		free(t);
 		return venv__fail_errno(err, -r, "device '%s' in PCI slot %u", device->ops->name,
 					slot);
 	}
+	device->interrupt = interrupt;
+	device->transport = t;
 	*ret = t;
 	return 0;
 }
