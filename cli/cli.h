@@ -151,6 +151,7 @@ int cli_usage(struct cli *cli, const char *hint, const char *format, ...) _print
 int cli_fail(struct cli *cli, int code, const char *hint, const char *format, ...) _printf_(4, 5);
 /* Frees error. */
 int cli_fail_with(struct cli *cli, venv_error *error);
+int cli_fail_hinting(struct cli *cli, venv_error *error, const char *more);
 /* Without an end: prints, keeps the error. */
 void report_error(struct cli *cli, const venv_error *error);
 void report_warning(struct cli *cli, const char *machine, const char *text);
@@ -159,6 +160,9 @@ void report_warning(struct cli *cli, const char *machine, const char *text);
 /* The context, opened on first use. 0 or the exit status (reported). */
 int cli_context(struct cli *cli);
 int cli_project(struct cli *cli);
+/* The same for a command that also takes --id: when the file is at fault, that is hinted at, with the
+ * ids of the project's machines of these names (none: all). */
+int cli_project_or_id(struct cli *cli, char **names);
 /* Ask at the terminal. false without one. */
 bool cli_ask(struct cli *cli, const char *format, ...) _printf_(2, 3);
 bool cli_interactive(const struct cli *cli);

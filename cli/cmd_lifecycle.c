@@ -129,9 +129,13 @@ static int run_by_id(struct cli *cli, id_fn verb, const struct halt *halt, const
 static int run_halt(struct cli *cli, const void *opts, char **operands)
 {
 	const struct halt *halt = opts;
+	int status;
 
 	if (halt->id)
 		return run_by_id(cli, venv_halt_id, halt, "stopped");
+	status = cli_project_or_id(cli, operands);
+	if (status)
+		return status;
 	return run_verb(cli, venv_halt, operands, flags_of(opts), "stopped");
 }
 
@@ -235,7 +239,7 @@ static int run_destroy(struct cli *cli, const void *opts, char **operands)
 		return cli_fail(cli, VENV_ERR_CANCELLED, NULL, "nothing was destroyed");
 	if (halt->id)
 		return run_by_id(cli, venv_destroy_id, halt, "gone");
-	status = cli_project(cli);
+	status = cli_project_or_id(cli, operands);
 	if (status)
 		return status;
 	status = confirm_destroy(cli, operands, halt->force);

@@ -17,7 +17,7 @@ static const struct cli_option logs_options[] = {
 static int run_logs(struct cli *cli, const void *opts, char **operands)
 {
 	const struct logs *logs = opts;
-	struct session session = { .cli = cli };
+	struct session session = { .cli = cli, .only_looks = true };
 	struct capture capture;
 	const char *machine;
 	venv_error *err = NULL;
@@ -153,7 +153,9 @@ static void print_change(struct cli *cli, const venv_value *change)
 	out_printf(&cli->out, "    %s: %s %s %s", value_text(change, "key"), from.data,
 		   out_arrow(&cli->out), to.data);
 	out_styled(&cli->out, value_true(change, "live") ? STYLE_GREEN : STYLE_YELLOW, " (%s)\n",
-		   value_true(change, "live") ? "live" : "needs 'venv reload'");
+		   value_true(change, "live")     ? "live"
+		   : value_true(change, "remake") ? "needs 'venv destroy' and 'venv up'"
+						  : "needs 'venv reload'");
 }
 
 static void print_plan(struct cli *cli, const venv_value *item)

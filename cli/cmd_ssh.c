@@ -99,12 +99,6 @@ static bool wants_tty(const struct cli *cli, const struct remote *remote, bool c
 	return !command || cli->err.tty;
 }
 
-/* C.UTF-8 is there in every image; the user's own locale seldom is. */
-static const char *language(const struct cli *cli)
-{
-	return cli->out.utf8 ? "LANG=C.UTF-8" : NULL;
-}
-
 static void set_terminal(struct cli *cli, venv_run_options *o)
 {
 	o->tty = 1;
@@ -173,7 +167,7 @@ static int run_ssh(struct cli *cli, const void *opts, char **operands)
 	const struct remote *remote = opts;
 	venv_run_options o = VENV_RUN_OPTIONS_INIT;
 	_cleanup_text_ struct text script = { 0 };
-	const char *machine, *argv[2] = { NULL, NULL }, *env[2] = { NULL, NULL };
+	const char *machine, *argv[2] = { NULL, NULL };
 	bool command = remote->command || (cli->rest && *cli->rest);
 	char *directory = NULL;
 	int status;
@@ -192,32 +186,16 @@ static int run_ssh(struct cli *cli, const void *opts, char **operands)
 	o.argv = script.length ? argv : NULL;
 	o.user = remote->user;
 	o.forward_agent = remote->agent;
-	if (wants_tty(cli, remote, command)) {
+	if (wants_tty(cli, remote, command))
 		set_terminal(cli, &o);
-		env[0] = language(cli);
-		o.env = env;
-	}
 	return run_remote(cli, machine, &o, venv_ssh);
-}
-
-/* "--env" as given, and the language for a terminal. */
-static const char **exec_env(struct cli *cli, const struct remote *remote, bool tty)
-{
-	const char **env = xcalloc(remote->env.count + 2, sizeof(*env));
-	size_t n = 0;
-
-	if (tty && language(cli))
-		env[n++] = language(cli);
-	for (size_t i = 0; i < remote->env.count; i++)
-		env[n++] = remote->env.items[i];
-	return env;
 }
 
 static int run_exec(struct cli *cli, const void *opts, char **operands)
 {
 	const struct remote *remote = opts;
 	venv_run_options o = VENV_RUN_OPTIONS_INIT;
-	const char *machine, **env;
+	const char *machine;
 	char *directory = NULL;
 	int status;
 
@@ -237,11 +215,9 @@ static int run_exec(struct cli *cli, const void *opts, char **operands)
 	o.directory = remote->directory ? remote->directory : directory;
 	if (wants_tty(cli, remote, true))
 		set_terminal(cli, &o);
-	env = exec_env(cli, remote, o.tty != 0);
-	o.env = env;
+	o.env = remote->env.items;
 	status = run_remote(cli, machine, &o, venv_exec);
 	venv_string_free(directory);
-	free(env);
 	return status;
 }
 

@@ -276,6 +276,17 @@ static void add_size(struct table *table, const venv_value *machine, const char 
 	table_add(table, STYLE_NONE, "%s", text.data);
 }
 
+/* Of a machine that wrote very many files, they are not all counted. */
+static void add_disk(struct table *table, const venv_value *machine)
+{
+	_cleanup_text_ struct text text = { 0 };
+
+	if (value_true(machine, "disk_partial"))
+		text_add(&text, "over ");
+	text_add_bytes(&text, (uint64_t)value_number(machine, "disk"));
+	table_add(table, STYLE_NONE, "%s", venv_value_get(machine, "disk") ? text.data : "-");
+}
+
 static void print_stats(struct cli *cli, const venv_value *list)
 {
 	static const char *const heading[] = { "NAME", "MEMORY",    "PEAK",     "CPU TIME",
@@ -294,7 +305,7 @@ static void print_stats(struct cli *cli, const venv_value *list)
 		text_add_duration(&time, (uint64_t)value_number(machine, "cpu_us"));
 		table_add(&table, STYLE_NONE, "%s",
 			  venv_value_get(machine, "cpu_us") ? time.data : "-");
-		add_size(&table, machine, "disk", NULL);
+		add_disk(&table, machine);
 		table_add(&table, STYLE_NONE, venv_value_get(machine, "pids") ? "%ld" : "-",
 			  (long)value_number(machine, "pids"));
 		table_add(&table, value_number(machine, "oom_kills") ? STYLE_RED : STYLE_NONE,
@@ -307,7 +318,8 @@ static void print_stats(struct cli *cli, const venv_value *list)
 static bool any_running(const venv_value *list)
 {
 	for (size_t i = 0; i < venv_value_count(list); i++)
-		if (venv_value_get(venv_value_at(list, i), "memory"))
+		if (venv_value_get(venv_value_at(list, i), "memory") ||
+		    venv_value_get(venv_value_at(list, i), "disk")) /* without control groups */
 			return true;
 	return false;
 }
@@ -352,7 +364,9 @@ QUESTION(
 	"stopping, crashed.",
 	run_status, CLI_VAGRANT);
 QUESTION(cli_cmd_port, "port", "list forwarded ports", NULL, run_port, 0);
-QUESTION(cli_cmd_stats, "stats", "show use of memory, processor and disk", NULL, run_stats, 0);
+QUESTION(cli_cmd_stats, "stats", "show use of memory, processor and disk",
+	 "Disk is what the machine wrote itself: neither its box, nor volumes and shared folders.",
+	 run_stats, 0);
 
 const struct cli_command cli_cmd_global_status = {
 	.name = "global-status",

@@ -43,8 +43,12 @@ static void print_machine(struct cli *cli, const venv_value *machine, const stru
 	const struct drive_machine *heard = drive_machine(drive, name);
 	_cleanup_text_ struct text time = { 0 };
 
-	out_styled(&cli->out, STYLE_GREEN, "%s", name);
-	if (heard && heard->state) {
+	bool failed = heard && heard->failed;
+
+	out_styled(&cli->out, failed ? STYLE_YELLOW : STYLE_GREEN, "%s", name);
+	if (failed) {
+		out_text(&cli->out, " runs, but is not as venv.yml wants it");
+	} else if (heard && heard->state) {
 		text_add_duration(&time, drive_elapsed(drive, name));
 		out_printf(&cli->out, " is up in %s", time.data);
 	} else {

@@ -55,6 +55,7 @@ struct session {
 	unsigned interrupts;
 	uint64_t give_up; /* when to cancel after a signal was passed on; 0: not yet */
 	bool cancelled;
+	bool only_looks; /* nothing over there is to get a signal: the first one ends it */
 };
 /* Runs it to its end. 0 (then ask venv_op_exit_status()), or the exit status of a failure. */
 int session_run(struct session *session);

@@ -208,6 +208,9 @@ static void on_error(struct drive *drive, struct drive_machine *machine, const v
 	const venv_error *error = venv_event_error(event);
 
 	machine->failed = true;
+	for (size_t i = 0; i < machine->n_phases; i++) /* what it did until now, for the timings */
+		if (!machine->phases[i].elapsed)
+			machine->phases[i].elapsed = drive_now() - machine->phases[i].begun;
 	progress_failed(&drive->progress, machine->name);
 	drive_flush_streams(drive, machine->name, NULL);
 	drive_clear(drive);

@@ -82,8 +82,8 @@ void quote_line(struct text *ret, const char *line, unsigned number, unsigned co
 
 bool quote_read(const char *path, unsigned number, struct text *ret)
 {
-	/* a machine may have put a pipe or a device there meanwhile */
-	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	/* a machine or another user may have put a pipe, a device or a link there meanwhile */
+	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	FILE *file = NULL;
 	struct stat st;
 	char *line = NULL;

@@ -169,8 +169,10 @@ int cli_fail(struct cli *cli, int code, const char *hint, const char *format, ..
 	return status;
 }
 
-static int print_error(struct cli *cli, const venv_error *error)
+/* more: another hint, or NULL. */
+static int print_error(struct cli *cli, const venv_error *error, const char *more)
 {
+	_cleanup_text_ struct text hint = { 0 };
 	struct report report = {
 		.code = venv_code_name(venv_error_code(error)),
 		.status = venv_code_exit_status(venv_error_code(error)),
@@ -184,20 +186,32 @@ static int print_error(struct cli *cli, const venv_error *error)
 		.origin = venv_error_origin(error),
 	};
 
+	if (more) {
+		if (report.hint && *report.hint)
+			text_format(&hint, "%s%s ", report.hint,
+				    report.hint[strlen(report.hint) - 1] == '?' ? "" : ";");
+		text_add(&hint, more);
+		report.hint = hint.data;
+	}
 	return print(cli, &report);
 }
 
 void report_error(struct cli *cli, const venv_error *error)
 {
-	(void)print_error(cli, error);
+	(void)print_error(cli, error, NULL);
+}
+
+int cli_fail_hinting(struct cli *cli, venv_error *error, const char *more)
+{
+	int status = print_error(cli, error, more);
+
+	venv_error_free(error);
+	return status;
 }
 
 int cli_fail_with(struct cli *cli, venv_error *error)
 {
-	int status = print_error(cli, error);
-
-	venv_error_free(error);
-	return status;
+	return cli_fail_hinting(cli, error, NULL);
 }
 
 void report_warning(struct cli *cli, const char *machine, const char *text)

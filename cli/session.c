@@ -38,7 +38,8 @@ static void check_signals(struct session *session)
 	if (signals_take_resized() && session->tty)
 		resize(session);
 	session->interrupts += interrupts;
-	if ((interrupts || number) && (session->tty || session->interrupts > 2))
+	if ((interrupts || number) &&
+	    (session->tty || session->only_looks || session->interrupts > 2))
 		cancel(session);
 	else if (interrupts)
 		venv_op_signal(session->op, SIGINT);

@@ -116,11 +116,10 @@ VENV_API const char *venv_version(void);
 typedef struct venv_options {
 	size_t size;             /* set by VENV_OPTIONS_INIT */
 	const char *data_dir;    /* NULL: $XDG_DATA_HOME/venv or ~/.local/share/venv */
-	const char *config_dir;  /* NULL: $XDG_CONFIG_HOME/venv or ~/.config/venv */
 	const char *libexec_dir; /* NULL: $VENV_LIBEXEC, or where the library was installed */
 } venv_options;
 /* clang-format off */
-#define VENV_OPTIONS_INIT { sizeof(venv_options), NULL, NULL, NULL }
+#define VENV_OPTIONS_INIT { sizeof(venv_options), NULL, NULL }
 /* clang-format on */
 
 enum venv_log_level { VENV_LOG_ERROR, VENV_LOG_WARNING, VENV_LOG_INFO, VENV_LOG_DEBUG };

@@ -11,15 +11,15 @@
 /* Guards what a context finds out on first use; contexts are few, so one lock serves all. */
 static pthread_mutex_t first_use = PTHREAD_MUTEX_INITIALIZER;
 
-static char *directory(const char *given, const char *xdg, const char *home)
+static char *data_directory(const char *given)
 {
-	const char *base = getenv(xdg);
+	const char *base = getenv("XDG_DATA_HOME");
 
 	if (given)
 		return venv__path_clean(given);
 	if (base && *base == '/')
 		return venv__path_join(base, "venv");
-	return venv__path_home(home);
+	return venv__path_home("~/.local/share/venv");
 }
 
 static char *from_environment(const char *given, const char *variable, const char *otherwise)
@@ -42,11 +42,10 @@ int venv_new(const venv_options *options, venv **ret, venv_error **err)
 		return venv__fail_nomem(err);
 	ctx->data_fd = -1;
 	ctx->log_level = VENV_LOG_WARNING;
-	ctx->data_dir = directory(o.data_dir, "XDG_DATA_HOME", "~/.local/share/venv");
-	ctx->config_dir = directory(o.config_dir, "XDG_CONFIG_HOME", "~/.config/venv");
+	ctx->data_dir = data_directory(o.data_dir);
 	ctx->libexec_dir = from_environment(o.libexec_dir, "VENV_LIBEXEC", VENV_LIBEXECDIR);
 	ctx->box_dir = from_environment(NULL, "VENV_BOXES", VENV_BOXDIR);
-	if (!ctx->data_dir || !ctx->config_dir || !ctx->libexec_dir || !ctx->box_dir) {
+	if (!ctx->data_dir || !ctx->libexec_dir || !ctx->box_dir) {
 		venv_free(ctx);
 		return venv__fail_nomem(err);
 	}
@@ -61,7 +60,6 @@ void venv_free(venv *ctx)
 	if (ctx->data_fd >= 0)
 		(void)close(ctx->data_fd);
 	free(ctx->data_dir);
-	free(ctx->config_dir);
 	free(ctx->libexec_dir);
 	free(ctx->box_dir);
 	free(ctx);

@@ -8,7 +8,6 @@
 
 struct venv {
 	char *data_dir; /* absolute */
-	char *config_dir;
 	char *libexec_dir;
 	char *box_dir; /* recipes: $VENV_BOXES, or where they were installed */
 	int data_fd;   /* opened by venv__context_data() */

@@ -442,42 +442,16 @@ static int take_entries(struct rcp *rcp, int dir_fd, const char *top, unsigned d
 	return r;
 }
 
-/* A directory that is there takes what comes; else the last part of the path is its new name. */
-static int open_destination(const char *to, char **ret_name, venv_error **err)
-{
-	_cleanup_free_ char *copy = strdup(to);
-	int fd = open(to, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	char *slash;
-
-	if (fd >= 0)
-		return fd;
-	if (!copy)
-		return venv__fail_nomem(err);
-	slash = strrchr(copy, '/');
-	if (slash)
-		*slash = '\0';
-	fd = open(!slash ? "." : *copy ? copy : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return venv__fail_errno(err, errno, "cannot open the directory of '%s'", to);
-	*ret_name = strdup(slash ? slash + 1 : copy);
-	return fd;
-}
-
 int venv__guest_get(const struct provider *provider, struct machine *machine, const char *user,
-		    const char *from, const char *to, struct venv_op *op, venv_error **err)
+		    const char *from, int to_fd, const char *as, struct venv_op *op,
+		    venv_error **err)
 {
 	struct rcp rcp = { .machine = machine->name, .op = op, .handle = { -1, -1 }, .socket = -1 };
-	_cleanup_free_ char *name = NULL;
-	_cleanup_close_ int dir_fd = open_destination(to, &name, err);
-	int r;
-
-	if (dir_fd < 0)
-		return dir_fd;
-	r = begin(&rcp, provider, machine, user, "-f", from, err);
+	int r = begin(&rcp, provider, machine, user, "-f", from, err);
 	if (r == 0)
 		r = send_bytes(&rcp, "\0", 1, err);
 	if (r == 0)
-		r = take_entries(&rcp, dir_fd, name, 0, err);
+		r = take_entries(&rcp, to_fd, as, 0, err);
 	if (r == 0)
 		r = finish(&rcp, err);
 	rcp_done(&rcp);

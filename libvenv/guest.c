@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 
 #include "op_private.h"
 #include "util/msg.h"
@@ -55,6 +56,7 @@ static int make_pipe(int *ours, int *theirs, bool we_write)
 		return -errno;
 	*ours = fds[we_write ? 1 : 0];
 	*theirs = fds[we_write ? 0 : 1];
+	(void)fchmod(*theirs, 0666); /* so that its user can open /dev/stderr and the like */
 	if (fcntl(*ours, F_SETFL, O_NONBLOCK) < 0)
 		return -errno;
 	return 0;

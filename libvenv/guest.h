@@ -29,12 +29,14 @@ int venv__guest_run(const struct provider *provider, struct machine *machine,
 
 /*
  * The two ends of the rcp protocol against the machine's own scp server, which needs no program in
- * the image. Put: from_fd is the opened file or directory, as its name if `to` is a directory.
+ * the image. Put: from_fd is the opened file or directory, as its name if `to` is a directory. Get: into
+ * the directory to_fd, under the name `as`, or the name that is sent when that is NULL.
  */
 int venv__guest_put(const struct provider *provider, struct machine *machine, const char *user,
 		    int from_fd, const char *as, const char *to, struct venv_op *op,
 		    venv_error **err);
 int venv__guest_get(const struct provider *provider, struct machine *machine, const char *user,
-		    const char *from, const char *to, struct venv_op *op, venv_error **err);
+		    const char *from, int to_fd, const char *as, struct venv_op *op,
+		    venv_error **err);
 
 #endif

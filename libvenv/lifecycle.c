@@ -24,12 +24,15 @@ static int with_console(int r, const struct work *work, venv_error **err)
 	return venv__error_set_details(r, err, tail);
 }
 
-/* Limits that this host cannot enforce for this user: told now, and kept for `venv status`. */
+/* Limits that this host cannot enforce for this user, and folders to be careful with: told now, and kept
+ * for `venv status`. */
 static int take_warnings(struct work *work, venv_error **err)
 {
 	struct verdict verdict = { 0 };
 	int r = work->provider->probe(work->project->ctx, work->spec, &verdict, err);
 
+	if (r == 0 && venv__folders_warn(work, &verdict.warnings) < 0)
+		r = venv__fail_nomem(err);
 	(void)json_object_del(work->record.state, "warnings");
 	for (char **warning = verdict.warnings; r == 0 && warning && *warning; warning++)
 		venv__op_warning(work->op, work->spec->name, "%s", *warning);

@@ -37,11 +37,15 @@ int venv__work_open_running(struct venv_project *project, const char *name, stru
 			    struct work *work, venv_error **err);
 /* The state as it is now. */
 int venv__work_observe(struct work *work, enum machine_state *ret, venv_error **err);
-/* Find the id map, which create, start, stop and destroy need, and looking at a machine does not: it
- * may take the time of a name service. */
+/* Find the id map, which create, start, stop, destroy and stats need, and looking at the state does
+ * not: it may take the time of a name service. */
 int venv__work_map(struct work *work, venv_error **err);
 /* Prepare image, folders, volumes and login for a start. */
 int venv__work_prepare(struct work *work, venv_error **err);
+int venv__folders_open(struct work *work, venv_error **err); /* part of it */
+void venv__folders_done(struct machine *machine);
+/* Add what the user should know about them. 0 or -ENOMEM */
+int venv__folders_warn(const struct work *work, char ***warnings);
 /* Attach to the project's network (nothing for networks: []). */
 int venv__work_attach(struct work *work, const char *id, venv_error **err);
 /* For a machine that runs: when the project's network process died, start another one. */

@@ -44,19 +44,21 @@ bool venv__project_is_here(const json_t *record, int dir_fd)
 	       venv__json_int(record, "inode", -1) == (int64_t)st.st_ino;
 }
 
-bool venv__project_is_gone(struct venv *ctx, const char *uuid)
+bool venv__project_is_gone(struct venv *ctx, const char *uuid, char **ret_path)
 {
 	_cleanup_close_ int projects = projects_fd(ctx, NULL);
 	_cleanup_close_ int dir = -1, place = -1;
 	_cleanup_json_ json_t *record = NULL;
 	const char *path;
 
+	*ret_path = NULL;
 	dir = uuid && projects >= 0
 		      ? openat(projects, uuid, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 		      : -1;
 	if (dir < 0 || venv__json_read(dir, "project.json", &record, NULL) < 0)
 		return false; /* nothing is known of it */
 	path = venv__json_str(record, "path");
+	*ret_path = path ? strdup(path) : NULL;
 	place = path ? open(path, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
 	return path && (place < 0 ? errno == ENOENT || errno == ENOTDIR
 				  : !venv__project_is_here(record, place));
@@ -189,6 +191,22 @@ static int open_dir(const struct venv_project *project, venv_error **err)
 	return fd;
 }
 
+/* `sudo venv` and `venv` would each make machines of their own, and one take the other's identity away. */
+static int check_owner(int dir_fd, venv_error **err)
+{
+	struct stat st;
+	int r;
+
+	if (fstatat(dir_fd, MACHINES_DIR, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_uid == geteuid())
+		return 0;
+	r = venv__fail(err, VENV_ERR_DENIED,
+		       "the machines of this directory belong to another user (id %ld)",
+		       (long)st.st_uid);
+	return venv__hint(r, err,
+			  "run venv as that user (with or without sudo, as at first), or in a copy "
+			  "of the project that is yours, without '" MACHINES_DIR "'");
+}
+
 int venv__project_find(struct venv_project *project, venv_error **err)
 {
 	_cleanup_close_ int dir_fd = -1, projects = -1;
@@ -210,6 +228,8 @@ int venv__project_find(struct venv_project *project, venv_error **err)
 		r = find_by_uuid(project, projects, dir_fd, uuid, err);
 	if (r == 0 && !project->uuid)
 		r = find_by_place(project, projects, dir_fd, err);
+	if (r == 0 && !project->uuid)
+		r = check_owner(dir_fd, err);
 	return r;
 }
 
@@ -285,7 +305,7 @@ static char *climb(const char *start)
 	while (dir) {
 		char *file = venv__path_join(dir, "venv.yml");
 
-		if (!file || access(file, F_OK) == 0)
+		if (!file || faccessat(AT_FDCWD, file, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
 			return file;
 		free(file);
 		slash = strrchr(dir, '/');
@@ -319,7 +339,11 @@ static int find_file(const venv_project_options *o, char **ret, venv_error **err
 	int r;
 
 	if (named && *named) {
-		joined = venv__path_join(dir, named);
+		joined = o->dir ? venv__path_join(dir, named) : strdup(named);
+		r = joined ? venv__spec_open(joined, err) : venv__fail_nomem(err);
+		if (r < 0)
+			return r;
+		(void)close(r);
 		*ret = joined ? realpath(joined, NULL) : NULL;
 		if (*ret)
 			return 0;

@@ -34,8 +34,8 @@ int venv__project_find(struct venv_project *project, venv_error **err);
 int venv__project_ensure(struct venv_project *project, venv_error **err);
 /* Is dir_fd a directory that this project.json describes? */
 bool venv__project_is_here(const json_t *record, int dir_fd);
-/* Was the directory of that project moved or deleted since a command last ran in it? */
-bool venv__project_is_gone(struct venv *ctx, const char *uuid);
+/* Was the directory of that project moved or deleted since a command last ran in it, at *ret_path? */
+bool venv__project_is_gone(struct venv *ctx, const char *uuid, char **ret_path);
 
 /* A machine's record. id NULL: there is no such machine. */
 struct record {

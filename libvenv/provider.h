@@ -150,7 +150,7 @@ struct provider {
 	int (*apply)(struct machine *machine, const json_t *changed, struct venv_op *op,
 		     venv_error **err);
 	/* {"memory":B,"memory_peak":B,"memory_limit":B?,"cpu_us":N,"pids":N,"oom_kills":N,
-	 *  "disk":B?,…} */
+	 *  "disk":B?,"disk_partial":true?,…} */
 	int (*stats)(struct machine *machine, json_t **ret, venv_error **err);
 	/* {"ssh_port":N,"pid":N,"started":SECONDS,…} */
 	int (*info)(struct machine *machine, json_t **ret, venv_error **err);

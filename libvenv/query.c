@@ -176,6 +176,8 @@ static json_t *describe_any(struct venv *ctx, const char *id)
 	_cleanup_work_ struct work work;
 	enum machine_state state = MACHINE_ABSENT;
 	const json_t *box, *place;
+	_cleanup_free_ char *path = NULL;
+	bool gone;
 
 	venv__work_init(&work, &project, &spec, NULL);
 	if (venv__machine_open(ctx, id, &work.record, NULL) < 0 ||
@@ -184,11 +186,13 @@ static json_t *describe_any(struct venv *ctx, const char *id)
 	place = json_object_get(work.record.spec, "project");
 	box = json_object_get(work.record.spec, "box");
 	(void)venv__work_observe(&work, &state, NULL);
+	/* where the project was seen last; the machine only knows where it was made */
+	gone = venv__project_is_gone(ctx, project.uuid, &path);
 	return json_pack("{s:s, s:s*, s:s, s:s*, s:s*, s:s*, s:s*, s:o*}", "id", id, "name",
 			 spec.name, "state", venv__machine_state_name(state), "provider",
 			 work.provider->name, "box", venv__json_str(box, "reference"), "project",
-			 owner.name, "directory", venv__json_str(place, "path"), "directory_gone",
-			 venv__project_is_gone(ctx, project.uuid) ? json_true() : NULL);
+			 owner.name, "directory", path ? path : venv__json_str(place, "path"),
+			 "directory_gone", gone ? json_true() : NULL);
 }
 
 int venv_global_status(venv *ctx, venv_value **ret, venv_error **err)
@@ -233,8 +237,10 @@ static int stats_one(struct venv_project *project, const struct machine_spec *sp
 	r = venv__work_open(&work, err);
 	if (r == 0)
 		r = venv__work_observe(&work, &state, err);
-	if (r == 0 && state >= MACHINE_RUNNING && state <= MACHINE_FROZEN && work.provider->stats)
+	if (r == 0 && state >= MACHINE_RUNNING && state <= MACHINE_FROZEN && work.provider->stats) {
+		(void)venv__work_map(&work, NULL); /* without it, less of the disk is seen */
 		r = work.provider->stats(&work.machine, &stats, err);
+	}
 	if (r < 0)
 		return venv__error_set_machine(r, err, spec->name);
 	if (!stats)

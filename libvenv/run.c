@@ -208,8 +208,9 @@ static int run_work(struct venv_op *op, void *user, venv_error **err)
 	_cleanup_work_ struct work work;
 	int r = venv__work_open_running(run->project, run->machine, op, &work, err);
 
-	if (r == 0)
-		r = run->over_ssh ? run_ssh(run, &work, op, err) : run_exec(run, &work, op, err);
+	if (r < 0)
+		return r;
+	r = run->over_ssh ? run_ssh(run, &work, op, err) : run_exec(run, &work, op, err);
 	if (r < 0)
 		return venv__error_set_machine(r, err, work.spec->name);
 	venv__op_set_exit_status(op, r);
@@ -285,16 +286,86 @@ static void copy_free(void *user)
 	free(copy);
 }
 
+/* Where the path leads by its text, from the root. */
+static char *absolute(const char *path)
+{
+	_cleanup_free_ char *here = getcwd(NULL, 0);
+	_cleanup_free_ char *joined = here ? venv__path_join(here, path) : NULL;
+
+	return joined ? venv__path_clean(joined) : NULL;
+}
+
+/* A machine can write in the project: what it planted there must not lead out of it. fd or -errno */
+static int open_host(const struct work *work, const char *path, int flags)
+{
+	_cleanup_free_ char *clean = absolute(path);
+	const char *dir = work->project->spec->dir;
+	int fd;
+
+	if (!clean)
+		return -ENOMEM;
+	if (venv__path_below(clean, dir, NULL))
+		return venv__open_inside(dir, clean, flags);
+	fd = open(path, flags | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+static int cannot_open(int number, const char *what, const char *path, venv_error **err)
+{
+	int r;
+
+	if (number != EXDEV)
+		return venv__fail_errno(err, number, "cannot open %s'%s'", what, path);
+	r = venv__fail(err, VENV_ERR_DENIED, "'%s' leads out of the project by a symbolic link",
+		       path);
+	return venv__hint(r, err, "name the file or directory itself");
+}
+
 static int copy_into(const struct copy *copy, struct work *work, struct venv_op *op,
 		     venv_error **err)
 {
-	_cleanup_close_ int fd = open(copy->host, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	_cleanup_free_ char *path = realpath(copy->host, NULL);
+	_cleanup_close_ int fd = open_host(work, copy->host, O_RDONLY | O_NONBLOCK);
+	_cleanup_free_ char *path = absolute(copy->host);
 
-	if (fd < 0 || !path)
-		return venv__fail_errno(err, errno, "cannot open '%s'", copy->host);
+	if (fd < 0)
+		return cannot_open(-fd, "", copy->host, err);
+	if (!path)
+		return venv__fail_nomem(err);
 	return venv__guest_put(work->provider, &work->machine, NULL, fd,
 			       path[1] ? strrchr(path, '/') + 1 : "root", copy->guest, op, err);
+}
+
+/* A directory that is there takes what comes; else the last part of the path is its new name. */
+static int open_destination(const struct work *work, const char *to, int *ret_fd, char **ret_name,
+			    venv_error **err)
+{
+	_cleanup_free_ char *parent = NULL;
+	const char *slash = strrchr(to, '/');
+	int fd = open_host(work, to, O_RDONLY | O_DIRECTORY);
+
+	if (fd == -EXDEV)
+		return cannot_open(EXDEV, "", to, err);
+	*ret_fd = fd;
+	if (fd >= 0)
+		return 0;
+	parent = strndup(slash ? to : ".", slash > to ? (size_t)(slash - to) : 1);
+	*ret_name = strdup(slash ? slash + 1 : to);
+	if (!parent || !*ret_name)
+		return venv__fail_nomem(err);
+	*ret_fd = open_host(work, parent, O_RDONLY | O_DIRECTORY);
+	return *ret_fd < 0 ? cannot_open(-*ret_fd, "the directory of ", to, err) : 0;
+}
+
+static int copy_out(const struct copy *copy, struct work *work, struct venv_op *op,
+		    venv_error **err)
+{
+	_cleanup_free_ char *name = NULL;
+	_cleanup_close_ int fd = -1;
+	int r = open_destination(work, copy->host, &fd, &name, err);
+
+	return r < 0 ? r
+		     : venv__guest_get(work->provider, &work->machine, NULL, copy->guest, fd, name,
+				       op, err);
 }
 
 static int copy_work(struct venv_op *op, void *user, venv_error **err)
@@ -310,8 +381,7 @@ static int copy_work(struct venv_op *op, void *user, venv_error **err)
 	if (copy->into)
 		r = copy_into(copy, &work, op, err);
 	else
-		r = venv__guest_get(work.provider, &work.machine, NULL, copy->guest, copy->host, op,
-				    err);
+		r = copy_out(copy, &work, op, err);
 	if (r < 0)
 		return venv__error_set_machine(r, err, work.spec->name);
 	venv__op_end(op, work.spec->name, "copy");

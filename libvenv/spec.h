@@ -164,11 +164,13 @@ struct machine_spec {
 	struct net_use *networks;
 	size_t n_networks; /* 0: no network at all */
 	bool host_access;
+	struct place host_access_place;
 	struct need_spec *needs;
 	size_t n_needs;
 	struct ready_spec ready;
 	char *env_file; /* absolute host path or NULL; its content is in env already */
 	bool env_file_outside;
+	struct place env_file_place;
 	char **env; /* "NAME=value", env_file's first */
 	struct step_spec *steps;
 	size_t n_steps;
@@ -210,6 +212,8 @@ struct project_spec {
  */
 int venv__spec_load(const char *file, const char *const *set, struct project_spec **ret,
 		    venv_error **err);
+/* Open such a file: a regular one, by no link of another user's to what is not theirs. fd or code. */
+int venv__spec_open(const char *path, venv_error **err);
 /* The same from text: for tests and fuzzing. dir is the project's directory. */
 int venv__spec_parse(const char *file, const char *dir, const char *text, size_t length,
 		     const char *const *set, struct project_spec **ret, venv_error **err);

@@ -8,6 +8,7 @@
  */
 #include <fcntl.h>
 #include <string.h>
+#include <time.h>
 
 #include "lifecycle.h"
 #include "locks.h"
@@ -38,6 +39,12 @@ static int no_box(struct work *work, venv_error *cause, venv_error **err)
 
 	if (code != VENV_ERR_NOT_FOUND)
 		return venv__error_take(take_ptr(error), err);
+	if (spec->version || strchr(spec->box, '@')) { /* it may be there, in other versions */
+		r = venv__fail_at(err, VENV_ERR_NOT_FOUND, at->file, at->line, at->column, "%s",
+				  venv_error_message(error));
+		return venv_error_hint(error) ? venv__hint(r, err, "%s", venv_error_hint(error))
+					      : r;
+	}
 	r = venv__fail_at(err, VENV_ERR_NOT_FOUND, at->file, at->line, at->column,
 			  "there is no box '%s'", spec->box);
 	if (like)
@@ -65,13 +72,18 @@ static int find_box(struct work *work, venv_error **err)
 		return 0;
 	if (r != VENV_ERR_NOT_FOUND || !venv__box_has_recipe(ctx, spec->box))
 		return no_box(work, error, err);
-	venv_error_free(error);
+	venv__error_clear(&error);
 	venv__op_notice(work->op, spec->name,
 			"box '%s' is not in the store yet: building it from its "
 			"recipe",
 			spec->box);
 	r = venv__box_build(ctx, spec->box, work->op, &work->box, err);
-	return r < 0 ? venv__wrap(r, err, "box '%s'", spec->box) : 0;
+	if (r < 0)
+		return venv__wrap(r, err, "box '%s'", spec->box);
+	/* what the recipe made need not be what is wanted */
+	venv__box_done(&work->box);
+	r = venv__box_open(ctx, spec->box, spec->version, spec->architecture, &work->box, &error);
+	return r < 0 ? no_box(work, error, err) : 0;
 }
 
 static int resolve_box(struct work *work, venv_error **err)
@@ -285,20 +297,43 @@ static int up_new(struct work *work, const struct up *up, venv_error **err)
 
 /* ---- A machine that exists ----------------------------------------------------------------- */
 
+/* What was decided when it was made stays in the record, so that it is told each time. */
+static void keep_made(struct work *work, json_t *now, const json_t *changes)
+{
+	const json_t *change;
+	size_t i;
+
+	json_array_foreach(changes, i, change)
+	{
+		const char *key = venv__json_str(change, "key");
+		json_t *from = json_object_get(change, "from");
+
+		if (!venv__json_bool(change, "remake", false))
+			continue;
+		if (json_is_null(from))
+			(void)json_object_del(now, key);
+		else
+			(void)json_object_set(now, key, from);
+		venv__op_notice(
+			work->op, work->spec->name,
+			"it was made with another '%s'; for a new machine run 'venv destroy "
+			"%s' and 'venv up %s'",
+			key, work->spec->name, work->spec->name);
+	}
+}
+
 /* Remember what it is started with; what cannot change any more is told. */
 static int update_record(struct work *work, venv_error **err)
 {
-	json_t *box = json_object_get(work->record.spec, "box");
-	const char *reference = venv__json_str(box, "reference");
 	json_t *now = venv__spec_machine_to_json(work->spec);
+	_cleanup_json_ json_t *changes =
+		now ? venv__spec_diff(json_object_get(work->record.spec, "spec"), now) : NULL;
 
-	if (!now)
+	if (!changes) {
+		json_decref(now);
 		return venv__fail_nomem(err);
-	if (reference && strcmp(reference, work->spec->box) != 0)
-		venv__op_notice(
-			work->op, work->spec->name,
-			"it was made from box '%s'; for '%s' run 'venv destroy' and 'venv up'",
-			reference, work->spec->box);
+	}
+	keep_made(work, now, changes);
 	if (json_equal(json_object_get(work->record.spec, "spec"), now)) {
 		json_decref(now);
 		return 0;
@@ -333,7 +368,7 @@ static int start_existing(struct work *work, venv_error **err)
 static int apply_live(struct work *work, const json_t *changes, venv_error **err)
 {
 	_cleanup_json_ json_t *live = json_array();
-	_cleanup_buf_ struct buf later = { 0 };
+	_cleanup_buf_ struct buf later = { 0 }, made = { 0 };
 	json_t *recorded = json_object_get(work->record.spec, "spec");
 	json_t *change;
 	size_t i;
@@ -345,6 +380,8 @@ static int apply_live(struct work *work, const json_t *changes, venv_error **err
 
 		if (venv__json_bool(change, "live", false))
 			(void)json_array_append(live, change);
+		else if (venv__json_bool(change, "remake", false))
+			venv__buf_printf(&made, "%s%s", made.length ? ", " : "", key);
 		else if (key)
 			venv__buf_printf(&later, "%s%s", later.length ? ", " : "", key);
 	}
@@ -363,6 +400,11 @@ static int apply_live(struct work *work, const json_t *changes, venv_error **err
 		venv__op_notice(work->op, work->spec->name,
 				"changed in venv.yml, takes effect with 'venv reload': %s",
 				later.data);
+	if (made.length)
+		venv__op_notice(
+			work->op, work->spec->name,
+			"changed in venv.yml, takes effect with 'venv destroy' and 'venv up': %s",
+			made.data);
 	if (!json_array_size(live))
 		return 0;
 	return venv__json_write(work->record.dir_fd, "spec.json", work->record.spec, WRITE_DURABLE,
@@ -419,7 +461,7 @@ static int up_existing(struct work *work, const struct up *up, enum machine_stat
 		break;
 	}
 	r = venv__fail(err, VENV_ERR_STATE, "it is %s", venv__machine_state_name(state));
-	return venv__hint(r, err, "wait a moment and run the command again, or run 'venv halt -f'");
+	return venv__hint(r, err, "end it with 'venv halt -f', then run the command again");
 }
 
 /* ---- The verb ------------------------------------------------------------------------------ */
@@ -440,6 +482,33 @@ static int after_start(struct node *node, struct work *work, uint32_t flags, ven
 	return r;
 }
 
+enum { SETTLE_STEP_MS = 2, SETTLE_EXTRA_MS = 10000, SETTLE_QUIET_MS = 500 };
+
+/*
+ * The lock is ours, so nobody is at it: what still starts or stops is the work of a command that was
+ * killed, or a machine that ends by itself just now. It gets there alone, so wait for it.
+ */
+static int settle(struct work *work, enum machine_state *state, venv_error **err)
+{
+	uint64_t limit = work->spec->stop_timeout_ms + SETTLE_EXTRA_MS, waited = 0;
+	const struct timespec step = { .tv_nsec = SETTLE_STEP_MS * 1000000L };
+	int r = 0;
+
+	while (r == 0 && (*state == MACHINE_STARTING || *state == MACHINE_STOPPING) &&
+	       waited < limit) {
+		if (waited == SETTLE_QUIET_MS)
+			venv__op_notice(work->op, work->spec->name,
+					"waiting: an earlier command left it %s",
+					venv__machine_state_name(*state));
+		(void)nanosleep(&step, NULL);
+		waited += SETTLE_STEP_MS;
+		r = venv__op_cancelled(work->op, err);
+		if (r == 0)
+			r = venv__work_observe(work, state, err);
+	}
+	return r;
+}
+
 static int up_one(struct node *node, struct venv_project *project, const struct machine_spec *spec,
 		  struct venv_op *op, void *user, venv_error **err)
 {
@@ -457,6 +526,8 @@ static int up_one(struct node *node, struct venv_project *project, const struct 
 	r = venv__work_open(&work, err);
 	if (r == 0)
 		r = venv__work_observe(&work, &state, err);
+	if (r == 0)
+		r = settle(&work, &state, err);
 	if (r < 0)
 		return r;
 	r = state == MACHINE_ABSENT ? up_new(&work, up, err) : up_existing(&work, up, state, err);
@@ -473,6 +544,7 @@ static int up_work(struct venv_op *op, void *user, venv_error **err)
 	if (r < 0)
 		return r;
 	(void)venv__trash_empty(up->project->ctx, NULL);
+	venv__net_clean(up->project->dir_fd);
 	return venv__graph_run(up->project, up->machines, up->n, GRAPH_NEEDS_FIRST, up_one, up, op,
 			       err);
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The verbs beside up: halt, destroy, pause, resume, provision, repair. */
+#include <fcntl.h>
 #include <string.h>
 
 #include "lifecycle.h"
 #include "locks.h"
+#include "net/net.h"
 #include "op_private.h"
 
 struct verb {
@@ -177,6 +179,8 @@ static int run_work(struct venv_op *op, void *user, venv_error **err)
 	/* a machine whose first `up` was killed may lie there without anybody knowing */
 	r = venv__graph_run(run->project, run->machines, run->n, run->verb->order, run_one, run, op,
 			    err);
+	if (run->project->uuid)
+		venv__net_clean(run->project->dir_fd);
 	if (r == 0 && run->project->uuid)
 		r = venv__trash_empty(run->project->ctx, err);
 	return r;
@@ -397,6 +401,8 @@ static int by_id_work(struct venv_op *op, void *user, venv_error **err)
 		r = venv__work_observe(&stranger.work, &state, err);
 	if (r == 0)
 		r = by_id->verb->run(&stranger.work, state, by_id->flags, err);
+	if (stranger.project.dir_fd >= 0)
+		venv__net_clean(stranger.project.dir_fd);
 	stranger_done(&stranger);
 	return r;
 }
@@ -443,12 +449,37 @@ static int repair_one(struct venv *ctx, const char *id, struct venv_op *op, venv
 	return r;
 }
 
+/* What killed network processes left. */
+static int clean_networks(struct venv *ctx, venv_error **err)
+{
+	_cleanup_strv_ char **names = NULL;
+	_cleanup_close_ int projects = -1;
+	int data = venv__context_data(ctx, err), r;
+
+	if (data < 0)
+		return data;
+	projects = openat(data, "projects", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (projects < 0)
+		return 0;
+	r = venv__dir_list(projects, &names, err);
+	for (char **name = names; r == 0 && *name; name++) {
+		_cleanup_close_ int fd =
+			openat(projects, *name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+		if (fd >= 0)
+			venv__net_clean(fd);
+	}
+	return r;
+}
+
 static int repair_all(struct venv_op *op, void *user, venv_error **err)
 {
 	struct venv *ctx = user;
 	_cleanup_strv_ char **ids = NULL;
 	int r = venv__trash_empty(ctx, err);
 
+	if (r == 0)
+		r = clean_networks(ctx, err);
 	if (r == 0)
 		r = venv__machine_ids(ctx, &ids, err);
 	for (char **id = ids; r == 0 && *id; id++) {

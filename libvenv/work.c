@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Preparing one machine for its provider: record, image, folders, volumes, network, login. */
+/* Preparing one machine for its provider: record, image, network, login. */
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -22,26 +22,9 @@ void venv__work_init(struct work *work, struct venv_project *project,
 	};
 }
 
-static void folders_done(struct machine *machine)
-{
-	for (size_t i = 0; i < machine->n_folders; i++) {
-		struct machine_folder *folder = &machine->folders[i];
-
-		free(folder->host);
-		free(folder->guest);
-		free(folder->hide);
-		free(folder->owner);
-		if (folder->host_fd >= 0)
-			(void)close(folder->host_fd);
-	}
-	free(machine->folders);
-	machine->folders = NULL;
-	machine->n_folders = 0;
-}
-
 void venv__work_done(struct work *work)
 {
-	folders_done(&work->machine);
+	venv__folders_done(&work->machine);
 	venv__strv_free(work->machine.hosts);
 	venv__net_attachment_done(&work->net);
 	venv__box_done(&work->box);
@@ -164,12 +147,12 @@ int venv__work_open_running(struct venv_project *project, const char *name, stru
 	}
 	r = venv__work_open(work, err);
 	if (r < 0)
-		return r;
+		return venv__error_set_machine(r, err, spec->name);
 	if (!work->record.id)
 		return absent(work, err);
 	r = venv__work_observe(work, &state, err);
 	if (r < 0)
-		return r;
+		return venv__error_set_machine(r, err, spec->name);
 	return state == MACHINE_RUNNING ? 0 : not_running(work, state, err);
 }
 
@@ -211,104 +194,6 @@ int venv__work_observe(struct work *work, enum machine_state *ret, venv_error **
 	return 0;
 }
 
-/* ---- Folders ------------------------------------------------------------------------------- */
-
-static int missing_folder(const struct folder_spec *folder, int number, venv_error **err)
-{
-	const struct place *at = &folder->place;
-	int r;
-
-	if (number == EXDEV) {
-		r = venv__fail_at(err, VENV_ERR_DENIED, at->file, at->line, at->column,
-				  "folder '%s' leads out of the project by a symbolic link",
-				  folder->host);
-		return venv__hint(r, err, "name the directory itself, then run 'venv approve'");
-	}
-	if (number == ENOTDIR) {
-		r = venv__fail_at(err, VENV_ERR_CONFIG, at->file, at->line, at->column,
-				  "folder '%s' is not a directory", folder->host);
-		return venv__hint(r, err, "share the directory that holds it");
-	}
-	if (number != ENOENT)
-		return venv__fail_at(err, venv__code_of_errno(number), at->file, at->line,
-				     at->column, "cannot open the folder '%s': %s", folder->host,
-				     strerror(number));
-	r = venv__fail_at(err, VENV_ERR_CONFIG, at->file, at->line, at->column,
-			  "folder '%s' does not exist", folder->host);
-	return venv__hint(r, err, "make it with 'mkdir -p %s'", folder->host);
-}
-
-static int add_folder(struct work *work, const struct folder_spec *spec, venv_error **err)
-{
-	struct machine_folder *folder = &work->machine.folders[work->machine.n_folders];
-	const char *rest = NULL;
-	int fd = venv__open_inside(work->project->spec->dir, spec->host, O_PATH | O_DIRECTORY);
-
-	if (fd < 0)
-		return missing_folder(spec, -fd, err);
-	*folder = (struct machine_folder){ .host_fd = fd, .read_only = spec->mode == FOLDER_RO };
-	work->machine.n_folders++;
-	folder->host = strdup(spec->host);
-	folder->guest = strdup(spec->guest);
-	folder->owner = spec->owner ? strdup(spec->owner) : NULL;
-	if (venv__path_below(work->project->spec->dir, spec->host, &rest)) {
-		folder->hide = *rest ? venv__path_join(rest, ".machines") : strdup(".machines");
-		folder->hide_machines = true;
-	}
-	if (!folder->host || !folder->guest || (folder->hide_machines && !folder->hide))
-		return venv__fail_nomem(err);
-	return 0;
-}
-
-static int open_volume(struct work *work, const char *name, int *ret, venv_error **err)
-{
-	_cleanup_close_ int volumes = -1;
-	int r = venv__dir_make_at(work->project->dir_fd, "volumes", 0700, &volumes, err);
-
-	if (r < 0)
-		return r;
-	if (faccessat(volumes, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0) {
-		r = venv__store_make_dir(work->project->ctx, volumes, name, 0, 0, 0755, err);
-		if (r < 0)
-			return r;
-	}
-	*ret = openat(volumes, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	return *ret < 0 ? venv__fail_errno(err, errno, "cannot open the volume '%s'", name) : 0;
-}
-
-static int add_volume(struct work *work, const struct volume_spec *spec, venv_error **err)
-{
-	struct machine_folder *folder = &work->machine.folders[work->machine.n_folders];
-	int fd = -1, r = open_volume(work, spec->name, &fd, err);
-
-	if (r < 0)
-		return r;
-	*folder = (struct machine_folder){ .host_fd = fd, .volume = true };
-	work->machine.n_folders++;
-	folder->guest = strdup(spec->guest);
-	if (asprintf(&folder->host, "%s/projects/%s/volumes/%s", work->project->ctx->data_dir,
-		     work->project->uuid, spec->name) < 0)
-		folder->host = NULL;
-	return folder->guest && folder->host ? 0 : venv__fail_nomem(err);
-}
-
-static int prepare_folders(struct work *work, venv_error **err)
-{
-	const struct machine_spec *spec = work->spec;
-	int r = 0;
-
-	folders_done(&work->machine);
-	work->machine.folders =
-		calloc(spec->n_folders + spec->n_volumes + 1, sizeof(*work->machine.folders));
-	if (!work->machine.folders)
-		return venv__fail_nomem(err);
-	for (size_t i = 0; r == 0 && i < spec->n_folders; i++)
-		r = add_folder(work, &spec->folders[i], err);
-	for (size_t i = 0; r == 0 && i < spec->n_volumes; i++)
-		r = add_volume(work, &spec->volumes[i], err);
-	return r;
-}
-
 /* ---- Image --------------------------------------------------------------------------------- */
 
 static void use_box(struct work *work)
@@ -343,7 +228,7 @@ static int prepare_image(struct work *work, venv_error **err)
 
 int venv__work_prepare(struct work *work, venv_error **err)
 {
-	int r = prepare_folders(work, err);
+	int r = venv__folders_open(work, err);
 
 	if (r == 0)
 		r = venv__work_map(work, err);

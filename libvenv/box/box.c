@@ -8,25 +8,6 @@
 
 enum { PREFIX_MIN = 12 };
 
-void venv__box_done(struct box *box)
-{
-	free(box->name);
-	free(box->version);
-	free(box->digest);
-	free(box->architecture);
-	free(box->source);
-	venv__strv_free(box->layers);
-	venv__strv_free(box->env);
-	venv__strv_free(box->entrypoint);
-	venv__strv_free(box->cmd);
-	free(box->user);
-	free(box->workdir);
-	free(box->stop_signal);
-	venv__strv_free(box->volumes);
-	venv__strv_free(box->exposed);
-	*box = (struct box){ 0 };
-}
-
 json_t *venv__box_to_json(const struct box *box)
 {
 	json_t *json = json_pack(
@@ -251,8 +232,8 @@ static int open_path(const struct store *store, const char *path, const char *ar
 	return venv__hint(r, err, "add it: 'venv box add %s'", path);
 }
 
-static int open_digest(const struct store *store, const char *hex, const char *architecture,
-		       struct box *ret, venv_error **err)
+static int open_digest(const struct store *store, const char *hex, const char *constraint,
+		       const char *architecture, struct box *ret, venv_error **err)
 {
 	_cleanup_search_ struct search s = { .digest = hex };
 	_cleanup_record_ struct record record = { 0 };
@@ -264,6 +245,14 @@ static int open_digest(const struct store *store, const char *hex, const char *a
 	r = search(store, &s, err);
 	if (r < 0)
 		return r;
+	if (s.hex && constraint && s.version) {
+		r = venv__version_matches(s.version, constraint, err);
+		if (r == 0)
+			r = venv__fail(err, VENV_ERR_NOT_FOUND, "box '%s' is version %s, not '%s'",
+				       s.name, s.version, constraint);
+		if (r < 0)
+			return r;
+	}
 	if (s.hex)
 		return open_record(store, s.hex, s.name, s.version, architecture, ret, err);
 	/* a machine or a lock file may pin what has lost its name */
@@ -288,7 +277,7 @@ int venv__box_open(struct venv *ctx, const char *reference, const char *constrai
 	if (r < 0)
 		return r;
 	if (!strncmp(reference, "sha256:", 7))
-		return open_digest(&store, reference + 7, architecture, ret, err);
+		return open_digest(&store, reference + 7, constraint, architecture, ret, err);
 	if (*reference == '/' || *reference == '.' || *reference == '~')
 		return open_path(&store, reference, architecture, ret, err);
 	return open_name(&store, reference, constraint, architecture, ret, err);

@@ -22,6 +22,25 @@ void venv__record_done(struct record *record)
 	*record = (struct record){ 0 };
 }
 
+void venv__box_done(struct box *box)
+{
+	free(box->name);
+	free(box->version);
+	free(box->digest);
+	free(box->architecture);
+	free(box->source);
+	venv__strv_free(box->layers);
+	venv__strv_free(box->env);
+	venv__strv_free(box->entrypoint);
+	venv__strv_free(box->cmd);
+	free(box->user);
+	free(box->workdir);
+	free(box->stop_signal);
+	venv__strv_free(box->volumes);
+	venv__strv_free(box->exposed);
+	*box = (struct box){ 0 };
+}
+
 /* ---- Configuration ------------------------------------------------------------------------ */
 
 static const struct {

@@ -180,8 +180,37 @@ static int remove_name(const struct store *store, const char *canonical, const c
 	return r;
 }
 
+/* Does a name other than this one and its aliases have the digest? */
+static bool has_other_name(const struct store *store, const char *canonical, const char *hex)
+{
+	_cleanup_strv_ char **list = NULL;
+	bool found = false;
+
+	if (venv__name_list(store, &list, NULL) < 0)
+		return false;
+	for (char **name = list; *name && !found; name++) {
+		_cleanup_json_ json_t *names = NULL;
+		const json_t *versions;
+		const char *has;
+
+		if (venv__name_read(store, *name, &names, NULL) < 0)
+			continue;
+		has = venv__json_str(names, "name");
+		if (!has || strcmp(has, canonical) == 0)
+			continue;
+		versions = json_object_get(names, "versions");
+		for (size_t i = 0; i < json_array_size(versions) && !found; i++) {
+			const char *digest = venv__json_str(json_array_get(versions, i), "digest");
+
+			found = digest && strcmp(digest, hex) == 0;
+		}
+	}
+	return found;
+}
+
+/* What a machine stands on keeps a name, so that it can be seen and removed later. */
 static int check_versions(const struct store *store, const json_t *names, const char *name,
-			  const char *version, venv_error **err)
+			  const char *canonical, const char *version, venv_error **err)
 {
 	const json_t *versions = json_object_get(names, "versions");
 	bool any = false;
@@ -195,7 +224,9 @@ static int check_versions(const struct store *store, const json_t *names, const 
 		if (!have || !hex || (version && venv__version_compare(have, version) != 0))
 			continue;
 		any = true;
-		r = check_unused(store->ctx, name, hex, err);
+		r = has_other_name(store, canonical, hex)
+			    ? 0
+			    : check_unused(store->ctx, name, hex, err);
 		if (r < 0)
 			return r;
 	}
@@ -235,7 +266,7 @@ int venv__box_remove(struct venv *ctx, const char *reference, venv_error **err)
 	}
 	canonical = r == 0 && venv__json_str(names, "name") ? venv__json_str(names, "name") : name;
 	if (r == 0)
-		r = check_versions(&store, names, name, version, err);
+		r = check_versions(&store, names, name, canonical, version, err);
 	if (r == 0)
 		r = remove_name(&store, canonical, version, err);
 	return r < 0 ? r : sweep(&store, NULL, err);

@@ -101,11 +101,11 @@ static void collect_machine(struct collection *c, const struct machine_spec *mac
 	collect_folders(c, machine);
 	collect_ports(c, machine);
 	if (machine->host_access)
-		collect(c, &machine->place, "host_access", "true");
+		collect(c, &machine->host_access_place, "host_access", "true");
 	for (char **device = machine->devices; device && *device; device++)
 		collect(c, &machine->place, "devices", "%s", *device);
 	if (machine->env_file_outside)
-		collect(c, &machine->place, "env_file", "%s", machine->env_file);
+		collect(c, &machine->env_file_place, "env_file", "%s", machine->env_file);
 	collect_steps(c, machine);
 	if (machine->libvirt.xml)
 		collect(c, &machine->place, "libvirt", "%s", machine->libvirt.xml);

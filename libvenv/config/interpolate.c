@@ -54,7 +54,7 @@ static int fail_unset(const struct node *node, const char *at, const char *name,
 			  name, name, name);
 }
 
-/* One ${…}; at points to the dollar. Moves *end behind the brace. */
+/* One ${…}; at points to the dollar. Moves *end behind the brace. 1: the environment had it. */
 static int substitute(const struct node *node, const char *at, struct buf *out, const char **end,
 		      venv_error **err)
 {
@@ -78,9 +78,11 @@ static int substitute(const struct node *node, const char *at, struct buf *out, 
 		return venv__hint(r, err, "set it to UTF-8 text without control characters");
 	}
 	/* as in the shell: with the colon, empty is as good as unset */
-	if (value && (*value || !*rest))
+	if (value && (*value || !*rest)) {
 		venv__buf_puts(out, value);
-	else if (rest[0] && rest[1] == '-')
+		return 1;
+	}
+	if (rest[0] && rest[1] == '-')
 		venv__buf_puts(out, rest + 2);
 	else
 		return fail_unset(node, at, name, *rest ? rest + 2 : NULL, err);
@@ -90,7 +92,8 @@ static int substitute(const struct node *node, const char *at, struct buf *out, 
 static int interpolate_scalar(struct pool *pool, struct node *node, venv_error **err)
 {
 	_cleanup_buf_ struct buf out = { 0 };
-	const char *p = node->text, *dollar;
+	const char *p = node->text, *source = node->text, *dollar;
+	bool foreign = false;
 	int r;
 
 	for (; (dollar = strchr(p, '$')); p = dollar) {
@@ -99,6 +102,7 @@ static int interpolate_scalar(struct pool *pool, struct node *node, venv_error *
 			r = substitute(node, dollar, &out, &dollar, err);
 			if (r < 0)
 				return r;
+			foreign |= r > 0;
 			continue;
 		}
 		venv__buf_puts(&out, "$");
@@ -111,6 +115,7 @@ static int interpolate_scalar(struct pool *pool, struct node *node, venv_error *
 	if (!node->text)
 		return venv__fail_nomem(err);
 	node->exact = false;
+	node->source = foreign ? source : NULL;
 	return 0;
 }
 
@@ -129,4 +134,22 @@ int venv__node_interpolate(struct pool *pool, struct node *node, venv_error **er
 			pool, node->kind == NODE_LIST ? node->items[i] : node->entries[i].value,
 			err);
 	return r;
+}
+
+const struct node *venv__node_mask(struct node *node)
+{
+	const struct node *found = NULL;
+
+	if (node->kind == NODE_SCALAR && node->source) {
+		node->text = node->source;
+		node->source = NULL;
+		return node;
+	}
+	for (size_t i = 0; node->kind != NODE_SCALAR && i < node->n; i++) {
+		const struct node *one = venv__node_mask(
+			node->kind == NODE_LIST ? node->items[i] : node->entries[i].value);
+
+		found = found ? found : one;
+	}
+	return found;
 }

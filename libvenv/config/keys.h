@@ -42,7 +42,8 @@ enum key_flag {
 	KEY_LIVE = 1, /* a change reaches a running machine, or concerns only later commands */
 	KEY_HOST = 2, /* reaches the host: wants approval (approve.c says when) */
 	KEY_UNSUPPORTED = 4, /* known, checked, refused */
-	KEY_REQUIRED = 8
+	KEY_REQUIRED = 8,
+	KEY_MADE = 16 /* decided when the machine is made: a change wants a new one */
 };
 
 struct key {
@@ -84,6 +85,10 @@ extern const struct section *const venv__sections[]; /* all, ends with NULL */
 /* Fill a struct (zeroed) from a map or the short form: keys, defaults, checks. */
 int venv__section_parse(struct reader *reader, const struct section *section,
 			const struct node *node, void *base, venv_error **err);
+/* One key's value; an error does not tell what came from the environment. */
+int venv__section_parse_value(struct reader *reader, const struct section *section,
+			      const struct key *key, struct node *value, void *base,
+			      venv_error **err);
 /* Refuse keys that neither section knows (other may be NULL). */
 int venv__section_check_keys(const struct section *section, const struct section *other,
 			     const struct node *map, venv_error **err);

@@ -9,10 +9,11 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "keys.h"
 
-enum { SET_MAX_DEPTH = 8 };
+enum { SET_MAX_DEPTH = 8, OPEN_FLAGS = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC };
 
 static const char single_name[] = "default";
 
@@ -188,7 +189,8 @@ static int read_name(struct load *load, venv_error **err)
 	if (r < 0)
 		return r;
 	if (node)
-		return key->type->parse(&load->reader, key, node, load->spec, err);
+		return venv__section_parse_value(&load->reader, &venv__section_project, key, node,
+						 load->spec, err);
 	load->spec->name = name_of_directory(load->spec->dir);
 	return load->spec->name ? 0 : venv__fail_nomem(err);
 }
@@ -527,21 +529,6 @@ int venv__spec_parse(const char *file, const char *dir, const char *text, size_t
 	return load_end(&load, r, ret);
 }
 
-/* must: it is an error when the file is not there. */
-static int read_file(struct load *load, const char *path, bool must, venv_error **err)
-{
-	_cleanup_error_ venv_error *cause = NULL;
-	_cleanup_free_ char *text = NULL;
-	size_t length = 0;
-	int r = venv__file_read(AT_FDCWD, path, YAML_MAX_SIZE, &text, &length, &cause);
-
-	if (r == VENV_ERR_NOT_FOUND && !must)
-		return 0;
-	if (r < 0)
-		return venv__error_take(take_ptr(cause), err);
-	return add_file(load, path, text, length, err);
-}
-
 /* The directory of a file as it was given ("." for a bare name). */
 static char *directory_of(const char *file)
 {
@@ -550,6 +537,80 @@ static char *directory_of(const char *file)
 	if (!slash)
 		return strdup(".");
 	return slash == file ? strdup("/") : strndup(file, (size_t)(slash - file));
+}
+
+/*
+ * A link is followed when its owner is the caller, root, or the owner of the file that it leads to:
+ * whoever can put a link into a directory must not make others read, and quote in an error, what only
+ * they may. fd or a negative code.
+ */
+static int open_link(const char *path, venv_error **err)
+{
+	_cleanup_free_ char *dir = directory_of(path);
+	const char *slash = strrchr(path, '/');
+	_cleanup_close_ int dir_fd = -1, link = -1, fd = -1;
+	struct stat from, to;
+	char target[PATH_MAX];
+	ssize_t n;
+
+	if (!dir)
+		return venv__fail_nomem(err);
+	dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	link = dir_fd < 0
+		       ? -1
+		       : openat(dir_fd, slash ? slash + 1 : path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	/* this link, not what may take its place meanwhile */
+	n = link < 0 || fstat(link, &from) < 0 ? -1
+					       : readlinkat(link, "", target, sizeof(target) - 1);
+	if (n > 0) {
+		target[n] = '\0';
+		fd = openat(dir_fd, target, OPEN_FLAGS);
+	}
+	if (fd < 0 || fstat(fd, &to) < 0)
+		return venv__fail_errno(err, errno, "cannot open '%s'", path);
+	if (from.st_uid == geteuid() || from.st_uid == 0 || from.st_uid == to.st_uid)
+		return take_fd(&fd);
+	return venv__hint(venv__fail(err, VENV_ERR_DENIED,
+				     "'%s' is another user's link to a file that is not theirs",
+				     path),
+			  err, "put the file itself there, or name it: venv -f FILE");
+}
+
+int venv__spec_open(const char *path, venv_error **err)
+{
+	_cleanup_close_ int fd = open(path, OPEN_FLAGS | O_NOFOLLOW);
+	struct stat st;
+
+	if (fd < 0 && errno == ELOOP)
+		fd = open_link(path, err);
+	else if (fd < 0)
+		fd = venv__fail_errno(err, errno, "cannot open '%s'", path);
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0)
+		return venv__fail_errno(err, errno, "cannot look at '%s'", path);
+	if (S_ISREG(st.st_mode))
+		return take_fd(&fd);
+	return venv__hint(venv__fail(err, VENV_ERR_CONFIG, "'%s' is %s", path,
+				     S_ISDIR(st.st_mode) ? "a directory" : "not a regular file"),
+			  err, "put a text file there");
+}
+
+/* must: it is an error when the file is not there. */
+static int read_file(struct load *load, const char *path, bool must, venv_error **err)
+{
+	_cleanup_error_ venv_error *cause = NULL;
+	_cleanup_free_ char *text = NULL;
+	_cleanup_close_ int fd = venv__spec_open(path, &cause);
+	size_t length = 0;
+	int r;
+
+	if (fd == VENV_ERR_NOT_FOUND && !must)
+		return 0;
+	r = fd < 0 ? fd : venv__fd_read(fd, path, YAML_MAX_SIZE, &text, &length, &cause);
+	if (r < 0)
+		return venv__error_take(take_ptr(cause), err);
+	return add_file(load, path, text, length, err);
 }
 
 int venv__spec_load(const char *file, const char *const *set, struct project_spec **ret,

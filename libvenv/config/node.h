@@ -42,8 +42,11 @@ struct node {
 	bool exact;        /* text[i] stands i + quoted characters after place */
 	bool quoted;
 	const char *text; /* of a scalar */
-	size_t weight;    /* nodes of the tree with shared ones counted as often as they appear */
-	size_t n;         /* elements of a list or map */
+	/* That text as the file has it, when ${NAME} in it was replaced by what the environment holds,
+	 * which may be a secret; else NULL. */
+	const char *source;
+	size_t weight; /* nodes of the tree with shared ones counted as often as they appear */
+	size_t n;      /* elements of a list or map */
 	size_t capacity;
 	union {
 		struct node **items;
@@ -74,6 +77,10 @@ struct node *venv__node_merge(struct pool *pool, struct node *base, struct node 
 
 /* Replace ${NAME}, ${NAME:-default}, ${NAME:?message} and $$ in all scalars of the tree. */
 int venv__node_interpolate(struct pool *pool, struct node *node, venv_error **err);
+
+/* Go back to the text of the file where the environment was put in. @return the first such scalar, or
+ * NULL when there is none (any more) */
+const struct node *venv__node_mask(struct node *node);
 
 /* Read YAML: one document, at most YAML_MAX_SIZE bytes. *ret is NULL when it holds nothing. */
 enum { YAML_MAX_SIZE = 1 << 20, YAML_MAX_DEPTH = 32, YAML_MAX_NODES = 10000 };

@@ -93,15 +93,53 @@ int venv__section_check_keys(const struct section *section, const struct section
 
 /* ---- Reading --------------------------------------------------------------------------------- */
 
+/* "false" and [] mean none, which is what there is; a map asks for something even when it is empty. */
 static bool is_something(const struct node *node)
 {
-	return node->kind == NODE_SCALAR ? strcmp(node->text, "false") != 0 : node->n > 0;
+	if (node->kind == NODE_LIST)
+		return node->n > 0;
+	return node->kind == NODE_MAP || strcmp(node->text, "false") != 0;
 }
 
-static int parse_key(struct reader *reader, const struct key *key, const struct entry *entry,
-		     void *base, venv_error **err)
+/*
+ * A value from the environment may be a secret, and errors quote what is wrong. So the error is the
+ * one that the file's own text gets: "'${SIZE}' is not a size". Not so for a file that is read: its
+ * errors are about what is in there.
+ */
+int venv__section_parse_value(struct reader *reader, const struct section *section,
+			      const struct key *key, struct node *value, void *base,
+			      venv_error **err)
 {
-	int r = key->type->parse(reader, key, entry->value, base, err);
+	_cleanup_error_ venv_error *told = NULL, *masked = NULL;
+	const struct node *foreign = NULL;
+	void *scratch;
+	int r = key->type->parse(reader, key, value, base, &told);
+
+	if (r >= 0)
+		return r;
+	if (r != VENV_ERR_NOMEM && key->type != &venv__type_env_file)
+		foreign = venv__node_mask(value);
+	if (!foreign)
+		return venv__error_take(take_ptr(told), err);
+	scratch = calloc(1, section->size);
+	if (!scratch)
+		return venv__fail_nomem(err);
+	r = key->type->parse(reader, key, value, scratch, &masked);
+	if (key->type->done)
+		key->type->done(key, scratch);
+	free(scratch);
+	if (r < 0)
+		return venv__error_take(take_ptr(masked), err);
+	return venv__hint(venv__bad(err, foreign, "what '%s' stands for is not a good '%s'",
+				    foreign->text, key->name),
+			  err, "look at the environment variable, and at '%s' in venv.yml(5)",
+			  key->name);
+}
+
+static int parse_key(struct reader *reader, const struct section *section, const struct key *key,
+		     const struct entry *entry, void *base, venv_error **err)
+{
+	int r = venv__section_parse_value(reader, section, key, entry->value, base, err);
 
 	if (r < 0)
 		return r;
@@ -163,7 +201,7 @@ static int parse_map(struct reader *reader, const struct section *section, const
 	for (size_t i = 0; i < map->n && r == 0; i++) {
 		const struct key *key = venv__section_key(section, map->entries[i].key);
 
-		r = parse_key(reader, key, &map->entries[i], base, err);
+		r = parse_key(reader, section, key, &map->entries[i], base, err);
 	}
 	return r < 0 ? r : parse_missing(reader, section, map, base, err);
 }

@@ -158,6 +158,8 @@ json_t *venv__spec_diff(const json_t *recorded, const json_t *present)
 			continue;
 		change = json_pack("{s:s,s:O?,s:O?,s:b}", "key", key->name, "from", from, "to", to,
 				   "live", (key->flags & KEY_LIVE) != 0);
+		if (key->flags & KEY_MADE)
+			(void)json_object_set_new(change, "remake", json_true());
 		if (!change || json_array_append_new(list, change) < 0)
 			return NULL;
 	}

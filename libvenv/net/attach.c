@@ -120,7 +120,8 @@ static int read_attachment(const json_t *reply, struct net_attachment *ret, venv
 
 /* An error of netd's at its place in the file; who has a taken port, only we may look. */
 static int place_error(const json_t *reply, const venv_error *error,
-		       const struct machine_spec *spec, venv_error **err)
+		       const struct net_project *project, const struct machine_spec *spec,
+		       venv_error **err)
 {
 	int64_t port = venv__json_int(reply, "port", -1),
 		network = venv__json_int(reply, "network", -1);
@@ -131,7 +132,7 @@ static int place_error(const json_t *reply, const venv_error *error,
 	if (port >= 0 && (size_t)port < spec->n_ports) {
 		place = &spec->ports[port].place;
 		if (error->code == VENV_ERR_BUSY)
-			holder = venv__port_holder(&spec->ports[port]);
+			holder = venv__port_holder(&spec->ports[port], project->dir_fd);
 	} else if (network >= 0 && (size_t)network < spec->n_networks) {
 		place = &spec->networks[network].place;
 	}
@@ -166,7 +167,7 @@ int venv__net_attach(int *socket, const struct net_project *project, const char 
 	if (r == 0)
 		return venv__fail(err, VENV_ERR_NETWORK, "the project's network process ended");
 	if (venv__error_from_json(reply, &error) < 0)
-		return place_error(reply, error, spec, err);
+		return place_error(reply, error, project, spec, err);
 	r = read_attachment(reply, &attachment, err);
 	if (r < 0)
 		return r;

@@ -132,6 +132,27 @@ int venv__net_connect(struct venv *ctx, const struct net_project *project, net_l
 	return 0;
 }
 
+/* Is the name there, and nobody behind it? */
+static bool is_stale(int project_fd)
+{
+	_cleanup_error_ venv_error *err = NULL;
+	_cleanup_close_ int fd = venv__msg_connect(project_fd, "net", &err);
+
+	return fd < 0 && err->sys_errno == ECONNREFUSED;
+}
+
+void venv__net_clean(int project_fd)
+{
+	_cleanup_close_ int lock = -1;
+
+	if (faccessat(project_fd, "net", F_OK, AT_SYMLINK_NOFOLLOW) < 0 || !is_stale(project_fd))
+		return;
+	/* who is starting one has bound it, and listens before the lock is free */
+	lock = openat(project_fd, "net.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (lock >= 0 && venv__lock_try(lock, true) == 0 && is_stale(project_fd))
+		(void)unlinkat(project_fd, "net", 0);
+}
+
 int venv__net_query(const struct net_project *project, const char *op_name, json_t **ret,
 		    venv_error **err)
 {

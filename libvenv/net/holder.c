@@ -8,6 +8,11 @@
 #include <pwd.h>
 #include <string.h>
 
+#include "util/buf.h"
+#include "util/msg.h"
+
+enum { ASK_MS = 1000, SEARCH = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW };
+
 struct holder {
 	unsigned long inode;
 	unsigned uid;
@@ -90,25 +95,67 @@ static bool has_socket(int proc_fd, const char *pid, unsigned long inode)
 
 static char *describe_process(int proc_fd, const char *pid)
 {
-	_cleanup_free_ char *comm_path = NULL, *line_path = NULL, *comm = NULL, *line = NULL;
-	size_t length = 0;
+	_cleanup_free_ char *path = NULL, *comm = NULL;
 	char *ret = NULL;
 
-	if (asprintf(&comm_path, "%s/comm", pid) < 0 || asprintf(&line_path, "%s/cmdline", pid) < 0)
+	if (asprintf(&path, "%s/comm", pid) < 0) {
+		path = NULL;
 		return NULL;
-	if (venv__file_read(proc_fd, comm_path, 64, &comm, NULL, NULL) < 0)
+	}
+	if (venv__file_read(proc_fd, path, 64, &comm, NULL, NULL) < 0)
 		return NULL;
 	comm[strcspn(comm, "\n")] = '\0';
-	/* a netd of ours has its project's name as the first argument */
-	if (strcmp(comm, "venv-netd") == 0 &&
-	    venv__file_read(proc_fd, line_path, 65536, &line, &length, NULL) == 0 &&
-	    strlen(line) + 1 < length) {
-		if (asprintf(&ret, "project '%s' (venv-netd, pid %s)", line + strlen(line) + 1,
-			     pid) < 0)
-			ret = NULL;
-		return ret;
-	}
 	return asprintf(&ret, "%s (pid %s)", comm, pid) < 0 ? NULL : ret;
+}
+
+static bool is_port(const json_t *item, const struct port_spec *port)
+{
+	const char *protocol = venv__json_str(item, "protocol");
+
+	return venv__json_int(item, "host", 0) == port->host && protocol &&
+	       strcmp(protocol, port->protocol == PROTOCOL_UDP ? "udp" : "tcp") == 0;
+}
+
+/* The ports of the netd that listens in this directory; NULL when there is none. */
+static json_t *ask_ports(int project_fd)
+{
+	_cleanup_json_ json_t *request = json_pack("{s:s}", "op", "ports");
+	_cleanup_close_ int fd = venv__msg_connect(project_fd, "net", NULL);
+	json_t *reply = NULL;
+
+	if (fd < 0 || !request ||
+	    venv__msg_call(fd, request, NULL, 0, ASK_MS, &reply, NULL, NULL) < 0)
+		return NULL;
+	return reply;
+}
+
+/* No process shows a netd's sockets to its own user (sandbox.c), so each is asked. */
+static char *find_in_projects(int projects_fd, const struct port_spec *port)
+{
+	_cleanup_strv_ char **names = NULL;
+
+	if (venv__dir_list(projects_fd, &names, NULL) < 0)
+		return NULL;
+	for (char **name = names; name && *name; name++) {
+		_cleanup_close_ int fd = openat(projects_fd, *name, SEARCH);
+		_cleanup_json_ json_t *reply = fd < 0 ? NULL : ask_ports(fd);
+		const char *project = venv__json_str(reply, "project");
+		char *ret = NULL;
+		size_t i;
+		json_t *item;
+
+		json_array_foreach(json_object_get(reply, "ports"), i, item)
+		{
+			const char *machine = venv__json_str(item, "machine");
+
+			if (!project || !machine || !is_port(item, port))
+				continue;
+			return asprintf(&ret, "machine '%s' of project '%s'", machine, project) < 0
+				       ? NULL
+				       : ret;
+		}
+	}
+	return NULL;
 }
 
 static char *describe_user(unsigned uid)
@@ -124,17 +171,23 @@ static char *describe_user(unsigned uid)
 	return n < 0 ? NULL : ret;
 }
 
-char *venv__port_holder(const struct port_spec *port)
+char *venv__port_holder(const struct port_spec *port, int project_fd)
 {
 	static const char *const tables[2][2] = { { "/proc/net/tcp", "/proc/net/tcp6" },
 						  { "/proc/net/udp", "/proc/net/udp6" } };
+	_cleanup_close_ int projects = -1;
 	_cleanup_closedir_ DIR *proc = NULL;
 	struct holder holder = { 0 };
+	char *ret;
 
 	for (int i = 0; i < 2 && !holder.found; i++)
 		look_in(tables[port->protocol == PROTOCOL_UDP][i], port, &holder);
 	if (!holder.found)
 		return NULL;
+	projects = openat(project_fd, "..", SEARCH);
+	ret = projects < 0 ? NULL : find_in_projects(projects, port);
+	if (ret)
+		return ret;
 	proc = opendir("/proc");
 	for (const struct dirent *entry; proc && (entry = readdir(proc));)
 		if (isdigit((unsigned char)entry->d_name[0]) &&

@@ -22,7 +22,8 @@
  *   {"op":"plug"} + descriptor of the machine's network namespace -> {}: interfaces exist in it, with
  *        addresses, routes and lo up. A second plug of the same namespace is fine (under a new netd).
  *   {"op":"tap","interface":"eth0"} -> {} + TAP descriptor (for virtual machines)
- *   {"op":"ports"} -> {"ports":[{"machine":S,"name":S?,"address":S,"host":N,"guest":N,"protocol":S}…]}
+ *   {"op":"ports"} -> {"project":S,"ports":[{"machine":S,"name":S?,"address":S,"host":N,"guest":N,
+ *        "protocol":S}…]}
  *   {"op":"list"} -> {"machines":[…as attached…],"networks":[…]}
  * A netd whose forerunner died is started with the namespaces that a machine lent (venv__net_connect);
  * bridges and interfaces are found by name, addresses are remembered in net.json.
@@ -60,5 +61,7 @@ int venv__net_attach(int *socket, const struct net_project *project, const char 
 /* Without starting anything: the ports or the machines of a running netd; empty when none runs. */
 int venv__net_query(const struct net_project *project, const char *op_name, json_t **ret,
 		    venv_error **err);
+/* Remove the socket that a killed netd left, if it did. A running one, or one just starting, keeps its. */
+void venv__net_clean(int project_fd);
 
 #endif

@@ -45,8 +45,8 @@ static int wait_for(int socket, short events, int timeout_ms)
 	}
 }
 
-int venv__msg_send(int socket, const json_t *message, const int *fds, size_t n_fds,
-		   venv_error **err)
+static int send_packet(int socket, const json_t *message, const int *fds, size_t n_fds, bool wait,
+		       venv_error **err)
 {
 	_cleanup_free_ char *text = json_dumps(message, JSON_COMPACT);
 	union {
@@ -72,14 +72,26 @@ int venv__msg_send(int socket, const json_t *message, const int *fds, size_t n_f
 		memcpy(CMSG_DATA(&control.align), fds, n_fds * sizeof(int));
 	}
 	for (;;) {
-		n = sendmsg(socket, &packet, MSG_NOSIGNAL);
+		n = sendmsg(socket, &packet, MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT));
 		if (n >= 0)
 			return 0;
-		if (errno == EAGAIN && wait_for(socket, POLLOUT, -1) == 0)
+		if (errno == EAGAIN && wait && wait_for(socket, POLLOUT, -1) == 0)
 			continue;
 		if (errno != EINTR)
 			return venv__fail_errno(err, errno, "cannot send a message");
 	}
+}
+
+int venv__msg_send(int socket, const json_t *message, const int *fds, size_t n_fds,
+		   venv_error **err)
+{
+	return send_packet(socket, message, fds, n_fds, true, err);
+}
+
+int venv__msg_send_now(int socket, const json_t *message, const int *fds, size_t n_fds,
+		       venv_error **err)
+{
+	return send_packet(socket, message, fds, n_fds, false, err);
 }
 
 static void take_descriptors(struct msghdr *packet, struct msg_fds *ret)

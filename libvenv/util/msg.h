@@ -31,6 +31,9 @@ int venv__msg_fds_take(struct msg_fds *fds, size_t i); /* -1 when there is none 
 /* fds may be NULL. Does not raise SIGPIPE. */
 int venv__msg_send(int socket, const json_t *message, const int *fds, size_t n_fds,
 		   venv_error **err);
+/* The same without ever waiting for a reader: fails when what was sent before fills the socket. */
+int venv__msg_send_now(int socket, const json_t *message, const int *fds, size_t n_fds,
+		       venv_error **err);
 /*
  * timeout_ms: -1 waits for ever. fds NULL: received ones are closed.
  * @return 1; 0 at the end of the stream; or a negative code (VENV_ERR_TIMEOUT…)

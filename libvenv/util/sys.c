@@ -62,3 +62,8 @@ int venv__boot_id(char ret[37])
 	ret[36] = '\0';
 	return 0;
 }
+
+bool venv__systemd_runs(void)
+{
+	return access("/run/systemd/system", F_OK) == 0;
+}

@@ -3,6 +3,7 @@
 #ifndef VENV_UTIL_SYS_H
 #define VENV_UTIL_SYS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -14,5 +15,6 @@ int64_t venv__wall_seconds(void);              /* since the epoch */
 int venv__random_id(char ret[33]);
 /* This boot's id, 36 characters and a zero. 0 or -errno */
 int venv__boot_id(char ret[37]);
+bool venv__systemd_runs(void); /* as this host's process 1 */
 
 #endif

@@ -29,6 +29,12 @@ int container_call(const struct machine *machine, json_t *request, const int *fd
 		   int timeout_ms, json_t **ret, struct msg_fds *ret_fds, venv_error **err);
 int container_connect(const struct machine *machine, venv_error **err);
 
+/* upper.c: what the machine wrote */
+int container_upper_make(const struct machine *machine, venv_error **err);
+int container_upper_remove(const struct machine *machine, venv_error **err);
+/* Adds "disk", and "disk_partial" when there is more than could be seen in time. */
+void container_upper_usage(const struct machine *machine, json_t *stats);
+
 /* start.c */
 int container_start(struct machine *machine, struct venv_op *op, venv_error **err);
 /* After a keeper that was killed: its control groups, its mark in "alive". */

@@ -183,6 +183,9 @@ static int set_command(json_t *plan, const struct machine *machine, venv_error *
 	(void)venv__json_set_str(
 		request, "directory",
 		machine->image.workdir && *machine->image.workdir ? machine->image.workdir : "/");
+	(void)json_object_set_new(
+		request, "stop_signal",
+		json_integer(container_signal(machine->image.stop_signal, SIGTERM)));
 	return json_object_set_new(plan, "command", request);
 }
 

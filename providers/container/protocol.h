@@ -21,6 +21,7 @@
  *   {"op":"listen","agent":true,"user":S} -> {"path":S} + listening unix socket (agent forwarding)
  *   {"op":"open"} -> {} + another connection of this kind: a venv-sess has one socket, and each exec
  *      and each listener keeps one (closing it ends them)
+ *   {"op":"login"} -> {}: from a venv-sess whose client has logged in
  *   {"op":"ssh"} -> {} + stream socket whose other end is a new venv-sess
  *   {"op":"stop","timeout_ms":N,"signal":N?} -> {} when the machine is gone
  *   {"op":"kill"} -> {} when the machine is gone

@@ -10,34 +10,13 @@
 
 #include "container.h"
 #include "util/msg.h"
-#include "util/process.h"
 
 enum { CALL_MS = 20000, KILL_MS = 20000, END_TRIES = 200, END_PAUSE_US = 10000 };
 
-static int make_owned(const struct machine *machine, int parent_fd, const char *name, mode_t mode,
-		      venv_error **err)
-{
-	_cleanup_close_ int fd = -1;
-	int r = venv__dir_make_at(parent_fd, name, mode, &fd, err);
-
-	if (r < 0)
-		return r;
-	if (machine->map->root && fchown(fd, machine->map->uid, machine->map->gid) < 0)
-		return venv__fail_errno(err, errno, "cannot give '%s' to the machine", name);
-	return fchmod(fd, mode) < 0
-		       ? venv__fail_errno(err, errno, "cannot set the mode of '%s'", name)
-		       : 0;
-}
-
 static int create(struct machine *machine, struct venv_op *op, venv_error **err)
 {
-	_cleanup_close_ int upper = -1;
-	int r = venv__dir_make_at(machine->dir_fd, "upper", 0755, &upper, err);
-
 	(void)op;
-	if (r == 0)
-		r = make_owned(machine, upper, "fs", 0755, err);
-	return r < 0 ? r : make_owned(machine, upper, "work", 0700, err);
+	return container_upper_make(machine, err);
 }
 
 /* Its keeper did not answer: it ended, or is just being killed and holds its lock for a moment yet. */
@@ -82,43 +61,13 @@ static int stop(struct machine *machine, enum stop_how how, struct venv_op *op, 
 		       (int)MIN(timeout + KILL_MS, 0x7fffffff), err);
 }
 
-/* As an ordinary user files of sub-ids are removed by the keeper program, in a user namespace. */
-static int remove_upper(struct machine *machine, venv_error **err)
-{
-	_cleanup_error_ venv_error *problem = NULL;
-	_cleanup_free_ char *path = NULL;
-	const struct idmap *map = machine->map;
-	char name[] = "venv-keeper", verb[] = "remove", upper[] = "upper", ids[4][16];
-	char *argv[] = { name, verb, ids[0], ids[1], ids[2], ids[3], upper, NULL };
-	struct spawn spawn = { .argv = argv, .fds = { -1, -1, -1, machine->dir_fd }, .n_fds = 4 };
-	int r = venv__tree_delete(machine->dir_fd, "upper", &problem);
-	pid_t pid;
-
-	if (r == 0 || map->root)
-		return r == 0 ? 0 : venv__error_take(take_ptr(problem), err);
-	path = venv__context_program(machine->ctx, "venv-keeper");
-	spawn.path = path;
-	(void)snprintf(ids[0], sizeof(ids[0]), "%u", map->uid);
-	(void)snprintf(ids[1], sizeof(ids[1]), "%u", map->gid);
-	(void)snprintf(ids[2], sizeof(ids[2]), "%u", map->sub_uid);
-	(void)snprintf(ids[3], sizeof(ids[3]), "%u", map->sub_gid);
-	pid = path ? venv__child_start(&spawn, err) : venv__fail_nomem(err);
-	if (pid < 0)
-		return (int)pid;
-	r = venv__child_wait(pid);
-	if (r != 0)
-		return venv__fail(err, VENV_ERR_SYSTEM,
-				  "cannot remove what the machine wrote (status %d)", r);
-	return 0;
-}
-
 static int destroy(struct machine *machine, struct venv_op *op, venv_error **err)
 {
 	int r = stop(machine, STOP_KILL, op, err);
 
 	if (r < 0)
 		return r;
-	r = remove_upper(machine, err);
+	r = container_upper_remove(machine, err);
 	(void)unlinkat(machine->dir_fd, "alive", 0);
 	return r;
 }
@@ -232,8 +181,12 @@ static int apply(struct machine *machine, const json_t *changed, struct venv_op 
 
 static int stats(struct machine *machine, json_t **ret, venv_error **err)
 {
-	return container_call(machine, json_pack("{s:s}", "op", "stats"), NULL, 0, CALL_MS, ret,
-			      NULL, err);
+	int r = container_call(machine, json_pack("{s:s}", "op", "stats"), NULL, 0, CALL_MS, ret,
+			       NULL, err);
+
+	if (r == 0)
+		container_upper_usage(machine, *ret);
+	return r;
 }
 
 static int info(struct machine *machine, json_t **ret, venv_error **err)

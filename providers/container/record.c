@@ -13,6 +13,7 @@ static enum machine_state state_of(const char *name)
 		enum machine_state state;
 	} names[] = {
 		{ "stopped", MACHINE_STOPPED }, /* its keeper is just ending */
+		{ "crashed", MACHINE_CRASHED }, /* likewise */
 		{ "starting", MACHINE_STARTING }, { "running", MACHINE_RUNNING },
 		{ "paused", MACHINE_PAUSED },     { "frozen", MACHINE_FROZEN },
 		{ "stopping", MACHINE_STOPPING },

@@ -51,11 +51,86 @@ def test_what_is_not_supported_yet_is_named(project, venv, key):
     assert "venv.yml:2:" in result.stderr, result
 
 
+def test_a_file_that_is_a_link(project, venv):
+    path = os.path.join(project.path, "venv.yml")
+    project.file("elsewhere/real.yml", "memroy: 1G\n")
+    os.symlink("elsewhere/real.yml", path)
+    assert "unknown key 'memroy'" in venv.fails("validate", status=3).stderr
+    os.unlink(path)
+    os.symlink("nowhere", path)
+    assert "cannot open" in venv.fails("validate", status=4).stderr
+    os.unlink(path)
+    os.mkdir(path)
+    assert "is a directory" in venv.fails("validate", status=3).stderr
+    os.rmdir(path)
+    os.mkfifo(path)
+    assert "is not a regular file" in venv.fails("validate", status=3).stderr
+    os.unlink(path)
+    project.write("box: busybox\n")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a link of another user's")
+@pytest.mark.parametrize("name", ["venv.yml", "venv.local.yml"])
+def test_a_link_of_another_user_to_a_file_of_yours(project, venv, name):
+    """It is not followed, and nothing of that file is quoted."""
+    project.write("box: busybox\n")
+    secret = project.file("secret", "hunter2: x\n")
+    path = os.path.join(project.path, name)
+    if name == "venv.yml":
+        os.unlink(path)
+    os.symlink(secret, path)
+    os.chown(secret, venv.account.uid, -1)
+    os.lchown(path, 12345, -1)
+    for arguments in (["validate"], ["up"], ["status", "--json"], ["destroy", "-f"], ["-f", path, "validate"]):
+        if name == "venv.local.yml" and "-f" in arguments[:1]:
+            continue
+        result = venv.fails(*arguments, status=9)
+        assert "another user's link" in result.stderr + result.stdout
+        assert "hunter" not in result.stderr + result.stdout
+    os.lchown(path, venv.account.uid, -1)
+    assert "hunter" in venv.fails("validate", status=3).stderr
+    os.unlink(path)
+    project.write("box: busybox\n")
+
+
+def test_a_broken_file_does_not_hold_its_machines(project, venv):
+    project.write("box: busybox\nmachines: { one: {}, two: {} }\n")
+    venv("up")
+    ids = {machine["name"]: machine["id"][:7] for machine in venv.json("status")}
+    project.write("box: busybox\nmemroy: 1G\nmachines: { one: {}, two: {} }\n")
+    result = venv.fails("destroy", "-f", status=3)
+    assert "did you mean 'memory'? 'venv destroy --id" in result.stderr
+    for name, number in ids.items():
+        assert f"'venv destroy --id {number}' ({name})" in result.stderr
+    result = venv.fails("halt", "two", "--json", status=3)
+    assert f"'venv halt --id {ids['two']}' (two) does" in result.stdout and ids["one"] not in result.stdout
+    assert "--id" not in venv.fails("up", status=3).stderr
+    os.unlink(os.path.join(project.path, "venv.yml"))
+    assert f"--id {ids['one']}" in venv.fails("destroy", "-f", status=4).stderr
+    venv("destroy", "-f", "--id", ids["one"])
+    project.write("box: [")
+    venv("destroy", "-f", "--id", ids["two"])
+    assert "'venv destroy --id ID'" in venv.fails("destroy", "-f", status=3).stderr
+    project.write("box: busybox\n")
+
+
 def test_unknown_box(project, venv):
     project.write("box: busibox\n")
     result = venv.fails("up", status=4)
     assert "busibox" in result.stderr and "busybox" in result.stderr
     assert "venv.yml:1:6" in result.stderr
+
+
+@pytest.mark.parametrize("lines", ["box: busybox\nversion: \"~> 99.1\"\n", "box: busybox@99.1\n"])
+def test_a_version_that_there_is_not(project, venv, lines):
+    for _ in ("from the recipe", "pinned by venv.lock"):
+        project.write(lines)
+        result = venv.fails("up", status=4)
+        assert "venv.yml:1:6" in result.stderr and "99.1" in result.stderr and "hint: " in result.stderr, result
+        assert project.machines() == []
+        project.write("box: busybox\nversion: \">= 1\"\n")
+        venv("up")
+        venv("destroy", "-f")
 
 
 def test_unknown_machine(project, venv):
@@ -116,7 +191,8 @@ def test_a_project_moves_while_it_runs(project, venv):
     assert machine["state"] == "running"
     venv("up")
     venv("exec", "--", "test", "-e", "/workspace/venv.yml")
-    assert "directory_gone" not in venv.json("global-status")[0]
+    (machine,) = venv.json("global-status")
+    assert "directory_gone" not in machine and machine["directory"] == project.path
     venv("destroy", "-f")
 
 
@@ -215,9 +291,9 @@ def test_two_at_once(project, venv):
 
 
 def test_ctrl_c(project, venv):
-    project.write("box: busybox\nprovision: [ { name: long, run: sleep 100 } ]\n")
+    project.write("box: busybox\nprovision: [ { name: endless, run: sleep 100 } ]\n")
     with venv.terminal("up") as terminal:
-        terminal.expect("long")
+        terminal.expect("endless")
         terminal.send("\x03")
         assert terminal.wait(15) == 130
     (machine,) = venv.json("status")

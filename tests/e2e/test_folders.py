@@ -1,6 +1,7 @@
 """Shared folders, volumes, copying."""
 
 import os
+import stat
 
 import pytest
 
@@ -21,13 +22,31 @@ def test_files_belong_to_the_right_one_on_both_sides(project, venv, as_user):
     assert not os.path.exists(os.path.join(project.path, "a"))
 
 
-def test_setuid_in_a_folder_does_nothing_on_the_host(project, venv):
+def test_setuid_in_a_folder(project, venv, as_user):
+    """Incus CVE-2025-64507: it counts in no machine. On the host it is the owner's, as SECURITY.md says."""
     project.write(SMALL)
     venv("up")
-    venv("exec", "--", "sh", "-c", "cp /bin/busybox /workspace/x && chmod 4755 /workspace/x")
+    venv("exec", "--", "sh", "-c", "cd /workspace; mkdir d; cp /bin/busybox d/busybox && "
+         "chmod u+s,a+rx d/busybox; cp d/busybox of-1000; "
+         "chown 1000:1000 of-1000 2>/dev/null; chmod u+s of-1000 2>/dev/null")
+    status = os.lstat(os.path.join(project.path, "d/busybox"))
+    assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (as_user.uid, 0o4755)
+    # of nobody's ids but the owner's and the machine's
+    status = os.lstat(os.path.join(project.path, "of-1000"))
+    assert status.st_uid == as_user.uid or status.st_uid >= 100000, status
+    assert venv("exec", "-u", "1000", "--", "/workspace/d/busybox", "id", "-u").stdout == "1000\n"
     mounts = venv("exec", "--", "cat", "/proc/mounts").stdout
     (line,) = [line for line in mounts.splitlines() if line.split()[1] == "/workspace"]
     assert "nosuid" in line and "nodev" in line
+
+
+def test_a_folder_of_root_that_all_can_reach_is_told(project, venv, as_user):
+    project.write(SMALL)
+    os.chmod(project.path, 0o755)
+    assert ("set-user-ID" in venv("up").stderr) == (as_user.uid == 0)
+    venv("halt")
+    os.chmod(project.path, 0o700)
+    assert "set-user-ID" not in venv("up").stderr
 
 
 def test_read_only(project, venv):
@@ -109,6 +128,25 @@ def test_a_machine_cannot_write_outside_by_cp(project, venv):
     assert not os.path.islink(os.path.join(project.path, "out", "link"))
 
 
+def test_a_planted_link_does_not_lead_cp_out_of_the_project(project, venv):
+    project.write(SMALL)
+    project.file("../secret", "a secret of the host")
+    project.file("inside/file", "x")
+    venv("up")
+    venv("exec", "--", "sh", "-c", f"cd /workspace; ln -s {venv.sandbox} out; ln -s inside in; ln -s ../secret file")
+    for command in (["cp", "out/secret", ":/root/"], ["cp", "file", ":/root/"], ["cp", ":/etc/passwd", "out"],
+                    ["cp", ":/etc/passwd", "file"], ["cp", ":/etc/passwd", "out/passwd"], ["cp", ":/etc", "out"]):
+        result = venv.fails(*command, status=9)
+        assert "leads out of the project by a symbolic link" in result.stderr, result
+    assert not os.path.exists(os.path.join(venv.sandbox, "passwd"))
+    # a link that stays in the project is as good as what it names, and so is a path given from outside
+    venv("cp", "in/file", ":/root/")
+    venv("cp", ":/root/file", "in/back")
+    assert project.read("inside/back") == "x"
+    venv("cp", os.path.join(venv.sandbox, "secret"), ":/root/")
+    assert project.read("../secret") == "a secret of the host"
+
+
 def test_a_missing_folder_is_told_first(project, venv):
     project.write(SMALL + "folders:\n  - ./nowhere:/x\n")
     result = venv.fails("up", status=3)
@@ -128,7 +166,7 @@ def test_a_link_out_of_the_project_is_refused(project, venv):
 def test_keys_that_reach_the_host_need_approval(project, venv, key):
     project.write("box: busybox\n" + key + "\n")
     result = venv.fails("up", status=9)
-    assert "venv approve" in result.stderr
+    assert "venv.yml:2:" in result.stderr and "venv approve" in result.stderr
     assert project.machines() == []
     venv.fails("approve")  # nobody is asked without a terminal
     with venv.terminal("approve") as terminal:

@@ -1,11 +1,21 @@
 """The main job: init, up, exec, ssh, status, halt, destroy."""
 
 import os
+import shutil
 import time
 
 import pytest
 
+from support import image
+
 SMALL = "box: busybox\n"
+
+
+def wait_for(condition):
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 @pytest.mark.nested
@@ -56,6 +66,20 @@ def test_reload_starts_anew(project, venv):
     assert "reload" in result.stdout + result.stderr
     venv("reload")
     assert venv("exec", "--", "sh", "-c", "echo $COLOUR").stdout == "blue\n"
+
+
+def test_what_only_a_new_machine_can_have_is_never_dropped(project, venv):
+    project.write(SMALL)
+    venv("up")
+    project.write("box: other/one\nprovider: container\nversion: '>= 1'\nhostname: x\n")
+    for command in ("up", "reload", "up"):
+        said = venv(command).stdout
+        assert all(key in said for key in ("box", "provider", "version")) and "'venv destroy" in said, said
+        (plan,) = venv.json("plan")
+        remake = {change["key"]: change.get("remake", False) for change in plan["changes"]}
+        assert remake["box"] and remake["provider"] and remake["version"]
+    assert "hostname" not in remake
+    assert "needs 'venv destroy' and 'venv up'" in venv("plan").stdout
 
 
 def test_status_of_commands_is_passed_on(project, venv):
@@ -153,6 +177,30 @@ def test_destroy_asks(project, venv):
     assert machine["state"] == "running"
 
 
+def test_ctrl_c_ends_following_a_log(project, venv):
+    project.write(SMALL)
+    venv("up")
+    with venv.terminal("logs", "-f") as terminal:
+        venv("exec", "--", "sh", "-c", "echo hello >/dev/console")
+        terminal.expect("hello")
+        terminal.send("\x03")
+        assert terminal.wait(timeout=5) == 0
+
+
+@pytest.mark.parametrize("command", [["exec", "nobody", "--", "true"], ["ssh", "nobody"]])
+def test_an_unknown_machine_is_not_blamed_on_another(project, venv, command):
+    project.write("box: busybox\nmachines: { db: {}, web: {} }\n")
+    assert venv.fails(*command).stderr.startswith("error: venv.yml names no machine 'nobody'")
+
+
+def test_a_failed_up_does_not_say_that_all_is_well(project, venv):
+    project.write(SMALL + "ready: { run: 'false', every: 100ms, within: 500ms }\n")
+    result = venv.fails("up", "--timings", status=12)
+    assert "default runs, but" in result.stdout and "is up" not in result.stdout
+    (line,) = [line for line in result.stdout.splitlines() if " ready " in line]
+    assert float(line.split()[2]) >= 500
+
+
 def test_logs(project, venv):
     project.write(SMALL)
     venv("up")
@@ -199,3 +247,68 @@ def test_a_directory_that_is_not_ours(venv, project):
     os.chmod(project.path, 0o755)
     assert project.machines() == []
     assert os.listdir(os.path.join(project.data, "projects")) == []
+
+
+def test_disk_use(project, venv):
+    """Also of files in directories that the user on the host may not open."""
+    project.write("box: busybox\nvolumes: [data:/data]\n")
+    venv("up")
+    before = venv.json("stats")[0]["disk"]
+    assert before < 1 << 20
+    venv("exec", "--", "sh", "-ec", "mkdir -m 700 /kept; cd /kept; head -c 5000000 /dev/urandom > file; ln file again; "
+                                    "chown -R 1000:1000 /kept; head -c 5000000 /dev/urandom > /data/other; sync")
+    (stats,) = venv.json("stats")
+    assert 5_000_000 <= stats["disk"] - before < 6_000_000
+    assert "disk_partial" not in stats
+    assert " 5.0" in venv("stats").stdout
+
+
+def test_sudo_and_not_are_not_mixed_in_a_project(venv, project):
+    """Two users would each have machines there, and the second take the project's identity from the first."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make files another user's")
+    project.write(SMALL)
+    machines = os.path.join(project.path, ".machines")
+    record = project.file(".machines/project.json", '{"version": 1, "uuid": "%032x"}' % 7)
+    shutil.chown(machines, 4711, 4711)
+    for command in ("up", "status"):
+        result = venv.fails(command, status=9)
+        assert "another user (id 4711)" in result.stderr and "hint: " in result.stderr
+    assert project.read(".machines/project.json").endswith("7\"}"), record
+    shutil.rmtree(machines)
+
+
+def served(venv, project, config, layer):
+    image.layout(project, "served", [layer], config)
+    venv("box", "add", "--name", "served", "served")
+    project.write("box: served\ncommand: image\nnetworks: []\nfolders: [.:/workspace]\n")
+    venv("up")
+
+
+def test_the_service_of_an_image_is_stopped_by_its_own_signal(project, venv):
+    with open(image.busybox_root(venv.path), "rb") as file:
+        layer = file.read()
+    service = ("echo >/workspace/up; trap 'echo term >/workspace/term' TERM; "
+               "trap 'sleep 0.5; echo done >/workspace/done; exit 0' QUIT; while :; do sleep 0.1; done")
+    served(venv, project, {"Cmd": ["/bin/sh", "-c", service], "StopSignal": "SIGQUIT"}, layer)
+    wait_for(lambda: os.path.exists(os.path.join(project.path, "up")))
+    venv("halt")
+    assert project.read("done") == "done\n"
+    assert not os.path.exists(os.path.join(project.path, "term"))
+    assert "ended with status 0" in venv("logs").stdout
+    venv("destroy", "-f")
+
+
+def test_what_a_daemon_does_when_it_ends_is_not_cut_short(project, venv):
+    project.write(SMALL)
+    venv("up")
+    daemon = "trap 'sleep 0.5; echo done >/workspace/done; exit' TERM; echo >/workspace/up; while :; do sleep 0.1; done"
+    venv("exec", "--", "sh", "-c", f"({daemon}) </dev/null >/dev/null 2>&1 &")
+    wait_for(lambda: os.path.exists(os.path.join(project.path, "up")))
+    with venv.terminal("ssh") as terminal:  # nor does a shell, which ignores the request, keep the machine up
+        terminal.expect(r"[#$] ")
+        before = time.monotonic()
+        venv("halt")
+        assert time.monotonic() - before < 10
+        terminal.wait()
+    assert project.read("done") == "done\n"

@@ -5,6 +5,7 @@ import pwd
 import shutil
 import subprocess
 import time
+import urllib.request
 
 import pytest
 
@@ -46,8 +47,7 @@ def user_systemd_runs():
 
 
 def test_without_linger_the_machine_stops_and_loses_nothing(session):
-    # with a network netd stays in the session's scope, which Debian lets be: then it runs on
-    up(session, "networks: []\\n")
+    up(session)
     deadline = time.monotonic() + STOP_DELAY + 60
     while user_systemd_runs():
         assert time.monotonic() < deadline
@@ -55,6 +55,74 @@ def test_without_linger_the_machine_stops_and_loses_nothing(session):
     assert "stopped" in session("venv status")
     assert "enable-linger" in session("venv doctor", check=False)
     assert session("venv up > /dev/null 2>&1; venv exec -- cat /root/file") == "kept\n"
+
+
+NETWORK = ("venv-netd", "venv-netns", "venv-uplink")
+
+
+def network():
+    """The three processes of dev's network: name -> (pid, control group)."""
+    found = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/comm", encoding="ascii") as comm, \
+                    open(f"/proc/{pid}/cgroup", encoding="ascii") as cgroup:
+                name, group = comm.read().strip(), cgroup.read().strip()
+        except OSError:  # gone meanwhile
+            continue
+        if name in NETWORK:
+            found[name] = (pid, group)
+    return found
+
+
+def logind_kills(wanted):
+    """Let logind read its configuration again, and see that it has."""
+    subprocess.run(["systemctl", "kill", "-s", "HUP", "systemd-logind"], check=True)
+    ask = ["busctl", "get-property", "org.freedesktop.login1", "/org/freedesktop/login1",
+           "org.freedesktop.login1.Manager", "KillUserProcesses"]
+    deadline = time.monotonic() + 20
+    while subprocess.run(ask, check=True, text=True, stdout=subprocess.PIPE).stdout.split()[1] != wanted:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def sessions_are_killed(session):
+    """logind ends all processes of a session with it."""
+    path = "/run/systemd/logind.conf.d/venv-test.conf"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="ascii") as file:
+        file.write("[Login]\nKillUserProcesses=yes\n")
+    logind_kills("true")
+    yield
+    os.unlink(path)
+    logind_kills("false")
+
+
+@pytest.mark.usefixtures("sessions_are_killed")
+def test_a_killed_session_leaves_the_network(session):
+    subprocess.run(["loginctl", "enable-linger", "dev"], check=True)
+    # what a session leaves is killed: else this would test nothing
+    session("setsid -f sleep 987 < /dev/null > /dev/null 2>&1; sleep 1")
+    up(session, "name: web\\nports: [ 18080:80 ]\\n")
+    time.sleep(3)
+    assert subprocess.run(["pgrep", "-f", "sleep 987"], check=False, stdout=subprocess.DEVNULL).returncode == 1
+    before = network()
+    assert set(before) == set(NETWORK)
+    for pid, group in before.values():
+        assert f"/venv-netd-{before['venv-netd'][0]}.scope" in group and "session-" not in group, (pid, group)
+    session("venv exec -- sh -c 'mkdir -p /www; echo there > /www/index.html; httpd -p 80 -h /www'")
+    time.sleep(3)
+    assert network() == before
+    session("venv exec -- nslookup default")
+    with urllib.request.urlopen("http://127.0.0.1:18080/", timeout=10) as page:
+        assert page.read() == b"there\n"
+    session("venv destroy -f")
+    deadline = time.monotonic() + 10
+    while network():
+        assert time.monotonic() < deadline, network()
+        time.sleep(0.1)
+    assert ".scope" not in session("systemctl --user list-units --all --plain 'venv-*'")
 
 
 def test_with_linger_it_runs_on(session):

@@ -82,6 +82,18 @@ def test_init_dies(project, venv):
     venv("exec", "--", "true")
 
 
+def test_up_while_it_ends(project, venv):
+    """A machine that is just ending is waited for, at whatever moment `up` finds it."""
+    project.write(SMALL)
+    for i in range(20):
+        venv("up")
+        (machine,) = venv.json("status")
+        os.kill(machine["pid"], signal.SIGKILL)
+        time.sleep(i * 0.0005)
+        venv("up")
+    venv("exec", "--", "true")
+
+
 @pytest.mark.nested
 def test_a_killed_netd_is_taken_up_again(project, venv):
     name = f"netd-{os.getpid()}-{time.monotonic_ns()}"
@@ -118,6 +130,51 @@ def test_a_killed_netd_and_one_machine(project, venv):
     time.sleep(0.2)
     venv("up", "a")
     venv("exec", "b", "--", "ping", "-c", "1", "-W", "2", "c")
+
+
+def kill_netd(venv, name):
+    """Killed with its machine: nobody took its socket away."""
+    killed = netd_of(name)
+    os.kill(killed, signal.SIGKILL)
+    while os.path.exists(f"/proc/{killed}"):
+        time.sleep(0.01)
+    (uuid,) = os.listdir(os.path.join(venv.sandbox, "data", "venv", "projects"))
+    return os.path.join(venv.sandbox, "data", "venv", "projects", uuid, "net")
+
+
+@pytest.mark.parametrize("command", [("destroy", "-f"), ("halt",), ("repair",), ("up", "quiet")])
+def test_a_killed_netd_leaves_no_socket(project, venv, command):
+    name = f"netd-{os.getpid()}-{time.monotonic_ns()}"
+    project.write(f"name: {name}\nbox: busybox\nmachines: {{ a: {{}}, quiet: {{ networks: [] }} }}\n")
+    venv("up", "a")
+    left = kill_netd(venv, name)
+    assert os.path.exists(left)
+    venv("status")  # asks, changes nothing, and does not fail
+    venv(*command)
+    assert not os.path.exists(left)
+    if command == ("halt",):
+        venv("up")  # and a running one keeps its own
+        venv("repair")
+        assert os.path.exists(left)
+
+
+def test_a_killed_netd_and_repair_elsewhere(project, venv):
+    name = f"netd-{os.getpid()}-{time.monotonic_ns()}"
+    project.write(f"name: {name}\nbox: busybox\n")
+    venv("up")
+    left = kill_netd(venv, name)
+    venv("repair", cwd="/")
+    assert not os.path.exists(left)
+
+
+def test_a_killed_netd_and_destroy_by_id(project, venv):
+    name = f"netd-{os.getpid()}-{time.monotonic_ns()}"
+    project.write(f"name: {name}\nbox: busybox\n")
+    venv("up")
+    left = kill_netd(venv, name)
+    (machine,) = venv.json("status")
+    venv("destroy", "-f", "--id", machine["id"])
+    assert not os.path.exists(left)
 
 
 def test_poweroff_inside(project, venv):

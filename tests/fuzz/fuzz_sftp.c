@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,15 +31,23 @@ int __lsan_is_turned_off(void) /* NOLINT */
 	return 1;
 }
 
-/* The corpus directories are looked for after this: let them be there, and empty. */
-static void make_path(char *path)
+/* The directories of the corpus and of crashes are looked for after this: let them be there, and empty. */
+static void make_path(const char *argument)
 {
+	static const char artifacts[] = "-artifact_prefix=";
+	bool prefix = strncmp(argument, artifacts, sizeof(artifacts) - 1) == 0;
+	char path[4096];
+
+	if (*argument == '-' && !prefix)
+		return;
+	(void)snprintf(path, sizeof(path), "%s", argument + (prefix ? sizeof(artifacts) - 1 : 0));
 	for (char *p = strchr(path + 1, '/'); p; p = strchr(p + 1, '/')) {
 		*p = '\0';
 		(void)mkdir(path, 0700);
 		*p = '/';
 	}
-	(void)mkdir(path, 0700);
+	if (!prefix)
+		(void)mkdir(path, 0700);
 }
 
 static int become_root(void)
@@ -69,8 +78,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 		_exit(77);
 	}
 	for (int i = 1; i < *argc; i++)
-		if ((*argv)[i][0] != '-')
-			make_path((*argv)[i]);
+		make_path((*argv)[i]);
 	(void)signal(SIGXFSZ, SIG_IGN);
 	(void)setrlimit(RLIMIT_FSIZE, &small);
 	return 0;

@@ -551,7 +551,8 @@ static void restarts_with_folders_and_volumes(void **state)
 static void runs_the_image_command(void **state)
 {
 	static char sh[] = "/bin/sh", option[] = "-c",
-		    script[] = "echo service $(id -u) $PWD $MODE; exit 9",
+		    script[] = "echo service $(id -u) $PWD $MODE; echo again >/dev/stderr; "
+			       "exit 9",
 		    *entrypoint[] = { sh, option, NULL }, *cmd[] = { script, NULL },
 		    mode[] = "MODE=image", *env[] = { mode, NULL };
 	static char user[] = "dev", workdir[] = "/var/tmp";
@@ -571,7 +572,7 @@ static void runs_the_image_command(void **state)
 	world_down(world);
 	assert_int_equal(
 		venv__file_read(world->machine.dir_fd, "console.log", 65536, &log, NULL, NULL), 0);
-	assert_non_null(strstr(log, "service 1000 /var/tmp image\r\n"));
+	assert_non_null(strstr(log, "service 1000 /var/tmp image\r\nagain\r\n"));
 	assert_non_null(strstr(log, "venv: the image's command ended with status 9\n"));
 }
 

@@ -47,26 +47,6 @@ static void goes_out(void **state)
 	machine_stop(&web);
 }
 
-static void resolves(void **state)
-{
-	struct machine_spec spec = { .name = TEXT("web"), .hostname = TEXT("www"), ON_PROJECT };
-	struct fixture *fixture = *state;
-	struct fake_machine web;
-	_cleanup_free_ char *output = NULL, *reverse = NULL;
-
-	machine_start(fixture, &web, &spec);
-	assert_int_equal(agent_run(&web.agent, &output, "busybox nslookup -type=a outside.test"),
-			 0);
-	assert_non_null(strstr(output, OUTSIDE_ADDRESS));
-	assert_int_equal(agent_run(&web.agent, NULL, "getent hosts WWW.Shop.venv"), 0);
-	assert_int_equal(agent_run(&web.agent, NULL, "getent ahostsv4 big.test"), 0); /* by TCP */
-	assert_int_not_equal(agent_run(&web.agent, NULL, "getent hosts other.venv"), 0);
-	assert_int_not_equal(agent_run(&web.agent, NULL, "getent hosts host.venv.internal"), 0);
-	assert_int_equal(agent_run(&web.agent, &reverse, "getent hosts %s", web.address), 0);
-	assert_non_null(strstr(reverse, "web.shop.venv"));
-	machine_stop(&web);
-}
-
 static void ports_lead_in(void **state)
 {
 	uint16_t first = next_port(), second = next_port(), third = next_port();
@@ -460,6 +440,8 @@ static int run_group(const char *name)
 		TEST(machines_reach_each_other),
 		TEST(goes_out),
 		TEST(resolves),
+		TEST(follows_the_host),
+		TEST(ipv6_costs_no_time),
 		TEST(ports_lead_in),
 		TEST(taken_port_is_named),
 		TEST(host_is_closed),
@@ -478,6 +460,7 @@ static int run_group(const char *name)
 		TEST(queries),
 		TEST(addresses_are_stable),
 		TEST(tap_for_virtual_machines),
+		TEST(helpers_are_confined),
 		TEST(figures),
 	};
 	const char *pattern = getenv("VENV_TEST_ONLY");

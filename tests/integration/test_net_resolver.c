@@ -9,29 +9,54 @@
 
 #include "test_net_world.h"
 
+enum { HEADER = 12, TYPE_A = 1, TYPE_AAAA = 28 };
+
+static char own_address[INET_ADDRSTRLEN];
+
+static size_t put_record(uint8_t *ret, uint8_t type, const char *address)
+{
+	const uint8_t head[] = { 0xc0, 12, 0, type, 0, 1, 0, 0, 0, 5, 0, type == TYPE_A ? 4 : 16 };
+
+	memcpy(ret, head, sizeof(head));
+	(void)inet_pton(type == TYPE_A ? AF_INET : AF_INET6, address, ret + sizeof(head));
+	return sizeof(head) + head[11];
+}
+
 static size_t make_answer(const uint8_t *query, size_t length, bool stream, uint8_t *ret)
 {
-	static const char known[] = "\7outside\4test", large[] = "\3big\4test";
-	static const uint8_t record[] = { 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 5, 0, 4 };
-	bool is_known =
-		length >= 12 + sizeof(known) + 4 && memcmp(query + 12, known, sizeof(known)) == 0;
-	bool is_large =
-		length >= 12 + sizeof(large) + 4 && memcmp(query + 12, large, sizeof(large)) == 0;
-	size_t end = 12 + (is_known ? sizeof(known) : is_large ? sizeof(large) : 0) + 4;
-	bool is_a = (is_known || is_large) && query[end - 3] == 1;
+	const struct {
+		const char *wire, *v4, *v6;
+		bool large;
+	} names[] = {
+		{ "\7outside\4test", OUTSIDE_ADDRESS, "2001:db8::2", false },
+		{ "\3big\4test", OUTSIDE_ADDRESS, NULL, true },
+		{ "\6server\4test", own_address, NULL, false },
+	};
 
-	if (!is_known && !is_large)
-		end = length;
-	memcpy(ret, query, end);
-	ret[2] = is_large && !stream ? 0x83 : 0x81; /* truncated? */
-	ret[3] = is_known || is_large ? 0x80 : 0x83;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		size_t end = HEADER + strlen(names[i].wire) + 1 + 4;
+		bool cut = names[i].large && !stream;
+		const char *address;
+
+		if (length < end || memcmp(query + HEADER, names[i].wire, end - HEADER - 4) != 0)
+			continue;
+		memcpy(ret, query, end);
+		ret[2] = cut ? 0x83 : 0x81;
+		ret[3] = 0x80;
+		memset(ret + 6, 0, 6);
+		address = query[end - 3] == TYPE_A      ? names[i].v4
+			  : query[end - 3] == TYPE_AAAA ? names[i].v6
+							: NULL;
+		if (cut || !address)
+			return end;
+		ret[7] = 1;
+		return end + put_record(ret + end, query[end - 3], address);
+	}
+	memcpy(ret, query, length);
+	ret[2] = 0x81;
+	ret[3] = 0x83;
 	memset(ret + 6, 0, 6);
-	if (!is_a || (is_large && !stream))
-		return end;
-	ret[7] = 1;
-	memcpy(ret + end, record, sizeof(record));
-	(void)inet_pton(AF_INET, OUTSIDE_ADDRESS, ret + end + 12);
-	return end + 16;
+	return length;
 }
 
 static void answer_stream(int listener)
@@ -87,6 +112,7 @@ int fake_resolver_start(const char *address)
 	if (bind(udp, (struct sockaddr *)&local, sizeof(local)) < 0 ||
 	    bind(tcp, (struct sockaddr *)&local, sizeof(local)) < 0 || listen(tcp, 16) < 0)
 		return -errno;
+	(void)snprintf(own_address, sizeof(own_address), "%s", address);
 	if (fork() == 0)
 		serve(udp, tcp);
 	return 0;

@@ -38,7 +38,7 @@ static int serve_names(void *user)
 	netns = open(path, O_RDONLY | O_CLOEXEC);
 	if (netns < 0 || setns(netns, CLONE_NEWNET) < 0)
 		return -errno;
-	return fake_resolver_start(OUTSIDE_ADDRESS);
+	return fake_resolver_start(OUTSIDE_ADDRESS) | fake_resolver_start(SECOND_ADDRESS);
 }
 
 static int set_up_host(void)
@@ -55,8 +55,8 @@ static int set_up_host(void)
 	status = agent_run(
 		&outside, NULL,
 		"ip link set lo up && ip address add %s/24 dev o0 && ip link set o0 up && "
-		"ip address add %s/32 dev o0",
-		OUTSIDE_ADDRESS, METADATA_ADDRESS);
+		"ip address add %s/32 dev o0 && ip address add %s/32 dev o0",
+		OUTSIDE_ADDRESS, METADATA_ADDRESS, SECOND_ADDRESS);
 	return status ? -EIO : 0;
 }
 
@@ -386,39 +386,26 @@ pid_t child_pid(pid_t parent, const char *name)
 	return found;
 }
 
+/* Of netd only root sees the descriptors. */
 pid_t netd_pid(const struct fixture *fixture)
 {
-	_cleanup_closedir_ DIR *proc = opendir("/proc");
-	char path[64], target[256];
+	_cleanup_free_ char *output = NULL;
 
-	for (const struct dirent *entry; (entry = readdir(proc));) {
-		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-		ssize_t n;
-
-		if (pid <= 0 || !has_argument(pid, "venv-netd"))
-			continue;
-		(void)snprintf(path, sizeof(path), "/proc/%d/fd/4", pid);
-		n = readlink(path, target, sizeof(target) - 1);
-		if (n < 0)
-			continue;
-		target[n] = '\0';
-		if (strcmp(target, fixture->dir) == 0)
-			return pid;
-	}
-	return -1;
+	if (agent_run(&host, &output,
+		      "for p in $(grep -lx venv-netd /proc/[0-9]*/comm 2>/dev/null); do "
+		      "test \"$(readlink ${p%%comm}fd/4)\" = '%s' && echo ${p#/proc/}; done; true",
+		      fixture->dir) ||
+	    !output || !*output)
+		return -1;
+	return (pid_t)strtol(output, NULL, 10);
 }
 
 size_t count_descriptors(pid_t pid)
 {
-	_cleanup_closedir_ DIR *dir = NULL;
-	char path[64];
-	size_t n = 0;
+	_cleanup_free_ char *output = NULL;
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/fd", pid);
-	dir = opendir(path);
-	while (dir && readdir(dir))
-		n++;
-	return n;
+	assert_int_equal(agent_run(&host, &output, "ls /proc/%d/fd | wc -l", pid), 0);
+	return strtoul(output, NULL, 10);
 }
 
 bool netd_gone(const struct fixture *fixture)

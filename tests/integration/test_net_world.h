@@ -12,6 +12,7 @@
 
 #define HOST_ADDRESS "203.0.113.1"
 #define OUTSIDE_ADDRESS "203.0.113.2"
+#define SECOND_ADDRESS "203.0.113.3" /* of the outside, with another resolver */
 #define METADATA_ADDRESS "169.254.169.254"
 
 struct agent {
@@ -35,8 +36,8 @@ int agent_run(struct agent *agent, char **ret, const char *format, ...) _printf_
 int world_make(void);
 void world_end(void);
 extern struct agent outside, host;
-/* A resolver (UDP and TCP) in a process of its own: "outside.test" is OUTSIDE_ADDRESS, "big.test" needs
- * TCP, nothing else exists. */
+/* A resolver (UDP and TCP) in a process of its own: "outside.test" is OUTSIDE_ADDRESS and has an IPv6
+ * address, "big.test" needs TCP, "server.test" is the resolver itself, nothing else exists. */
 int fake_resolver_start(const char *address);
 
 struct fake_machine {
@@ -83,12 +84,16 @@ void talks(struct agent *agent, const char *type, const char *address, int port,
 	   const char *expected);
 void is_closed(struct agent *agent, const char *type, const char *address, int port);
 
-/* test_net_closed.c, test_net_figures.c */
+/* test_net_names.c, test_net_closed.c, test_net_confined.c, test_net_figures.c */
+void resolves(void **state);
+void follows_the_host(void **state);
+void ipv6_costs_no_time(void **state);
 void host_is_closed(void **state);
 void guest_routes_loopback_out(void **state);
 void raw_frames_are_dropped(void **state);
 void new_host_address_is_closed(void **state);
 void host_access_opens_one(void **state);
+void helpers_are_confined(void **state);
 void figures(void **state);
 
 #endif

@@ -242,6 +242,19 @@ class Store(unittest.TestCase):
         self.assertEqual(self.drive("prune")["layers"], 1)
         self.assertEqual(len(self.entries("layers")), 1)
 
+    def test_another_name_of_what_is_in_use(self):
+        archive = self.write("x.tar", Tar().add("f").bytes())
+        box = self.drive("add", archive, "x")
+        self.assertEqual(self.drive("add", archive, "y")["digest"], box["digest"])
+        self.drive("remove", "y", BOX_TEST_USED=box["digest"])
+        self.assertEqual([b["name"] for b in self.drive("list")], ["x"])
+        self.assertEqual(len(self.entries("layers")), 1)
+        self.drive("open", "x")
+        # the last name stays
+        self.assertEqual(self.drive("remove", "x", ok=False, BOX_TEST_USED=box["digest"])["code"], "BUSY")
+        self.drive("remove", "x")
+        self.assert_empty()
+
     def test_damaged_records(self):
         self.drive("add", self.write("x.tar", Tar().add("f").bytes()), "x")
         name = self.store("records", self.entries("records")[0])

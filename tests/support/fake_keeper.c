@@ -252,6 +252,8 @@ static void serve(struct peer *peer)
 	op = venv__json_str(request, "op") ? venv__json_str(request, "op") : "";
 	if (strcmp(op, "open") == 0)
 		op_open(peer);
+	else if (strcmp(op, "login") == 0)
+		reply(peer, json_object(), NULL, 0);
 	else if (strcmp(op, "exec") == 0)
 		op_exec(peer, request, &fds);
 	else if (strcmp(op, "signal") == 0)

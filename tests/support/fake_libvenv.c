@@ -89,13 +89,18 @@ static int code_of(json_t *json)
 	return VENV_ERR_SYSTEM;
 }
 
+/* Takes json over. */
 static int fail(venv_error **err, json_t *json)
 {
-	if (err) {
-		*err = calloc(1, sizeof(**err));
-		(*err)->json = json_incref(json);
+	int code = code_of(json);
+
+	if (!err) {
+		json_decref(json);
+		return code;
 	}
-	return code_of(json);
+	*err = calloc(1, sizeof(**err));
+	(*err)->json = json;
+	return code;
 }
 
 int venv_error_code(const venv_error *error)
@@ -388,7 +393,7 @@ int venv_op_next(venv_op *op, int timeout_ms, const venv_event **event, venv_err
 	op->at++;
 	op->due = now_ms();
 	if (json_object_get(next, "fail"))
-		return fail(err, json_object_get(next, "fail"));
+		return fail(err, json_incref(json_object_get(next, "fail")));
 	op->exit_status = number(next, "exit");
 	text = text_of(next, "write");
 	if (text && op->out_fd >= 0 && write(op->out_fd, text, strlen(text)) < 0)

@@ -135,6 +135,9 @@ static void what_is_not_supported_yet_is_refused_by_name(void **state)
 		  "'triggers' is not supported yet", NULL },
 		{ "box: a\nkvm: {kernel: auto}\n", 2, 1, "'kvm' is not supported yet", NULL },
 		{ "box: a\nlibvirt: {uri: auto}\n", 2, 1, "'libvirt' is not supported yet", NULL },
+		{ "box: a\nkvm: {}\n", 2, 1, "'kvm' is not supported yet", NULL },
+		{ "box: a\nlibvirt: {}\n", 2, 1, "'libvirt' is not supported yet", NULL },
+		{ "box: a\nmachines: {w: {kvm: {}}}\n", 2, 16, "'kvm' is not supported yet", NULL },
 		{ "box: a\nfolders: [.:/x:overlay]\n", 2, 16, "mode 'overlay' is not supported yet",
 		  "rw or ro" },
 		{ "box: a\nfolders: [{host: ., guest: /x, mode: copy}]\n", 2, 38,
@@ -478,7 +481,7 @@ static void what_reaches_the_host_is_collected(void **state)
 	} expected[] = {
 		{ "folders", "/etc:/x:ro", 4 },
 		{ "ports", "[::]:80:80/tcp", 5 },
-		{ "host_access", "true", 3 }, /* where the machine begins */
+		{ "host_access", "true", 6 },
 		{ "provision", "/etc/passwd", 7 },
 	};
 	_cleanup_spec_ struct project_spec *spec =

@@ -175,6 +175,47 @@ static void variables_are_interpolated(void **state)
 	assert_string_equal(venv__env_get(env, "G"), "");
 }
 
+static void errors_do_not_tell_what_the_environment_holds(void **state)
+{
+	static const struct bad cases[] = {
+		{ "box: a\nmemory: ${VENV_TEST_SECRET}\n", 2, 9, "'${VENV_TEST_SECRET}'", NULL },
+		{ "box: a\nmemory: 12${VENV_TEST_SECRET}\n", 2, 9, "${VENV_TEST_SECRET}", NULL },
+		{ "box: a\nports: ['8080:${VENV_TEST_SECRET}']\n", 2, 9, "${VENV_TEST_SECRET}",
+		  NULL },
+		{ "box: a\nports: [{host: 1, guest: \"${VENV_TEST_SECRET}\"}]\n", 2, 26,
+		  "'${VENV_TEST_SECRET}'", NULL },
+		{ "box: a\nname: ${VENV_TEST_SECRET}\n", 2, 7, "'${VENV_TEST_SECRET}'", NULL },
+		{ "box: a\nnetworks: {b: {subnet: \"${VENV_TEST_SECRET}\"}}\n", 2, 24,
+		  "'${VENV_TEST_SECRET}'", NULL },
+		{ "memory: ${VENV_TEST_SECRET}\nmachines: {w: {box: a}}\n", 1, 9,
+		  "'${VENV_TEST_SECRET}'", NULL },
+		{ "box: a\nuser: a${VENV_TEST_SPACE}\n", 2, 7, "'a${VENV_TEST_SPACE}'", NULL },
+		/* as it stands in the file, it would do */
+		{ "box: a\nfolders: [\".:/${VENV_TEST_PROC}\"]\n", 2, 11, "stands for", NULL },
+		/* what the file says itself is told */
+		{ "box: a\nmemory: ${VENV_TEST_UNSET:-2X}\n", 2, 9, "'2X'", NULL },
+	};
+
+	(void)state;
+	assert_int_equal(setenv("VENV_TEST_SECRET", "hunter two", 1), 0);
+	assert_int_equal(setenv("VENV_TEST_SPACE", " hunter", 1), 0);
+	assert_int_equal(setenv("VENV_TEST_PROC", "proc", 1), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct project_spec *spec = NULL;
+		_cleanup_error_ venv_error *err = NULL;
+		const char *hint;
+
+		assert_true(venv__spec_parse("venv.yml", "/tmp", cases[i].text,
+					     strlen(cases[i].text), NULL, &spec, &err) < 0);
+		hint = venv_error_hint(err);
+		assert_null(strstr(venv_error_message(err), "hunter"));
+		assert_null(hint ? strstr(hint, "hunter") : NULL);
+		assert_non_null(strstr(venv_error_message(err), cases[i].message));
+		assert_int_equal(venv_error_line(err), cases[i].line);
+		assert_int_equal(venv_error_column(err), cases[i].column);
+	}
+}
+
 static void a_shared_default_is_interpolated_once(void **state)
 {
 	_cleanup_spec_ struct project_spec *spec =
@@ -218,6 +259,7 @@ int main(void)
 		cmocka_unit_test(aliases_cannot_make_a_small_file_large),
 		cmocka_unit_test(size_is_limited),
 		cmocka_unit_test(variables_are_interpolated),
+		cmocka_unit_test(errors_do_not_tell_what_the_environment_holds),
 		cmocka_unit_test(a_shared_default_is_interpolated_once),
 		cmocka_unit_test(bad_variables),
 	};

@@ -8,6 +8,7 @@
 
 #include "util/buf.h"
 #include "util/file.h"
+#include "util/usage.h"
 
 struct fixture {
 	char path[64];
@@ -190,6 +191,45 @@ static void roots_hold(void **state)
 	assert_int_equal(faccessat(f->fd, "x/y/z", F_OK, 0), 0);
 }
 
+static uint64_t usage_of(const struct fixture *f, const char *name)
+{
+	struct tree_usage usage;
+
+	venv__tree_usage(f->fd, name, 60000, &usage);
+	assert_false(usage.partial);
+	return usage.bytes;
+}
+
+static void trees_are_counted(void **state)
+{
+	static const char data[100000] = "x";
+	const struct fixture *f = *state;
+	struct tree_usage usage;
+	uint64_t empty, one;
+	int deep = -1;
+
+	assert_int_equal(venv__dir_make_at(f->fd, "t", 0755, NULL, NULL), 0);
+	assert_int_equal(mkdirat(f->fd, "t/a", 0755), 0);
+	assert_int_equal(mkdirat(f->fd, "t/a/b", 0755), 0);
+	empty = usage_of(f, "t");
+	deep = openat(f->fd, "t/a/b", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(
+		venv__file_write(deep, "file", data, sizeof(data), 0600, WRITE_DURABLE, NULL), 0);
+	one = usage_of(f, "t");
+	assert_true(one >= empty + sizeof(data) && one < empty + 2 * sizeof(data));
+	/* once, whatever its names */
+	assert_int_equal(linkat(deep, "file", f->fd, "t/again", 0), 0);
+	assert_true(usage_of(f, "t") < empty + 2 * sizeof(data));
+	/* nothing of what links lead to */
+	assert_int_equal(symlinkat("/usr", deep, "usr"), 0);
+	assert_true(usage_of(f, "t") < empty + 2 * sizeof(data));
+	(void)close(deep);
+	venv__tree_usage(f->fd, "t", 0, &usage);
+	assert_true(usage.partial && !usage.denied);
+	venv__tree_usage(f->fd, "missing", 1000, &usage);
+	assert_true(usage.partial && !usage.bytes);
+}
+
 static void paths_by_text(void **state)
 {
 	static const struct {
@@ -232,6 +272,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(deleting_does_not_follow_links, setup, teardown),
 		cmocka_unit_test_setup_teardown(locks_exclude, setup, teardown),
 		cmocka_unit_test_setup_teardown(roots_hold, setup, teardown),
+		cmocka_unit_test_setup_teardown(trees_are_counted, setup, teardown),
 		cmocka_unit_test(paths_by_text),
 	};
 

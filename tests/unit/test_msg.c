@@ -59,6 +59,17 @@ static void the_end_is_zero(void **state)
 	assert_int_equal(venv__msg_receive(pair->fd[1], 1000, &got, NULL, NULL), 0);
 }
 
+static void nobody_is_waited_for(void **state)
+{
+	const struct pair *pair = *state;
+	_cleanup_json_ json_t *message = json_pack("{s:s}", "op", "state");
+	int sent = 0;
+
+	while (sent < 100000 && venv__msg_send_now(pair->fd[0], message, NULL, 0, NULL) == 0)
+		sent++;
+	assert_in_range(sent, 1, 99999);
+}
+
 static void silence_times_out(void **state)
 {
 	const struct pair *pair = *state;
@@ -145,6 +156,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(messages_carry_descriptors, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_end_is_zero, setup, teardown),
+		cmocka_unit_test_setup_teardown(nobody_is_waited_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(silence_times_out, setup, teardown),
 		cmocka_unit_test_setup_teardown(garbage_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(too_large_is_refused_on_both_sides, setup,

@@ -91,7 +91,7 @@ static size_t make_query(uint8_t *query, const char *name, uint16_t type)
 
 static void answers_own_names(void **state)
 {
-	enum { AAAA = 28, FOREIGN = -1 };
+	enum { FOREIGN = -1 };
 	static const struct {
 		const char *name;
 		int type, from, code; /* code FOREIGN: not ours */
@@ -102,7 +102,10 @@ static void answers_own_names(void **state)
 		{ "www", DNS_TYPE_A, 6, DNS_OK, 0x0a580005 },
 		{ "web.shop.venv", DNS_TYPE_A, 6, DNS_OK, 0x0a580005 },
 		{ "web.Shop.VENV", DNS_TYPE_ANY, 6, DNS_OK, 0x0a580005 },
-		{ "web", AAAA, 6, DNS_OK, 0 },
+		{ "web", DNS_TYPE_AAAA, 6, DNS_OK, 0 },
+		{ "www.example.org", DNS_TYPE_AAAA, 6, DNS_OK, 0 },
+		{ "host.venv.internal", DNS_TYPE_AAAA, 5, DNS_OK, 0 },
+		{ "nobody.shop.venv", DNS_TYPE_AAAA, 6, DNS_NO_NAME, 0 },
 		{ "web.other.venv", DNS_TYPE_A, 6, DNS_NO_NAME, 0 },
 		{ "nobody.shop.venv", DNS_TYPE_A, 6, DNS_NO_NAME, 0 },
 		{ "nobody", DNS_TYPE_A, 6, FOREIGN, 0 },
@@ -156,6 +159,25 @@ static void internal_network_asks_nobody(void **state)
 	length = make_query(query, "web", DNS_TYPE_A);
 	assert_true(venv__names_answer(&w->backend, 0xc0a83807, query, length, reply) > 0);
 	assert_int_equal(reply[3] & 15, DNS_OK);
+}
+
+/* Who asks for proofs gets what the server has: an empty answer of ours would be a forgery to it. */
+static void proofs_are_not_withheld(void **state)
+{
+	static const uint8_t option[] = { 0, 0, 41, 4, 0, 0, 0, 0x80, 0, 0, 0 };
+	struct world *w = *state;
+	uint8_t query[300], reply[DNS_REPLY_MAX];
+	size_t length = make_query(query, "www.example.org", DNS_TYPE_AAAA);
+
+	memcpy(query + length, option, sizeof(option));
+	query[11] = 1;
+	assert_int_equal(
+		venv__names_answer(&w->project, 0x0a580006, query, length + sizeof(option), reply),
+		-1);
+	query[length + 7] = 0;
+	assert_true(venv__names_answer(&w->project, 0x0a580006, query, length + sizeof(option),
+				       reply) > 0);
+	assert_true(venv__names_answer(&w->project, 0x0a580006, query, length + 7, reply) > 0);
 }
 
 static void refuses_malformed(void **state)
@@ -239,6 +261,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(answers_own_names, setup, teardown),
 		cmocka_unit_test_setup_teardown(internal_network_asks_nobody, setup, teardown),
+		cmocka_unit_test_setup_teardown(proofs_are_not_withheld, setup, teardown),
 		cmocka_unit_test(refuses_malformed),
 		cmocka_unit_test(longest_name_fits),
 		cmocka_unit_test(matches_only_its_answer),

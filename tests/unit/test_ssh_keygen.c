@@ -10,13 +10,13 @@
 #include "util/process.h"
 #include "util/sys.h"
 
-static char directory[] = "/tmp/test-keygen-XXXXXX";
+static char directory[32];
 static int dir_fd = -1;
 
 static int setup(void **state)
 {
 	(void)state;
-	memcpy(directory + strlen(directory) - 6, "XXXXXX", 6);
+	(void)snprintf(directory, sizeof(directory), "/tmp/test-keygen-XXXXXX");
 	if (!mkdtemp(directory))
 		return -1;
 	dir_fd = open(directory, O_DIRECTORY | O_CLOEXEC);

@@ -97,7 +97,7 @@ static void op_ports(struct client *client)
 		(void)json_array_extend(ports, own);
 		json_decref(own);
 	}
-	reply = json_pack("{s:O}", "ports", ports);
+	reply = json_pack("{s:O, s:s}", "ports", ports, "project", client->netd->project);
 	venv__control_reply(client, reply, NULL, 0);
 }
 

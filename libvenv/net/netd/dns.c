@@ -15,6 +15,10 @@ enum {
 	FLAG_RECURSION = 0x80, /* of byte 3 */
 	OPCODE_MASK = 0x78,
 	CLASS_IN = 1,
+	TYPE_OPT = 41,
+	OPT_LENGTH = 11, /* with the root as its name, and no options */
+	OPT_FLAGS = 7,
+	FLAG_PROOFS = 0x80, /* of the first byte of these */
 	POINTER_TO_QUESTION = 0xc000 | HEADER_LENGTH,
 };
 
@@ -83,6 +87,9 @@ int venv__dns_parse(const uint8_t *message, size_t length, struct dns_question *
 	ret->type = read_u16(message + ret->end);
 	ret->class = read_u16(message + ret->end + 2);
 	ret->end += 4;
+	if (length - ret->end >= OPT_LENGTH && !message[ret->end] &&
+	    read_u16(message + ret->end + 1) == TYPE_OPT)
+		ret->dnssec = message[ret->end + OPT_FLAGS] & FLAG_PROOFS;
 	return DNS_OK;
 }
 

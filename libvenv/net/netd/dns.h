@@ -13,6 +13,7 @@ enum {
 	DNS_TTL = 5,
 	DNS_TYPE_A = 1,
 	DNS_TYPE_PTR = 12,
+	DNS_TYPE_AAAA = 28,
 	DNS_TYPE_ANY = 255,
 	DNS_OK = 0,
 	DNS_FORMAT_ERROR = 1,
@@ -25,6 +26,7 @@ enum {
 struct dns_question {
 	char name[DNS_NAME_MAX]; /* lower case, without the last dot; "" for the root */
 	bool odd;                /* has bytes that our names never have: surely not one of ours */
+	bool dnssec;             /* who asks wants proofs (RFC 3225): it must see what is signed */
 	uint16_t type, class;
 	size_t end; /* where the question ends in the message */
 };

@@ -110,6 +110,8 @@ void venv__netd_fail(struct netd *netd, const char *why);
 
 /* start.c: children up to the point where the loop can run. */
 int venv__netd_start_children(struct netd *netd, bool adopt, venv_error **err);
+/* scope.c: out of the login session */
+void venv__netd_scope(const struct netd *netd, const pid_t *children, size_t n);
 int venv__netd_confine(struct netd *netd, venv_error **err);
 
 /*

@@ -144,19 +144,19 @@ int venv__netd_start_children(struct netd *netd, bool adopt, venv_error **err)
 	char *argv[] = { name, adopt ? word : NULL, NULL };
 	_cleanup_msg_fds_ struct msg_fds fds = MSG_FDS_INIT;
 	_cleanup_close_ int socket = -1, tap = -1;
-	pid_t pid;
+	pid_t children[2];
 	int r;
 
-	pid = start(name, argv, adopt ? lent : NULL, &socket, err);
-	if (pid < 0)
-		return pid;
-	r = start_uplink(netd, err);
+	children[0] = start(name, argv, adopt ? lent : NULL, &socket, err);
+	if (children[0] < 0)
+		return children[0];
+	children[1] = start_uplink(netd, err);
+	r = children[1] < 0 ? children[1] : venv__host_start(netd, err);
 	if (r >= 0)
-		r = venv__host_start(netd, err);
-	if (r >= 0)
-		r = wait_ready(netd, socket, pid, &fds, err);
+		r = wait_ready(netd, socket, children[0], &fds, err);
 	if (r < 0)
 		return r;
+	venv__netd_scope(netd, children, ARRAY_SIZE(children));
 	netd->userns_fd = venv__msg_fds_take(&fds, 0);
 	netd->netns_fd = venv__msg_fds_take(&fds, 1);
 	tap = venv__msg_fds_take(&fds, 2);
@@ -168,73 +168,25 @@ int venv__netd_start_children(struct netd *netd, bool adopt, venv_error **err)
 	return give_tap(netd, tap, err);
 }
 
-/* What remains once everything runs. */
-static const int allowed[] = {
+/* What remains once everything runs, beside what all helpers do. */
+static const int calls[] = {
 #ifdef SYS_poll
-	SYS_poll,
-	SYS_epoll_wait,
-	SYS_rename,
-	SYS_unlink,
+	SYS_epoll_wait,     SYS_rename,          SYS_unlink,
 #endif
-	SYS_splice,
-	SYS_epoll_pwait,
-	SYS_epoll_ctl,
-	SYS_recvmsg,
-	SYS_sendmsg,
-	SYS_recvfrom,
-	SYS_sendto,
-	SYS_recvmmsg,
-	SYS_sendmmsg,
-	SYS_accept4,
-	SYS_connect,
-	SYS_close,
-	SYS_read,
-	SYS_write,
-	SYS_shutdown,
-	SYS_setsockopt,
-	SYS_getsockopt,
-	SYS_getsockname,
-	SYS_getpeername,
-	SYS_bind,
-	SYS_listen,
-	SYS_pipe2,
-	SYS_fcntl,
-	SYS_ppoll,
-	SYS_timerfd_create,
-	SYS_timerfd_settime,
-	SYS_openat,
-	SYS_fstat,
-	SYS_newfstatat,
-	SYS_statx,
-	SYS_lseek,
-	SYS_renameat,
-	SYS_renameat2,
-	SYS_unlinkat,
-	SYS_fsync,
-	SYS_fdatasync,
+	SYS_splice,         SYS_epoll_pwait,     SYS_epoll_ctl,   SYS_recvmmsg,
+	SYS_sendmmsg,       SYS_accept4,         SYS_connect,     SYS_shutdown,
+	SYS_setsockopt,     SYS_getsockopt,      SYS_getsockname, SYS_getpeername,
+	SYS_bind,           SYS_listen,          SYS_pipe2,       SYS_writev,
+	SYS_timerfd_create, SYS_timerfd_settime, SYS_openat,      SYS_fstat,
+	SYS_newfstatat,     SYS_statx,           SYS_lseek,       SYS_renameat,
+	SYS_renameat2,      SYS_unlinkat,        SYS_fsync,       SYS_fdatasync,
 	SYS_fchmod,
-	SYS_writev,
-	SYS_brk,
-	SYS_mmap,
-	SYS_munmap,
-	SYS_mremap,
-	SYS_madvise,
-	SYS_mprotect,
-	SYS_futex,
-	SYS_getrandom,
-	SYS_clock_gettime,
-	SYS_rt_sigreturn,
-	SYS_rt_sigprocmask,
-	SYS_rt_sigaction,
-	SYS_restart_syscall,
-	SYS_geteuid,
-	SYS_getuid,
-	SYS_getpid,
-	SYS_gettid,
-	SYS_tgkill,
-	SYS_exit,
-	SYS_exit_group,
 };
+static const struct sandbox_argument arguments[] = {
+	{ SYS_socket, 0, { AF_INET, AF_INET6 }, 2 },
+};
+static const struct sandbox_calls allowed = { calls, ARRAY_SIZE(calls), arguments,
+					      ARRAY_SIZE(arguments) };
 
 int venv__netd_confine(struct netd *netd, venv_error **err)
 {
@@ -251,12 +203,12 @@ int venv__netd_confine(struct netd *netd, venv_error **err)
 	int r;
 
 	/* root expects its low ports; an ordinary user never had the capability */
-	r = venv__sandbox_capabilities(1ULL << CAP_NET_BIND_SERVICE);
+	r = venv__sandbox_rights(1ULL << CAP_NET_BIND_SERVICE);
 	if (r == 0)
 		r = venv__sandbox_files(paths, ARRAY_SIZE(paths));
 #ifndef __SANITIZE_ADDRESS__
 	if (r == 0)
-		r = venv__sandbox_syscalls(allowed, ARRAY_SIZE(allowed));
+		r = venv__sandbox_syscalls(&allowed);
 #endif
 	(void)allowed;
 	return r < 0 ? venv__fail_errno(err, -r, "venv-netd cannot confine itself") : 0;

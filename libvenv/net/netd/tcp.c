@@ -12,6 +12,10 @@
  * the pipe that leads away from it is empty, and for output while the pipe to it is not. Each end of
  * stream is passed on by shutdown() when its pipe has drained, so half-closed connections work; a
  * reset is passed on as a reset.
+ *
+ * The limit: one stream carries about 0.65 of what loopback alone does on two processors, which sender,
+ * receiver and netd share then. 98 % of netd's time is the kernel's TCP below splice(), some 90 KB a
+ * call; pipes of 256 KiB and of 1 MiB carried no more.
  */
 #include <fcntl.h>
 #include <netinet/tcp.h>

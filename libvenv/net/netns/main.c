@@ -5,8 +5,10 @@
  * Theory of operation: a child of venv-netd, which asks one thing after another over the socket on
  * descriptor 3; it handles no packet of a guest. It has every capability over the project's namespace
  * and those of the machines (their user namespaces are children of the project's), and none over the
- * host. It ends with netd: by EOF, and by the parent-death signal should it hang. The namespaces live
- * on as long as a machine holds them; `adopt` enters them again, and devices are found by their names.
+ * host. Once the namespaces are set up it gives up all of them that its requests do not need, files but
+ * for the TAP's device, and most system calls (confine.c). It ends with netd: by EOF, and by the
+ * parent-death signal should it hang. The namespaces live on as long as a machine holds them; `adopt`
+ * enters them again, and devices are found by their names.
  */
 #include <fcntl.h>
 #include <signal.h>

@@ -20,6 +20,8 @@ struct netns {
 
 /* Enter (adopt) or make the namespaces, set them up, hand them and the TAP to netd. */
 int venv__netns_setup(struct netns *netns, bool adopt, venv_error **err);
+/* confine.c: give up for good what the operations do not need. */
+int venv__netns_confine(venv_error **err);
 
 /* The operations of netd's requests. They answer through *ret_fds; an empty reply is sent for them. */
 int venv__netns_network(struct netns *netns, const json_t *request, struct msg_fds *ret_fds,

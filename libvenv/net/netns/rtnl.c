@@ -10,6 +10,7 @@
 #include <linux/veth.h>
 #include <net/if.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "../common/uplink.h"
@@ -43,9 +44,14 @@ void venv__rtnl_done(struct rtnl *rtnl)
 
 int venv__rtnl_index(const char *name)
 {
-	unsigned index = if_nametoindex(name);
+	/* not if_nametoindex(), which asks through a Unix socket: those are closed to us (confine.c) */
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq request = { 0 };
 
-	return index ? (int)index : -ENODEV;
+	memcpy(request.ifr_name, name, strnlen(name, IFNAMSIZ - 1));
+	if (fd < 0 || ioctl(fd, SIOCGIFINDEX, &request) < 0)
+		return -ENODEV;
+	return request.ifr_ifindex > 0 ? request.ifr_ifindex : -ENODEV;
 }
 
 /* One answer datagram: counts acknowledgements, keeps the first failure. */

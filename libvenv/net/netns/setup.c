@@ -183,6 +183,9 @@ static int prepare(struct netns *netns, bool adopt, venv_error **err)
 	r = venv__nft_base(&closed);
 	if (r < 0)
 		return no_filter(-r, err);
+	r = venv__netns_confine(err);
+	if (r < 0)
+		return r;
 	return venv__msg_send(netns->control, ready, (int[]){ userns, netns->own_fd, tap }, 3, err);
 }
 

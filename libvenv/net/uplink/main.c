@@ -258,29 +258,23 @@ static int become(const char *uid_text, const char *gid_text)
 
 static int confine(void)
 {
-	static const int allowed[] = {
-#ifdef SYS_poll
-		SYS_poll,
-#endif
-		SYS_read,         SYS_write,          SYS_ppoll,        SYS_recvfrom,
-		SYS_sendto,       SYS_recvmsg,        SYS_sendmsg,      SYS_writev,
-		SYS_readv,        SYS_clock_gettime,  SYS_gettimeofday, SYS_connect,
-		SYS_bind,         SYS_close,          SYS_fcntl,        SYS_ioctl,
-		SYS_setsockopt,   SYS_getsockopt,     SYS_getsockname,  SYS_getpeername,
-		SYS_shutdown,     SYS_accept,         SYS_accept4,      SYS_listen,
-		SYS_brk,          SYS_mmap,           SYS_munmap,       SYS_mremap,
-		SYS_madvise,      SYS_mprotect,       SYS_futex,        SYS_getrandom,
-		SYS_rt_sigreturn, SYS_rt_sigprocmask, SYS_rt_sigaction, SYS_restart_syscall,
-		SYS_getpid,       SYS_gettid,         SYS_tgkill,       SYS_exit,
-		SYS_exit_group,   SYS_sched_yield,    SYS_getuid,       SYS_geteuid,
+	static const int calls[] = {
+		SYS_writev,   SYS_readv,      SYS_gettimeofday, SYS_connect,     SYS_bind,
+		SYS_ioctl,    SYS_setsockopt, SYS_getsockopt,   SYS_getsockname, SYS_getpeername,
+		SYS_shutdown, SYS_accept,     SYS_accept4,      SYS_listen,      SYS_sched_yield,
 	};
-	int r = venv__sandbox_capabilities(0);
+	static const struct sandbox_argument arguments[] = {
+		{ SYS_socket, 0, { AF_INET, AF_INET6 }, 2 },
+	};
+	static const struct sandbox_calls allowed = { calls, ARRAY_SIZE(calls), arguments,
+						      ARRAY_SIZE(arguments) };
+	int r = venv__sandbox_rights(0);
 
 	if (r == 0)
 		r = venv__sandbox_files(NULL, 0);
 #ifndef __SANITIZE_ADDRESS__
 	if (r == 0)
-		r = venv__sandbox_syscalls(allowed, ARRAY_SIZE(allowed));
+		r = venv__sandbox_syscalls(&allowed);
 #endif
 	(void)allowed;
 	return r;

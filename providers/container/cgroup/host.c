@@ -6,6 +6,7 @@
 #include <sys/vfs.h>
 
 #include "cgroup.h"
+#include "util/sys.h"
 
 static const char root[] = "/sys/fs/cgroup";
 /* of v1; freezing and killing is done in the v2 hierarchy, which all such hosts have */
@@ -77,11 +78,6 @@ static void take_line(struct cgroup_host *host, char *line, bool hybrid)
 		take_v1_line(host, controllers, own);
 }
 
-static bool systemd_runs(void)
-{
-	return access("/run/systemd/system", F_OK) == 0;
-}
-
 /* Which controllers a group made here could use: those that its parent gives on, or that we may
  * switch on because we are root and nothing is in the way. */
 static void find_v2_controllers(struct cgroup_host *host, const char *base)
@@ -144,7 +140,7 @@ void container_cgroup_host_find(struct cgroup_host *ret)
 		return;
 	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
 		take_line(ret, line, hybrid);
-	if (!hybrid && systemd_runs())
+	if (!hybrid && venv__systemd_runs())
 		find_systemd_controllers(ret);
 	if (ret->layout == CGROUP_SYSTEMD)
 		return;
@@ -180,7 +176,7 @@ const char *container_cgroup_fix(const struct cgroup_host *host)
 		       "\"[Service]\\nDelegate=cpu cpuset io memory pids\\n\" | sudo tee "
 		       "/etc/systemd/system/user@.service.d/delegate.conf && sudo systemctl "
 		       "daemon-reload', then log out everywhere and in again";
-	if (systemd_runs())
+	if (venv__systemd_runs())
 		return "log in through systemd (ssh, a console), or keep your systemd running "
 		       "without a login: 'sudo loginctl enable-linger \"$USER\"'";
 	return "run as root, or on a host where systemd delegates control groups to users";

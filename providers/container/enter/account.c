@@ -177,7 +177,7 @@ int enter_account_parse(char *passwd, char *group, const char *text, struct acco
 }
 
 /* A machine can put a link, a FIFO, a device or endless text there. NULL: nothing to read. */
-static char *read_text(int root_fd, const char *path)
+char *enter_read_text(int root_fd, const char *path, off_t max)
 {
 	_cleanup_close_ int fd =
 		venv__open_in_root(root_fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0);
@@ -185,7 +185,7 @@ static char *read_text(int root_fd, const char *path)
 	size_t length = 0;
 	struct stat st;
 
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > ACCOUNT_FILE_MAX)
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > max)
 		return NULL;
 	text = malloc((size_t)st.st_size + 1);
 	while (text && length < (size_t)st.st_size) {
@@ -202,8 +202,9 @@ static char *read_text(int root_fd, const char *path)
 
 int enter_account_find(int root_fd, const char *text, struct account *ret)
 {
-	_cleanup_free_ char *passwd = read_text(root_fd, "/etc/passwd");
-	_cleanup_free_ char *group = strchr(text, ':') ? read_text(root_fd, "/etc/group") : NULL;
+	_cleanup_free_ char *passwd = enter_read_text(root_fd, "/etc/passwd", ACCOUNT_FILE_MAX);
+	_cleanup_free_ char *group =
+		strchr(text, ':') ? enter_read_text(root_fd, "/etc/group", ACCOUNT_FILE_MAX) : NULL;
 
 	return enter_account_parse(passwd, group, text, ret);
 }
@@ -211,7 +212,8 @@ int enter_account_find(int root_fd, const char *text, struct account *ret)
 size_t enter_account_groups(int root_fd, const struct account *account,
 			    gid_t ret[ACCOUNT_GROUPS_MAX])
 {
-	_cleanup_free_ char *group = account->name[0] ? read_text(root_fd, "/etc/group") : NULL;
+	_cleanup_free_ char *group =
+		account->name[0] ? enter_read_text(root_fd, "/etc/group", ACCOUNT_FILE_MAX) : NULL;
 
 	return find_groups(group, account, ret);
 }

@@ -30,6 +30,10 @@ int enter_account_find(int root_fd, const char *text, struct account *ret);
 size_t enter_account_groups(int root_fd, const struct account *account,
 			    gid_t ret[ACCOUNT_GROUPS_MAX]);
 
+/* A file of the machine, links within its root followed. NULL: not a regular file of at most max
+ * bytes. Freed by the caller. */
+char *enter_read_text(int root_fd, const char *path, off_t max);
+
 /* For tests: the same on texts, which are modified. NULL: no such file. */
 int enter_account_parse(char *passwd, char *group, const char *text, struct account *ret);
 

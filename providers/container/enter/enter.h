@@ -10,7 +10,8 @@
  *   venv-enter unlisten-agent PATH
  *                                         a socket, passed over descriptor 3
  *
- * Options: -u USER, -d DIRECTORY, -c COMMAND (for the login shell), -t (a terminal is on 0).
+ * Options: -u USER, -d DIRECTORY, -c COMMAND (for the login shell), -l (the environment of a login:
+ * environ.h), -t (a terminal is on 0).
  * Exit status: the command's; 125 our own failure, 126 cannot be executed, 127 not found.
  */
 #ifndef VENV_ENTER_H

@@ -17,15 +17,18 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "environ.h"
 #include "util/cleanup.h"
+#include "util/compiler.h"
 
 struct request {
 	const char *user;
 	const char *directory; /* NULL: home */
 	const char *shell_command;
-	bool tty;
+	bool login, tty;
 };
 
 /* weak: the servers are files of their own and may be left out of a build */
@@ -69,11 +72,45 @@ int enter_complain(const char *what, const char *name, int number)
 	return ENTER_FAILED;
 }
 
-static int set_environment(const struct account *account)
+/* As root of the machine, before its user: as for sshd, the files need not be readable to it. */
+static void add_login_environment(void)
+{
+	_cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (root >= 0)
+		enter_environ_add(root);
+}
+
+/* C.UTF-8 is there in every image; the locale of the user's host seldom is. */
+static int set_language(void)
+{
+	static const char *const names[] = { "LC_ALL", "LC_CTYPE", "LANG" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (getenv(names[i]))
+			return 0;
+	return setenv("LANG", "C.UTF-8", 1);
+}
+
+/* As sshd: the terminal's name, in a session that came by ssh. A slave's minor number is its name. */
+static int name_terminal(void)
+{
+	struct stat st;
+	char name[32];
+
+	if (!getenv("SSH_CONNECTION") || fstat(0, &st) < 0)
+		return 0;
+	(void)snprintf(name, sizeof(name), "/dev/pts/%u", minor(st.st_rdev));
+	return setenv("SSH_TTY", name, 1);
+}
+
+static int set_environment(const struct request *request, const struct account *account)
 {
 	static const char path[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 	const char *name = account->name;
 
+	if (request->tty && (set_language() < 0 || name_terminal() < 0))
+		return -1;
 	if (setenv("HOME", account->home, 1) < 0 || setenv("SHELL", account->shell, 1) < 0 ||
 	    setenv("PATH", path, 0) < 0)
 		return -1;
@@ -158,7 +195,7 @@ static int parse(int argc, char **argv, struct request *ret)
 {
 	int option;
 
-	while ((option = getopt(argc, argv, "+u:d:c:t")) != -1) {
+	while ((option = getopt(argc, argv, "+u:d:c:lt")) != -1) {
 		switch (option) {
 		case 'u':
 			ret->user = optarg;
@@ -168,6 +205,9 @@ static int parse(int argc, char **argv, struct request *ret)
 			break;
 		case 'c':
 			ret->shell_command = optarg;
+			break;
+		case 'l':
+			ret->login = true;
 			break;
 		case 't':
 			ret->tty = true;
@@ -224,10 +264,12 @@ static int as_user(const char *mode, int argc, char **argv)
 		return r;
 	if (strcmp(mode, "listen-agent") == 0)
 		return enter_listen_agent(&account);
+	if (request.login)
+		add_login_environment();
 	r = become(&account, request.tty);
 	if (r < 0)
 		return enter_complain("cannot become the user", request.user, -r);
-	if (set_environment(&account) < 0)
+	if (set_environment(&request, &account) < 0)
 		return enter_complain("cannot set the environment", request.user, ENOMEM);
 	r = change_directory(&request, &account);
 	return r ? r : run_mode(mode, &request, &account, argv + optind);

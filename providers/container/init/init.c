@@ -8,7 +8,8 @@
  * process 1 ignores what it has no handler for, so blocking loses nothing. Once asked to stop it
  * has no children left when wait4() says ECHILD: orphans of the whole pid namespace are children
  * of process 1. Processes that were entered from outside are not, so kill(-1) is asked as well:
- * ESRCH means nobody.
+ * ESRCH means nobody. Shells, which ignore SIGTERM, are hung up on by the keeper, which has their
+ * terminals: a SIGHUP to all would cut short what a service does on SIGTERM.
  */
 #include <asm/unistd.h>
 #include <errno.h>
@@ -78,8 +79,6 @@ static _Noreturn void stop(unsigned long all)
 
 	(void)everybody(SIGTERM);
 	(void)everybody(SIGCONT);
-	/* shells ignore SIGTERM but go with their terminal */
-	(void)everybody(SIGHUP);
 	while (!alone())
 		(void)call4(__NR_rt_sigtimedwait, (long)&all, 0, (long)&moment, sizeof(all));
 	end(0);

@@ -11,18 +11,19 @@ struct op {
 	bool session; /* a venv-sess, which reads what strangers send, may ask for it */
 };
 
+/* Who asks and asks and does not read is hung up on: everybody else would wait for it. */
 void keeper_client_reply(struct client *client, json_t *reply, const int *fds, size_t n_fds)
 {
 	_cleanup_json_ json_t *message = reply ? reply : json_object();
 
-	if (client->fd >= 0 && message)
-		(void)venv__msg_send(client->fd, message, fds, n_fds, NULL);
+	if (client->fd >= 0 && message &&
+	    venv__msg_send_now(client->fd, message, fds, n_fds, NULL) < 0)
+		(void)shutdown(client->fd, SHUT_RDWR);
 }
 
 void keeper_client_fail(struct client *client, const venv_error *error)
 {
-	if (client->fd >= 0)
-		(void)venv__msg_send_error(client->fd, error);
+	keeper_client_reply(client, venv__error_to_json(error), NULL, 0);
 }
 
 static void finish(struct client *client, int r, const venv_error *error)
@@ -179,12 +180,23 @@ static void op_open(struct client *client, const json_t *request, struct msg_fds
 	keeper_client_reply(client, NULL, &theirs, 1);
 }
 
+static void op_login(struct client *client, const json_t *request, struct msg_fds *fds)
+{
+	(void)request;
+	(void)fds;
+	keeper_ssh_login(client);
+	keeper_client_reply(client, NULL, NULL, 0);
+}
+
 static const struct op ops[] = {
-	{ "open", op_open, true },     { "exec", keeper_exec, true },  { "dial", op_dial, true },
-	{ "listen", op_listen, true }, { "state", op_state, false },   { "ssh", op_ssh, false },
-	{ "stop", op_stop, false },    { "kill", op_kill, false },     { "pause", op_pause, false },
-	{ "resume", op_pause, false }, { "limits", op_limits, false }, { "stats", op_stats, false },
-	{ "lend", op_lend, false },    { "plug", op_plug, false },
+	{ "open", op_open, true },     { "exec", keeper_exec, true },
+	{ "dial", op_dial, true },     { "listen", op_listen, true },
+	{ "login", op_login, true },   { "state", op_state, false },
+	{ "ssh", op_ssh, false },      { "stop", op_stop, false },
+	{ "kill", op_kill, false },    { "pause", op_pause, false },
+	{ "resume", op_pause, false }, { "limits", op_limits, false },
+	{ "stats", op_stats, false },  { "lend", op_lend, false },
+	{ "plug", op_plug, false },
 };
 
 static void run_request(struct client *client, const json_t *request, struct msg_fds *fds)
@@ -229,7 +241,7 @@ struct client *keeper_client_add(struct keeper *keeper, int fd)
 	if (!client)
 		return NULL;
 	*client = (struct client){
-		.keeper = keeper, .fd = fd, .master = -1, .next = keeper->clients
+		.keeper = keeper, .fd = fd, .master = -1, .pending = -1, .next = keeper->clients
 	};
 	if (fd >= 0) {
 		client->source = venv__loop_add(keeper->loop, fd, EPOLLIN, on_message, client);
@@ -260,6 +272,7 @@ void keeper_client_close(struct client *client)
 	if (client->fd >= 0)
 		(void)close(take_fd(&client->fd));
 	client->dead = true;
+	keeper_ssh_settle(client);
 	keeper_agent_end(client);
 	if (client->pid)
 		keeper_exec_hangup(client);

@@ -7,6 +7,9 @@
  * executed; the machine cannot trace them, since a change of namespaces makes a process
  * undumpable and its memory belongs to the host's user namespace. A terminal is made in the
  * machine's own devpts through a descriptor kept since the set-up, never through a path.
+ *
+ * Guest root can stop or kill the new process at once, but not the helper, which is in no pid
+ * namespace of the machine's. So all that the keeper waits for comes from the helper.
  */
 #include <fcntl.h>
 #include <grp.h>
@@ -35,6 +38,7 @@ struct entering {
 	const struct entry *entry;
 	int sync; /* the child's end */
 	int program_fd;
+	int terminal; /* the slave, or -1 */
 	int procs[CGROUP_PROCS_MAX];
 };
 
@@ -47,8 +51,8 @@ static _Noreturn void give_up(const struct entering *entering, int number, const
 	_exit(ENTER_FAILED);
 }
 
-/* The slave, as the controlling terminal; the master goes to the keeper. */
-static int open_terminal(const struct entering *entering)
+/* Keep the slave; the master goes to the keeper. */
+static void open_terminal(struct entering *entering)
 {
 	_cleanup_close_ int master =
 		openat(entering->keeper->devpts_fd, "ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
@@ -68,17 +72,16 @@ static int open_terminal(const struct entering *entering)
 		settings.c_iflag |= IUTF8;
 		(void)tcsetattr(slave, TCSANOW, &settings);
 	}
-	if (ioctl(slave, TIOCSCTTY, 0) < 0)
-		give_up(entering, errno, "taking a terminal");
 	if (setup_record_send(entering->sync, &record, &master, 1) < 0)
 		_exit(ENTER_FAILED);
-	return slave;
+	entering->terminal = slave;
 }
 
 /* 0, 1, 2 and perhaps 3; first all out of the way. */
-static void arrange(const struct entering *entering, int terminal)
+static void arrange(const struct entering *entering)
 {
 	const struct entry *entry = entering->entry;
+	int terminal = entering->terminal;
 	int moved[4] = { -1, -1, -1, -1 };
 
 	for (int i = 0; i < 3; i++)
@@ -100,14 +103,14 @@ static _Noreturn void inside(struct entering *entering)
 {
 	const struct entry *entry = entering->entry;
 	int program = fcntl(entering->program_fd, F_DUPFD_CLOEXEC, HIGH_FD);
-	int sync = fcntl(entering->sync, F_DUPFD_CLOEXEC, HIGH_FD), terminal = -1, r;
+	int sync = fcntl(entering->sync, F_DUPFD_CLOEXEC, HIGH_FD), r;
 	sigset_t none;
 
 	entering->sync = sync;
 	(void)setsid();
-	if (entry->tty)
-		terminal = open_terminal(entering);
-	arrange(entering, terminal);
+	if (entering->terminal >= 0 && ioctl(entering->terminal, TIOCSCTTY, 0) < 0)
+		give_up(entering, errno, "taking a terminal");
+	arrange(entering);
 	for (int number = 1; number < NSIG; number++)
 		(void)signal(number, SIG_DFL);
 	(void)sigemptyset(&none);
@@ -156,6 +159,8 @@ static _Noreturn void helper(struct entering *entering)
 		give_up(entering, errno, "entering the machine");
 	if (setgroups(0, NULL) < 0 || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
 		give_up(entering, errno, "becoming root of the machine");
+	if (entering->entry->tty)
+		open_terminal(entering);
 	pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
 	if (pid < 0)
 		give_up(entering, errno, "starting a process in the machine");
@@ -175,30 +180,28 @@ static int failed(const struct record *record, venv_error **err)
 	return r;
 }
 
-/* The pid, and with a terminal its master, in whatever order they come. */
-static pid_t hear(int sync, bool tty, int *ret_master, venv_error **err)
+/* With a terminal its master, and then the pid. */
+static pid_t hear(int sync, int *ret_master, venv_error **err)
 {
 	_cleanup_close_ int master = -1;
 	struct record record;
 	pid_t pid = 0;
 	int r;
 
-	while (!pid || (tty && master < 0)) {
+	while (!pid) {
 		int fd = -1;
 
 		r = setup_record_receive(sync, &record, &fd, 1, NULL);
 		if (r < 0)
 			return venv__fail_errno(err, -r, "cannot hear the helper");
 		if (r == 0)
-			return pid ? pid : venv__fail(err, VENV_ERR_STATE, "the machine is ending");
-		if (record.kind == RECORD_ERROR && !pid)
+			return venv__fail(err, VENV_ERR_STATE, "the machine is ending");
+		if (record.kind == RECORD_ERROR)
 			return failed(&record, err);
 		if (record.kind == RECORD_PID)
 			pid = (pid_t)record.value[0];
-		else if (record.kind == RECORD_PTY)
+		else if (record.kind == RECORD_PTY && master < 0)
 			master = fd;
-		else if (record.kind == RECORD_ERROR)
-			break;
 	}
 	*ret_master = take_fd(&master);
 	return pid;
@@ -208,7 +211,7 @@ int keeper_enter(struct keeper *keeper, const struct entry *entry, int *ret_mast
 		 venv_error **err)
 {
 	_cleanup_free_ char *path = venv__path_join(keeper->plan.libexec, "venv-enter");
-	struct entering entering = { .keeper = keeper, .entry = entry };
+	struct entering entering = { .keeper = keeper, .entry = entry, .terminal = -1 };
 	_cleanup_close_ int ours = -1, program = -1;
 	int pair[2], r;
 	pid_t child, pid;
@@ -237,7 +240,7 @@ int keeper_enter(struct keeper *keeper, const struct entry *entry, int *ret_mast
 		(void)close(*fd);
 	if (child < 0)
 		return venv__fail_errno(err, -child, "cannot start a process");
-	pid = hear(ours, entry->tty, ret_master, err);
+	pid = hear(ours, ret_master, err);
 	(void)venv__child_wait(child);
 	return pid;
 }

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "keeper.h"
@@ -25,6 +26,8 @@ static char **enter_arguments(const struct keeper *keeper, const json_t *request
 	words[n++] = mode ? mode : "exec";
 	words[n++] = "-u";
 	words[n++] = user ? user : keeper->plan.login;
+	if (request != keeper->plan.command) /* which is a service */
+		words[n++] = "-l";
 	if (directory) {
 		words[n++] = "-d";
 		words[n++] = directory;
@@ -150,6 +153,8 @@ int keeper_command_start(struct keeper *keeper, venv_error **err)
 	if (!keeper->plan.command)
 		return 0;
 	slave = ioctl(keeper->console_fd, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (slave >= 0)
+		(void)fchmod(slave, 0622); /* so that its user can open /dev/stderr and the like */
 	out[1] = out[2] = slave;
 	client = keeper_client_add(keeper, -1);
 	pid = client ? start(keeper, keeper->plan.command, out, &master, err)
@@ -163,4 +168,24 @@ int keeper_command_start(struct keeper *keeper, venv_error **err)
 	}
 	client->pid = pid;
 	return 0;
+}
+
+bool keeper_command_stop(struct keeper *keeper)
+{
+	int number = (int)venv__json_int(keeper->plan.command, "stop_signal", SIGTERM);
+
+	for (const struct client *client = keeper->clients; client; client = client->next)
+		if (client->fd < 0 && !client->dead && client->pid)
+			return kill(client->pid, number) == 0;
+	return false;
+}
+
+void keeper_hang_up(struct keeper *keeper)
+{
+	for (const struct client *client = keeper->clients; client; client = client->next) {
+		if (!client->pid || client->master < 0)
+			continue;
+		(void)kill(-client->pid, SIGHUP);
+		(void)kill(-client->pid, SIGCONT);
+	}
 }

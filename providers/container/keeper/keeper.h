@@ -11,6 +11,8 @@
  *
  *   starting -> running <-> paused, frozen (out of memory) -> stopping -> gone (the keeper ends)
  *
+ * Once its machine runs it gives up what neither it nor the machine needs (confine.c).
+ *
  * reboot(2) inside ends process 1 with SIGHUP (restart: everything is set up again from the plan)
  * or SIGINT (power off).
  */
@@ -41,12 +43,15 @@ struct client { /* a connection to the keeper, or a command without one */
 	struct keeper *keeper;
 	int fd; /* -1: the image's own command */
 	struct loop_source *source;
-	pid_t pid;    /* of its command; 0: none */
-	int master;   /* terminal of the command, or -1 */
-	bool waits;   /* for the machine's end */
-	bool dead;    /* closed while its command still runs */
-	char *agent;  /* path in the machine of its agent socket, which goes with it; or NULL */
-	bool session; /* a venv-sess: only what a session needs is answered */
+	pid_t pid;   /* of its command; 0: none */
+	int master;  /* terminal of the command, or -1 */
+	bool waits;  /* for the machine's end */
+	bool dead;   /* closed while its command still runs */
+	char *agent; /* path in the machine of its agent socket, which goes with it; or NULL */
+	/* The number of its venv-sess, which is answered only what a session needs; 0: none. */
+	unsigned session;
+	int pending; /* who connected to that one and has not logged in yet, or -1 */
+	uint64_t pending_since_us;
 };
 
 struct keeper {
@@ -67,11 +72,16 @@ struct keeper {
 	int machine_mntns_fd;
 	int console_fd, console_log_fd;
 	struct loop_source *console_source;
-	struct loop_source *stop_timer;
+	struct loop_source *stop_timer; /* while the machine is asked to stop */
+	int stop_signal;                /* what asks process 1 */
+	bool confined;
 	bool restarts;   /* the machine rebooted itself */
 	int init_status; /* of waitid, when it ended */
 
 	int ctl_fd, ssh_fd, ssh_port;
+	struct loop_source *ssh_source; /* NULL: connections wait, as ssh.c tells */
+	struct loop_source *ssh_timer;
+	unsigned n_sessions;
 	struct client *clients;
 	int command_status; /* the image's command, as wait(2) says; -1: runs, or is none */
 };
@@ -92,6 +102,9 @@ void keeper_kill(struct keeper *keeper);
 int keeper_pause(struct keeper *keeper, bool pause, venv_error **err);
 void keeper_reap(struct keeper *keeper);
 void keeper_watch_oom(struct keeper *keeper);
+
+/* confine.c: after the first start; for good, and for all that is started later */
+int keeper_confine(const struct keeper *keeper, venv_error **err);
 
 /* record.c: what the "alive" file says */
 int keeper_record_lock(struct keeper *keeper, venv_error **err);
@@ -121,6 +134,10 @@ void keeper_exec_message(struct client *client, const json_t *message);
 void keeper_exec_ended(struct client *client, int status);
 void keeper_exec_hangup(struct client *client);
 int keeper_command_start(struct keeper *keeper, venv_error **err);
+/* Ask the image's command to end, by its own signal. @return false when there is none that runs */
+bool keeper_command_stop(struct keeper *keeper);
+/* Shells ignore a request to end, but go with their terminal. */
+void keeper_hang_up(struct keeper *keeper);
 
 struct entry { /* one program of ours to be started inside */
 	char *const *argv;
@@ -142,7 +159,10 @@ void keeper_agent_end(struct client *client);
 
 /* ssh.c */
 int keeper_ssh_open(struct keeper *keeper, venv_error **err);
-void keeper_ssh_close(struct keeper *keeper);
 void keeper_ssh_request(struct client *client);
+/* Who is behind this venv-sess has logged in. */
+void keeper_ssh_login(const struct client *client);
+/* A client is no longer (or was never) one that has to log in. */
+void keeper_ssh_settle(struct client *client);
 
 #endif

@@ -30,6 +30,15 @@ static void on_stop_timeout(void *user, int fd, uint32_t events)
 	keeper_kill(keeper);
 }
 
+/* The service first, in its own way, while all that it may need still runs; then the rest. */
+static void stop_rest(struct keeper *keeper)
+{
+	if (venv__pidfd_signal(keeper->init_pidfd, keeper->stop_signal) < 0)
+		keeper_kill(keeper);
+	else
+		keeper_hang_up(keeper);
+}
+
 void keeper_stop(struct keeper *keeper, int signal_number, unsigned timeout_ms)
 {
 	if (keeper->state == KEEPER_STOPPING)
@@ -38,13 +47,14 @@ void keeper_stop(struct keeper *keeper, int signal_number, unsigned timeout_ms)
 		(void)container_cgroup_freeze(&keeper->cgroup, false, NULL);
 	keeper->state = KEEPER_STOPPING;
 	keeper_record_write(keeper);
-	if (!timeout_ms || venv__pidfd_signal(keeper->init_pidfd, signal_number) < 0) {
-		keeper_kill(keeper);
-		return;
-	}
-	keeper->stop_timer = venv__loop_timer(keeper->loop, timeout_ms, 0, on_stop_timeout, keeper);
+	keeper->stop_signal = signal_number;
+	keeper->stop_timer =
+		timeout_ms ? venv__loop_timer(keeper->loop, timeout_ms, 0, on_stop_timeout, keeper)
+			   : NULL;
 	if (!keeper->stop_timer)
 		keeper_kill(keeper);
+	else if (!keeper_command_stop(keeper))
+		stop_rest(keeper);
 }
 
 int keeper_pause(struct keeper *keeper, bool pause, venv_error **err)
@@ -129,6 +139,8 @@ static void command_ended(struct keeper *keeper, int status)
 		keeper_console_say(keeper, "the image's command ended with status %d",
 				   WEXITSTATUS(status));
 	keeper_record_write(keeper);
+	if (keeper->stop_timer)
+		stop_rest(keeper);
 }
 
 static void machine_ended(struct keeper *keeper, int status)

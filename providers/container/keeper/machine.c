@@ -60,6 +60,13 @@ static const struct {
 	{ STAGE_SYS, EPERM,
 	  "this process may not see a whole /sys: run venv outside of a container" },
 	{ STAGE_USERS, ENOENT, "name a user that the box has with 'user:' in venv.yml" },
+	{ STAGE_FOLDERS, EXDEV,
+	  "a symbolic link leads from there into /proc, /sys or /dev: remove it, or name another "
+	  "directory" },
+	{ STAGE_FOLDERS, ELOOP,
+	  "a symbolic link stands there and leads nowhere: remove it, or name another directory" },
+	{ STAGE_FOLDERS, ESTALE,
+	  "another directory took the place of the folder meanwhile: run the command again" },
 	{ STAGE_INIT, ENOENT, "the box has no such program: set 'init: none' in venv.yml" },
 };
 

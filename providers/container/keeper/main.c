@@ -20,7 +20,7 @@
 #include <sys/wait.h>
 
 #include "keeper.h"
-#include "remove.h"
+#include "upper.h"
 #include "util/sys.h"
 
 enum { STARTER_FD = 3, RECEIVE_MS = 10000, PLAN_MAX = 4 * 1024 * 1024 };
@@ -187,7 +187,10 @@ static int start(struct keeper *keeper, venv_error **err)
 	r = keeper_machine_start(keeper, err);
 	if (r < 0)
 		return r;
-	r = keeper_ssh_open(keeper, err);
+	r = keeper->confined ? 0 : keeper_confine(keeper, err);
+	keeper->confined = r == 0;
+	if (r == 0)
+		r = keeper_ssh_open(keeper, err);
 	if (r == 0)
 		r = keeper_command_start(keeper, err);
 	if (r < 0) {
@@ -287,8 +290,9 @@ int main(int argc, char **argv)
 	int r;
 
 	if (argc > 1)
-		return keeper_remove(argc, argv);
+		return keeper_upper(argc, argv);
 	(void)fcntl(STARTER_FD, F_SETFD, FD_CLOEXEC);
+	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	r = prepare(&keeper, &error);
 	if (r == 0)
 		r = start(&keeper, &error);

@@ -3,17 +3,31 @@
  * ssh: a listener on the host's loopback, and a venv-sess for each connection. The port is kept
  * over restarts while it is free. Keys are read when a session starts and stay in its sealed
  * memory file.
+ *
+ * Everybody on the host can connect, so only PENDING_MAX may be there that have not logged in. More
+ * wait in the listener's queue, until one of those logs in or goes, or until the first of them has
+ * had PENDING_MS: then it is ended for the next one (alone, it has the time that venv-sess gives).
+ * So twenty sessions at once queue for a moment, and silence keeps nobody out for long. What comes
+ * by "ctl", as `venv ssh` does, is the owner's and is not counted.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "keeper.h"
 #include "util/process.h"
+#include "util/sys.h"
 
-enum { KEY_MAX = 65536, FD_COUNT = SESS_CONFIG_FD + 1 };
+enum {
+	KEY_MAX = 65536,
+	FD_COUNT = SESS_CONFIG_FD + 1,
+	BACKLOG = 128,
+	PENDING_MAX = 16,
+	PENDING_MS = 1000,
+};
 
 static int listen_on(int port)
 {
@@ -24,7 +38,8 @@ static int listen_on(int port)
 	int yes = 1;
 
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) < 0 ||
-	    bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 64) < 0)
+	    bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    listen(fd, BACKLOG) < 0)
 		return -errno;
 	return take_fd(&fd);
 }
@@ -107,8 +122,9 @@ static int config_file(const struct keeper *keeper, venv_error **err)
 	return fd < 0 ? venv__fail_errno(err, -fd, "cannot pass the keys on") : fd;
 }
 
-/* Consumes nothing: the session has copies of the descriptors. */
-static int start_session(struct keeper *keeper, int client_fd, venv_error **err)
+/* Consumes nothing: the session has copies of the descriptors. counts: among those that have not
+ * logged in. */
+static int start_session(struct keeper *keeper, int client_fd, bool counts, venv_error **err)
 {
 	_cleanup_free_ char *path = venv__path_join(keeper->plan.libexec, "venv-sess");
 	_cleanup_close_ int config = config_file(keeper, err), theirs = -1;
@@ -129,7 +145,11 @@ static int start_session(struct keeper *keeper, int client_fd, venv_error **err)
 		(void)close(pair[0]);
 		return venv__fail_nomem(err);
 	}
-	client->session = true;
+	keeper->n_sessions += keeper->n_sessions == UINT_MAX ? 2 : 1; /* never 0 */
+	client->session = keeper->n_sessions;
+	if (counts)
+		client->pending = fcntl(client_fd, F_DUPFD_CLOEXEC, 0);
+	client->pending_since_us = venv__now_us();
 	spawn.fds[0] = spawn.fds[1] = -1;
 	spawn.fds[2] = keeper->log_fd;
 	spawn.fds[SESS_CLIENT_FD] = client_fd;
@@ -142,14 +162,90 @@ static int start_session(struct keeper *keeper, int client_fd, venv_error **err)
 	return r;
 }
 
+/* How many have not logged in, and the first of them. New clients stand at the list's head. */
+static size_t count_pending(const struct keeper *keeper, struct client **ret_first)
+{
+	size_t n = 0;
+
+	*ret_first = NULL;
+	for (struct client *client = keeper->clients; client; client = client->next) {
+		if (client->pending < 0)
+			continue;
+		*ret_first = client;
+		n++;
+	}
+	return n;
+}
+
+static void on_connection(void *user, int fd, uint32_t events);
+
+static void go_on(struct keeper *keeper)
+{
+	venv__loop_remove(take_ptr(keeper->ssh_timer));
+	if (!keeper->ssh_source && keeper->ssh_fd >= 0)
+		keeper->ssh_source = venv__loop_add(keeper->loop, keeper->ssh_fd, EPOLLIN,
+						    on_connection, keeper);
+}
+
+static void on_patience(void *user, int fd, uint32_t events)
+{
+	struct keeper *keeper = user;
+
+	(void)fd;
+	(void)events;
+	keeper->ssh_timer = NULL;
+	go_on(keeper);
+}
+
+/* Is there room for one more? If not, connections wait until there may be. */
+static bool make_room(struct keeper *keeper)
+{
+	struct client *first;
+	uint64_t age_ms;
+
+	if (count_pending(keeper, &first) < PENDING_MAX)
+		return true;
+	age_ms = (venv__now_us() - first->pending_since_us) / 1000;
+	if (age_ms < PENDING_MS) {
+		keeper->ssh_timer =
+			venv__loop_timer(keeper->loop, PENDING_MS - age_ms, 0, on_patience, keeper);
+		if (keeper->ssh_timer)
+			venv__loop_remove(take_ptr(keeper->ssh_source));
+		return false;
+	}
+	(void)shutdown(first->pending, SHUT_RDWR); /* which ends its venv-sess */
+	(void)close(take_fd(&first->pending));
+	return true;
+}
+
 static void on_connection(void *user, int fd, uint32_t events)
 {
-	_cleanup_close_ int connection = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
 	_cleanup_error_ venv_error *error = NULL;
+	_cleanup_close_ int connection = -1;
+	struct keeper *keeper = user;
 
 	(void)events;
-	if (connection >= 0 && start_session(user, connection, &error) < 0)
-		keeper_console_say(user, "ssh: %s", venv_error_message(error));
+	if (!make_room(keeper))
+		return;
+	connection = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+	if (connection >= 0 && start_session(keeper, connection, true, &error) < 0)
+		keeper_console_say(keeper, "ssh: %s", venv_error_message(error));
+}
+
+void keeper_ssh_settle(struct client *client)
+{
+	if (client->pending < 0)
+		return;
+	(void)close(take_fd(&client->pending));
+	if (!client->keeper->ssh_source)
+		go_on(client->keeper);
+}
+
+void keeper_ssh_login(const struct client *client)
+{
+	for (struct client *other = client->keeper->clients; other; other = other->next)
+		if (other->session == client->session)
+			keeper_ssh_settle(other);
 }
 
 int keeper_ssh_open(struct keeper *keeper, venv_error **err)
@@ -172,9 +268,8 @@ int keeper_ssh_open(struct keeper *keeper, venv_error **err)
 	keeper->ssh_port = port_of(fd);
 	if (keeper->ssh_port != wanted)
 		remember_port(keeper);
-	if (!venv__loop_add(keeper->loop, fd, EPOLLIN, on_connection, keeper))
-		return venv__fail_errno(err, errno, "cannot listen for ssh");
-	return 0;
+	go_on(keeper);
+	return keeper->ssh_source ? 0 : venv__fail_errno(err, errno, "cannot listen for ssh");
 }
 
 void keeper_ssh_request(struct client *client)
@@ -190,7 +285,7 @@ void keeper_ssh_request(struct client *client)
 	}
 	ours = pair[0];
 	theirs = pair[1];
-	if (start_session(client->keeper, theirs, &error) < 0)
+	if (start_session(client->keeper, theirs, false, &error) < 0)
 		keeper_client_fail(client, error);
 	else
 		keeper_client_reply(client, NULL, &ours, 1);

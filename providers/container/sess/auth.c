@@ -36,6 +36,12 @@ static int on_none(ssh_session session, const char *user, void *data)
 	return deny(data);
 }
 
+static void on_login_told(void *user, struct keeper_reply *reply)
+{
+	(void)user;
+	(void)reply;
+}
+
 static int on_publickey(ssh_session session, const char *user, struct ssh_key_struct *key,
 			char state, void *data)
 {
@@ -56,6 +62,9 @@ static int on_publickey(ssh_session session, const char *user, struct ssh_key_st
 	if (!sess->user)
 		return deny(sess);
 	sess->authenticated = true;
+	/* it lets only so many wait for this */
+	(void)keeper_ask(&sess->keeper, json_pack("{s:s}", "op", "login"), NULL, 0, on_login_told,
+			 sess);
 	return SSH_AUTH_SUCCESS;
 }
 

@@ -13,12 +13,14 @@
  * which takes the kernel longer than all else here: setup_folders_end() comes last.
  */
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 
 #include "../enter/account.h"
@@ -135,6 +137,28 @@ static int hidden(struct setup *setup, size_t index, int tree_fd)
 	return r;
 }
 
+/* Links of the box, or of a machine that shares a folder with this one and is running, may lead to
+ * where the kernel answers; a folder there would speak for it. */
+static int check_target(const struct setup *setup, int target_fd)
+{
+	static const char *const taken[] = { ".", "..", "../shm" }; /* from /dev/pts */
+	struct stat target, other;
+	struct statfs info;
+
+	if (fstatfs(target_fd, &info) < 0 || fstat(target_fd, &target) < 0)
+		return -errno;
+	if (info.f_type == PROC_SUPER_MAGIC || info.f_type == SYSFS_MAGIC ||
+	    info.f_type == CGROUP2_SUPER_MAGIC)
+		return -EXDEV;
+	for (size_t i = 0; i < ARRAY_SIZE(taken); i++) {
+		if (fstatat(setup->devpts_fd, taken[i], &other, AT_SYMLINK_NOFOLLOW) < 0)
+			return -errno;
+		if (target.st_dev == other.st_dev)
+			return -EXDEV;
+	}
+	return 0;
+}
+
 static void put(struct setup *setup, size_t index)
 {
 	const struct plan_folder *folder = &setup->plan->folders[index];
@@ -143,7 +167,9 @@ static void put(struct setup *setup, size_t index)
 
 	if (folder->hide)
 		tree_fd = hidden(setup, index, tree_fd);
-	r = target < 0 ? target : setup_mount_on(tree_fd, target, "");
+	r = target < 0 ? target : check_target(setup, target);
+	if (r == 0)
+		r = setup_mount_on(tree_fd, target, "");
 	if (r < 0)
 		setup_fail(setup, STAGE_FOLDERS, -r, folder->guest);
 }

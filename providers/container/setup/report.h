@@ -44,7 +44,7 @@ enum record_kind {
 	RECORD_MAPPED, /* keeper: the id map is written */
 	RECORD_TREES,  /* keeper: + mounts of the folders, in order */
 	RECORD_GO,     /* keeper: execute */
-	RECORD_PTY     /* entering child: + master of the terminal */
+	RECORD_PTY     /* helper: + master of the terminal */
 };
 
 enum { RECORD_FDS_MAX = 64 };

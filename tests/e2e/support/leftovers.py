@@ -9,6 +9,7 @@ counts, so that two runs on one host disturb each other as little as can be; whe
 
 import dataclasses
 import os
+import re
 import signal
 import subprocess
 import time
@@ -79,7 +80,7 @@ class Watch:
     def _processes(self):
         found = set()
         for pid in filter(str.isdigit, os.listdir("/proc")):
-            program = _read_link(f"/proc/{pid}/exe").removesuffix(" (deleted)")
+            program = _read_link(f"/proc/{pid}/exe").removesuffix(" (deleted)") or self._confined(pid)
             if program.startswith(self._programs):
                 why = program
             elif self._alone and program.startswith("/memfd:venv"):
@@ -94,6 +95,13 @@ class Watch:
                 continue
             found.add(Item("process", pid, f"{why}, started at {status[19]}"))
         return found
+
+    def _confined(self, pid):
+        """Our helpers let nobody but root look at them: to an ordinary user they show their name only."""
+        name = _read(f"/proc/{pid}/comm").strip()
+        uid = re.search(r"^Uid:\t(\d+)", _read(f"/proc/{pid}/status"), re.M)
+        ours = name.startswith("venv-") and uid and int(uid[1]) == self._account.uid
+        return self._programs[0] + name if ours else ""
 
     def _in_machine(self, pid):
         namespace = _read_link(f"/proc/{pid}/ns/mnt")
