@@ -106,6 +106,11 @@ bool venv__disk_is_read_only(const struct disk *disk)
 	return disk->read_only;
 }
 
+unsigned venv__disk_granularity(const struct disk *disk)
+{
+	return disk->granularity;
+}
+
 int venv__disk_readv(struct disk *disk, uint64_t offset, const struct iovec *iov, size_t n_iov,
 		     venv_error **err)
 {

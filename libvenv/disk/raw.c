@@ -5,6 +5,8 @@
 
 #include "layer.h"
 
+enum { PAGE = 4096 }; /* in which file systems give room */
+
 static int find(struct disk *disk, uint64_t offset, uint64_t length, struct layer_run *ret,
 		venv_error **err)
 {
@@ -104,6 +106,7 @@ int venv__raw_open(int fd, const char *name, const struct disk_options *options,
 		return r;
 	}
 	disk->length = (uint64_t)end;
+	disk->granularity = PAGE;
 	*ret = disk;
 	return 0;
 }
