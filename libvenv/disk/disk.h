@@ -66,6 +66,8 @@ int venv__disk_close(struct disk *disk, venv_error **err);
 
 uint64_t venv__disk_length(const struct disk *disk);
 bool venv__disk_is_read_only(const struct disk *disk);
+/* The size of the pieces in which room is taken and given back: a power of two. */
+unsigned venv__disk_granularity(const struct disk *disk);
 
 int venv__disk_read(struct disk *disk, uint64_t offset, void *data, size_t length,
 		    venv_error **err);

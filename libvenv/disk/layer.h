@@ -51,6 +51,7 @@ struct disk {
 	char *name;
 	uint64_t length;
 	bool read_only;
+	unsigned granularity;
 	struct disk *below; /* owned; NULL: zeroes */
 };
 

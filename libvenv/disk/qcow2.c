@@ -185,6 +185,7 @@ static int set_up(struct qcow2 *q, venv_error **err)
 	q->disk.length = h->size;
 	q->cluster_bits = h->cluster_bits;
 	q->cluster_size = 1ULL << h->cluster_bits;
+	q->disk.granularity = 1U << h->cluster_bits;
 	q->l2_bits = h->cluster_bits - 3;
 	q->ref_bits = h->cluster_bits + 3 - h->ref_order;
 	q->file_end = q->fresh_from = clusters_of(q, (uint64_t)end);

@@ -165,10 +165,10 @@ static int put_refs(struct qcow2 *q, const struct refs_plan *plan, venv_error **
 	h->refs_clusters = (uint32_t)plan->table_clusters;
 	h->incompatible &= ~(1ULL << QCOW2_DIRTY);
 	put_be64(field, h->refs_offset);
-	put_be32(field + AT_REFS_CLUSTERS - AT_REFS_OFFSET, h->refs_clusters);
-	put_be32(field + AT_N_SNAPSHOTS - AT_REFS_OFFSET, h->n_snapshots);
-	put_be64(field + AT_SNAPSHOTS - AT_REFS_OFFSET, h->snapshots_offset);
-	put_be64(field + AT_INCOMPATIBLE - AT_REFS_OFFSET, h->incompatible);
+	put_be32(field + (AT_REFS_CLUSTERS - AT_REFS_OFFSET), h->refs_clusters);
+	put_be32(field + (AT_N_SNAPSHOTS - AT_REFS_OFFSET), h->n_snapshots);
+	put_be64(field + (AT_SNAPSHOTS - AT_REFS_OFFSET), h->snapshots_offset);
+	put_be64(field + (AT_INCOMPATIBLE - AT_REFS_OFFSET), h->incompatible);
 	r = venv__pwrite_all(q->disk.fd, field, sizeof(field), AT_REFS_OFFSET);
 	return r < 0 ? venv__qcow2_io(q, r, err) : venv__qcow2_barrier(q, err);
 }

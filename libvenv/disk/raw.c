@@ -5,6 +5,8 @@
 
 #include "layer.h"
 
+enum { PAGE = 4096 }; /* in which file systems give room */
+
 static int find(struct disk *disk, uint64_t offset, uint64_t length, struct layer_run *ret,
 		venv_error **err)
 {
@@ -32,7 +34,9 @@ static int zero(struct disk *disk, uint64_t offset, uint64_t length, bool unmap,
 
 static int discard(struct disk *disk, uint64_t offset, uint64_t length, venv_error **err)
 {
-	return zero(disk, offset, length, true, err);
+	(void)err;
+	venv__punch(disk->fd, offset, length);
+	return 0;
 }
 
 static int flush(struct disk *disk, venv_error **err)
@@ -104,6 +108,7 @@ int venv__raw_open(int fd, const char *name, const struct disk_options *options,
 		return r;
 	}
 	disk->length = (uint64_t)end;
+	disk->granularity = PAGE;
 	*ret = disk;
 	return 0;
 }

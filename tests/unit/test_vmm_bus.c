@@ -254,6 +254,7 @@ static void a_parked_worker_only_takes_calls(void **state)
 		if (__atomic_load_n(&ticker.ticks, __ATOMIC_RELAXED) > before)
 			break;
 	assert_true(__atomic_load_n(&ticker.ticks, __ATOMIC_RELAXED) > before);
+	worker_park(ticker.worker);
 	worker_free(ticker.worker);
 }
 

@@ -266,6 +266,28 @@ static void hostile_descriptors_are_bounded(void **state)
 	assert_true(f->t.n_open <= MAX_OPEN * 2);
 }
 
+/* A file has a second name; the directories where it was seen first are gone and forgotten. */
+static void forgotten_directories_hold_no_descriptors(void **state)
+{
+	struct fixture *f = *state;
+	struct fs_inode *dir;
+	char name[32];
+
+	for (int i = 0; i < 500; i++) {
+		assert_int_equal(mkdirat(f->dir, "d", 0700), 0);
+		make_file(f, "d/f");
+		(void)snprintf(name, sizeof(name), "second%d", i);
+		assert_int_equal(linkat(f->dir, "d/f", f->dir, name, 0), 0);
+		dir = get(f, look(f, f->t.root, "d"));
+		(void)look(f, dir, "f");
+		fs_inode_forget(&f->t, dir->id, 1);
+		fs_inode_put(&f->t, dir);
+		assert_int_equal(unlinkat(f->dir, "d/f", 0), 0);
+		assert_int_equal(unlinkat(f->dir, "d", AT_REMOVEDIR), 0);
+	}
+	assert_true(f->t.n_open <= MAX_OPEN);
+}
+
 static void inodes_are_bounded(void **state)
 {
 	struct fixture *f = *state;
@@ -379,6 +401,7 @@ int main(void)
 		TEST(descriptors_are_closed_and_opened_again),
 		TEST(closed_directories_open_from_the_top),
 		TEST(hostile_descriptors_are_bounded),
+		TEST(forgotten_directories_hold_no_descriptors),
 		TEST(inodes_are_bounded),
 		TEST(directories_never_go_in_circles),
 		cmocka_unit_test(handle_numbers_are_checked),

@@ -725,6 +725,28 @@ static void bytes_that_change_are_read_once(void **state)
 	assert_true(taken > 0 && broken > 0);
 }
 
+/* What was popped and is not wanted yet comes again, in the same order. */
+static void pops_are_undone(void **state)
+{
+	struct world *w = *state;
+
+	for (uint16_t i = 0; i < 3; i++) {
+		w->desc[i] = (struct vmm_desc){ BUFFER, 16, 0, 0 };
+		offer(w, i);
+	}
+	for (unsigned round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < 3; i++) {
+			assert_int_equal(virtq_pop(&w->queue, &w->chain), 1);
+			assert_int_equal(w->chain.head, i);
+		}
+		virtq_unpop(&w->queue, 7); /* never popped */
+		virtq_unpop(&w->queue, 9); /* no head at all */
+		for (uint16_t i = 3; i-- && round == 0;)
+			virtq_unpop(&w->queue, i);
+	}
+	assert_int_equal(virtq_pop(&w->queue, &w->chain), 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -736,6 +758,7 @@ int main(void)
 		cmocka_unit_test(sums_are_bounded),
 		TEST(avail_does_not_jump),
 		TEST(a_head_comes_once),
+		TEST(pops_are_undone),
 		TEST(push_gives_back_what_was_taken),
 		TEST(indices_wrap),
 		TEST(signals_by_flag),

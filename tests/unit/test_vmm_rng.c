@@ -2,8 +2,9 @@
 /* Random bytes, through all of the transport. */
 #include "test.h"
 
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "support/vmm_driver.h"
 #include "virtio/pci.h"
@@ -98,12 +99,62 @@ static void many_requests_at_once(void **state)
 	}
 }
 
+/* ---- A second vCPU that writes to the rings while the device reads them ---- */
+
+struct flipper {
+	struct vmm_queue *queue;
+	bool stop;
+};
+
+static void *flip(void *user)
+{
+	struct flipper *f = user;
+	uint64_t random = 1;
+
+	while (!__atomic_load_n(&f->stop, __ATOMIC_RELAXED)) {
+		struct vmm_desc *desc;
+
+		random = random * 6364136223846793005 + 1442695040888963407;
+		desc = &f->queue->desc[random >> 60];
+		__atomic_store_n(&desc->address, random >> 38, __ATOMIC_RELAXED);
+		__atomic_store_n(&desc->length, (uint32_t)(random >> 48), __ATOMIC_RELAXED);
+		__atomic_store_n(&desc->flags, (uint16_t)(random >> 32 & 3), __ATOMIC_RELAXED);
+		__atomic_store_n(&desc->next, (uint16_t)(random >> 36 & 63), __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+static void rings_that_change_meanwhile(void **state)
+{
+	struct world *w = *state;
+	struct flipper flipper = { .queue = &w->driver.queue[0] };
+	const struct vmm_buffer good = { 0x200000, 16, true };
+	pthread_t thread;
+
+	assert_int_equal(pthread_create(&thread, NULL, flip, &flipper), 0);
+	for (unsigned round = 0; round < 300; round++) {
+		for (uint16_t i = 0; i < 16; i++)
+			vmm_driver_offer(&w->driver, 0, i);
+		vmm_driver_ring(&w->driver, 0);
+		vmm_settle(w->platform, w->device);
+		/* broken or not, it can be started again; the rings stay where they are flipped */
+		w->platform->next = 0x100000;
+		vmm_driver_reset(&w->driver);
+		assert_int_equal(vmm_driver_start(&w->driver, 0), 0);
+	}
+	__atomic_store_n(&flipper.stop, true, __ATOMIC_RELAXED);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(vmm_driver_start(&w->driver, 0), 0);
+	assert_int_equal(vmm_driver_call(&w->driver, 0, &good, 1), 16);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(bytes_are_random, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_request_is_bounded, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(many_requests_at_once, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(rings_that_change_meanwhile, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests_name("vmm_rng", tests, NULL, NULL);

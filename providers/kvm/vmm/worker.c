@@ -162,8 +162,10 @@ void worker_free(struct worker *worker)
 	if (!worker->adopted) {
 		(void)pthread_mutex_lock(&worker->lock);
 		worker->quit = true;
-		(void)pthread_mutex_unlock(&worker->lock);
+		worker->park = false;
 		(void)eventfd_write(worker->event_fd, 1);
+		(void)pthread_cond_broadcast(&worker->changed);
+		(void)pthread_mutex_unlock(&worker->lock);
 		(void)pthread_join(worker->thread, NULL);
 	}
 	destroy(worker);
@@ -184,6 +186,7 @@ void worker_call(struct worker *worker, void (*fn)(void *user), void *user)
 	}
 	(void)pthread_mutex_lock(&worker->lock);
 	*worker->last = &call;
+	/* cppcheck-suppress autoVariables ; it is off the list before this returns */
 	worker->last = &call.next;
 	(void)eventfd_write(worker->event_fd, 1);
 	(void)pthread_cond_broadcast(&worker->changed);

@@ -16,7 +16,7 @@ struct worker;
 
 /* name: of the thread, at most 15 bytes. Signals are blocked in it. */
 int worker_new(const char *name, struct worker **ret, venv_error **err);
-/* Ends the loop and joins the thread. NULL is fine. */
+/* Ends the loop, also of a parked worker, and joins the thread. NULL is fine. */
 void worker_free(struct worker *worker);
 /* A worker whose loop is run by the thread that calls this (the main thread, tests). */
 int worker_adopt(struct loop *loop, struct worker **ret, venv_error **err);

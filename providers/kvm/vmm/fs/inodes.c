@@ -182,13 +182,18 @@ static void close_fd(struct fs_inodes *t, struct fs_inode *inode)
 	inode->fd = -1;
 }
 
-/* Can it be found again by its name? A file without one cannot. */
+/*
+ * Can it be found again by its name? A file without one cannot. What the guest has forgotten is there for the
+ * names below it, which went with it.
+ */
 static bool may_close(const struct fs_inodes *t, const struct fs_inode *inode)
 {
 	struct statx stat;
 
-	return inode->users == 0 && inode != t->root && inode->name &&
-	       stat_name(inode->fd, "", &stat) == 0 && stat.stx_nlink > 0;
+	if (inode->users || inode == t->root)
+		return false;
+	return !inode->lookups ||
+	       (inode->name && stat_name(inode->fd, "", &stat) == 0 && stat.stx_nlink > 0);
 }
 
 /* Make room for one more. Those that cannot be closed count against the guest: a half more, then none. */

@@ -248,7 +248,7 @@ int fs_op_create(struct fs_call *call)
 	return fd < 0 ? fd : reply_created(call, inode, fd, &stat);
 }
 
-/* A file without a name. The name that comes with it is made up by the guest's kernel. */
+/* A file without a name: the one that comes with it is made up by the guest's kernel ("/"). */
 int fs_op_tmpfile(struct fs_call *call)
 {
 	uint32_t flags = call->args.create.flags;

@@ -74,7 +74,7 @@ static const struct op {
 	[FUSE_LSEEK]           = { fs_op_lseek,           IN(lseek),           sizeof(struct fuse_lseek_out), ANY },
 	[FUSE_COPY_FILE_RANGE] = { fs_op_copy_file_range, IN(copy),            sizeof(struct fuse_write_out), ANY | CHANGES | SLOW },
 	[FUSE_SYNCFS]          = { fs_op_syncfs,          0,                   0, SLOW },
-	[FUSE_TMPFILE]         = { fs_op_tmpfile,         IN(create),          ENTRY + OPENED, DIR_IS | NAME | CHANGES },
+	[FUSE_TMPFILE]         = { fs_op_tmpfile,         IN(create),          ENTRY + OPENED, DIR_IS | CHANGES },
 };
 /* clang-format on */
 

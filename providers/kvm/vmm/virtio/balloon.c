@@ -20,7 +20,8 @@ enum {
 	N_QUEUES = 5,
 	QUEUE_SIZE = 128,
 	TURN_MAX = 32,
-	PFNS_MAX = 4096, /* of a request; Linux sends 256 */
+	INFLATE_MAX = 8, /* in a turn: each may be PFNS_MAX system calls */
+	PFNS_MAX = 1024, /* of a request; Linux sends 256 */
 	PFNS_BLOCK = 256,
 	STATS_MAX = 32, /* of an answer */
 };
@@ -57,7 +58,9 @@ static void discard_run(const struct mem *mem, const struct run *run)
 
 static void add_page(const struct mem *mem, struct run *run, uint32_t pfn)
 {
-	if (run->n && pfn == run->first + run->n) {
+	if (pfn >= run->first && pfn < run->first + run->n) {
+		return; /* again */
+	} else if (run->n && pfn == run->first + run->n) {
 		run->n++;
 	} else if (run->n && (uint64_t)pfn + 1 == run->first) {
 		run->first--;
@@ -169,7 +172,7 @@ static void on_notify(struct virtio_device *device, unsigned queue)
 	if (queue == THIRD && virtio_has(device, VIRTIO_BALLOON_F_STATS_VQ))
 		take_stats(b);
 	else if (queue == INFLATE)
-		virtio_each(device, queue, &b->chain, TURN_MAX, inflate);
+		virtio_each(device, queue, &b->chain, INFLATE_MAX, inflate);
 	else if (queue == DEFLATE)
 		virtio_each(device, queue, &b->chain, TURN_MAX, deflate);
 	else if (virtio_has(device, VIRTIO_BALLOON_F_REPORTING))

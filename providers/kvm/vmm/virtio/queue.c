@@ -245,6 +245,14 @@ int virtq_pop(struct virtq *queue, struct virtq_chain *chain)
 	return 1;
 }
 
+void virtq_unpop(struct virtq *queue, uint16_t head)
+{
+	if (!queue->started || queue->broken || head >= queue->size || !is_in_flight(queue, head))
+		return;
+	set_in_flight(queue, head, false);
+	queue->next_avail--;
+}
+
 void virtq_push(struct virtq *queue, uint16_t head, uint32_t written)
 {
 	struct used *used = queue->used_at;

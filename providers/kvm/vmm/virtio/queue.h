@@ -64,6 +64,8 @@ int virtq_start(struct virtq *queue, const struct mem *mem); /* 0, -EINVAL */
 void virtq_reset(struct virtq *queue);                       /* keeps size_max only */
 /* @return 1: a request; 0: none; -EPROTO: broken */
 int virtq_pop(struct virtq *queue, struct virtq_chain *chain);
+/* Undo the last virtq_pop(), of this head, which was not pushed; again for the one before it, and so on. */
+void virtq_unpop(struct virtq *queue, uint16_t head);
 /* Give a request back, in any order. written: bytes that the device wrote. Once per head that was
  * popped; anything else, and a queue that is broken or stopped, is left alone. */
 void virtq_push(struct virtq *queue, uint16_t head, uint32_t written);
