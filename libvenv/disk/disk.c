@@ -213,7 +213,8 @@ int venv__disk_map(struct disk *disk, uint64_t offset, uint64_t length, bool wri
 	*ret = (struct disk_extent){ .place = DISK_CALL, .fd = -1, .length = run.length };
 	if (run.kind == LAYER_ZEROES && !write)
 		ret->place = DISK_ZEROES;
-	if (run.kind != LAYER_DATA || (write && !run.overwrites))
+	/* what the next write may leave to others is not read by itself either */
+	if (run.kind != LAYER_DATA || (!run.overwrites && !owner->read_only))
 		return 0;
 	ret->place = DISK_FILE;
 	ret->fd = owner->fd;

@@ -14,8 +14,8 @@ static int put_size(struct qcow2 *q, uint64_t length, uint64_t l1_size, uint64_t
 	int r;
 
 	put_be64(field, length);
-	put_be32(field + AT_L1_SIZE - AT_SIZE, (uint32_t)l1_size);
-	put_be64(field + AT_L1_OFFSET - AT_SIZE, l1_offset);
+	put_be32(field + (AT_L1_SIZE - AT_SIZE), (uint32_t)l1_size);
+	put_be64(field + (AT_L1_OFFSET - AT_SIZE), l1_offset);
 	r = venv__pwrite_all(q->disk.fd, field, sizeof(field), AT_SIZE);
 	return r < 0 ? venv__qcow2_io(q, r, err) : venv__qcow2_barrier(q, err);
 }

@@ -34,7 +34,9 @@ static int zero(struct disk *disk, uint64_t offset, uint64_t length, bool unmap,
 
 static int discard(struct disk *disk, uint64_t offset, uint64_t length, venv_error **err)
 {
-	return zero(disk, offset, length, true, err);
+	(void)err;
+	venv__punch(disk->fd, offset, length);
+	return 0;
 }
 
 static int flush(struct disk *disk, venv_error **err)
