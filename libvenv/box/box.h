@@ -71,6 +71,14 @@ int venv__box_add(struct venv *ctx, const char *name, const char *source, struct
 /* Build a recipe (name or directory); output of the build as events of phase "build". */
 int venv__box_build(struct venv *ctx, const char *recipe, struct venv_op *op, struct box *ret,
 		    venv_error **err);
+/*
+ * The disk that a rootfs box is for a virtual machine: a raw image with an ext4 file system, without
+ * partitions, made on first use and kept in the store as long as the box is. Phase "build".
+ * @param bytes how large; 0: what the box takes and a quarter more
+ * @param[out] ret_path absolute, read-only, owned by the caller
+ */
+int venv__box_make_disk(struct venv *ctx, const struct box *box, uint64_t bytes, struct venv_op *op,
+			char **ret_path, venv_error **err);
 json_t *venv__box_to_json(const struct box *box);
 int venv__box_list(struct venv *ctx, json_t **ret, venv_error **err);
 int venv__box_info(struct venv *ctx, const char *name, json_t **ret, venv_error **err);

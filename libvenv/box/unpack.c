@@ -12,6 +12,7 @@
  *   {"op": "mkdir", "name": S, "uid": N, "gid": N, "mode": N}   fds: directory
  *   {"op": "vagrant"}                            fds: metadata.json, info.json if there is one
  *   {"op": "disk", "format": S, "name": S}       fds: image
+ *   {"op": "mkdisk", "layers": N, "id": S, "bytes": N}   fds: directory; then N in {"fds": true} packets
  *
  * While it works it sends {"position": N} (bytes of the archive); at the end {"result": {…}} or
  * {"error": {…}}. The end of the stream before that means that it crashed or was killed.
@@ -179,6 +180,30 @@ static int op_merge(const json_t *request, const struct msg_fds *fds, json_t **r
 	return *ret ? 0 : venv__fail_nomem(err);
 }
 
+static int op_mkdisk(const json_t *request, const struct msg_fds *fds, json_t **ret,
+		     venv_error **err)
+{
+	static int layers[LOWER_MAX];
+	int64_t n = venv__json_int(request, "layers", 0),
+		bytes = venv__json_int(request, "bytes", 0);
+	struct mkdisk mkdisk = { .stage_fd = fds->fd[0],
+				 .layers = layers,
+				 .id = venv__json_str(request, "id"),
+				 .bytes = (uint64_t)bytes };
+	int r;
+
+	if (n < 1 || n > LOWER_MAX || bytes < 0 || !mkdisk.id || strlen(mkdisk.id) != 64)
+		return venv__fail(err, VENV_ERR_INVALID, "a disk of no layers");
+	mkdisk.n_layers = (size_t)n;
+	r = receive_lower(mkdisk.n_layers, layers, err);
+	if (r == 0)
+		r = venv__mkdisk(&mkdisk, err);
+	if (r < 0)
+		return r;
+	*ret = json_pack("{s:I}", "bytes", (json_int_t)mkdisk.bytes);
+	return *ret ? 0 : venv__fail_nomem(err);
+}
+
 static int op_remove(const json_t *request, const struct msg_fds *fds, json_t **ret,
 		     venv_error **err)
 {
@@ -251,9 +276,10 @@ static const struct {
 	int (*run)(const json_t *request, const struct msg_fds *fds, json_t **ret,
 		   venv_error **err);
 } operations[] = {
-	{ "unpack", 3, 3, op_unpack },   { "merge", 2, 2, op_merge },
-	{ "remove", 1, 1, op_remove },   { "mkdir", 1, 1, op_mkdir },
-	{ "vagrant", 1, 2, op_vagrant }, { "disk", 1, 1, op_disk },
+	{ "unpack", 3, 3, op_unpack }, { "merge", 2, 2, op_merge },
+	{ "remove", 1, 1, op_remove }, { "mkdir", 1, 1, op_mkdir },
+	{ "mkdisk", 1, 1, op_mkdisk }, { "vagrant", 1, 2, op_vagrant },
+	{ "disk", 1, 1, op_disk },
 };
 
 static int run(const json_t *request, const struct msg_fds *fds, json_t **ret, venv_error **err)

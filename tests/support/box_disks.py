@@ -438,3 +438,154 @@ class DiskBoxes:
                 self.assert_no_disk()
         finally:
             subprocess.run(["umount", "--lazy", self.data], check=True)
+
+    # ---- disks made of layers
+
+    CAPABILITY = b"\1\0\0\2\0\4\0\0" + b"\0" * 12  # cap_net_bind_service+ep
+
+    def layer(self, members):
+        """An uncompressed layer: (name, TarInfo attributes, data)."""
+        data = io.BytesIO()
+        with tarfile.open(fileobj=data, mode="w", format=tarfile.PAX_FORMAT) as archive:
+            for name, attributes, content in members:
+                info = tarfile.TarInfo(name)
+                info.mode, info.mtime, info.size = 0o644, 1700000000, len(content)
+                for key, value in attributes.items():
+                    setattr(info, key, value)
+                archive.addfile(info, io.BytesIO(content))
+        return data.getvalue()
+
+    def made_layers(self):
+        directory, link = {"type": tarfile.DIRTYPE, "mode": 0o755}, {"type": tarfile.SYMTYPE, "mode": 0o777}
+        lower = self.layer([
+            ("./", {**directory, "mode": 0o1751, "uid": 7, "gid": 8}, b""),
+            ("bin", directory, b""), ("bin/su", {"mode": 0o4755}, b"su" * 3000),
+            ("bin/ping", {"mode": 0o755, "pax_headers": {
+                "SCHILY.xattr.security.capability": self.CAPABILITY.decode(),
+                "SCHILY.xattr.user.note": "hello"}}, b"ping"),
+            ("bin/ping2", {"type": tarfile.LNKTYPE, "linkname": "bin/ping"}, b""),
+            ("gone", directory, b""), ("gone/file", {}, b"x"), ("hidden", {}, b"x"),
+            ("opaque", directory, b""), ("opaque/below", {}, b"x"),
+            ("home", {**directory, "mode": 0o2770, "uid": 1000, "gid": 65535}, b""),
+            ("home/secret", {"mode": 0, "uid": 65535, "gid": 1}, b"s" * 70000),
+            ("short", {**link, "linkname": "bin/su"}, b""), ("long", {**link, "linkname": "/" + "l" * 200}, b""),
+            ("pipe", {"type": tarfile.FIFOTYPE, "mode": 0o620, "uid": 3}, b""),
+            ("a \"b\"\n'c' \u00e9 $d", {}, b"name"), ("same", {}, b"old")])
+        upper = self.layer([
+            ("./", {**directory, "mode": 0o1751, "uid": 7, "gid": 8}, b""),
+            (".wh.gone", {}, b""), (".wh.hidden", {}, b""), ("opaque", directory, b""),
+            ("opaque/.wh..wh..opq", {}, b""), ("opaque/above", {}, b"y"), ("same", {"mode": 0o600}, b"new")])
+        return lower, upper
+
+    def check_made(self, at):
+        def st(name):
+            s = os.lstat(os.path.join(at, name))
+            return s.st_mode & 0o7777, s.st_uid, s.st_gid
+
+        self.assertEqual(st("."), (0o1751, 7, 8))
+        self.assertEqual(sorted(os.listdir(at)), sorted([
+            "bin", "opaque", "home", "short", "long", "pipe", "a \"b\"\n'c' \u00e9 $d", "same", "lost+found"]))
+        self.assertEqual(os.listdir(at + "/opaque"), ["above"])
+        self.assertEqual((st("bin/su"), st("home"), st("home/secret"), st("pipe"), st("same")),
+                         ((0o4755, 0, 0), (0o2770, 1000, 65535), (0, 65535, 1), (0o620, 3, 0), (0o600, 0, 0)))
+        with open(at + "/home/secret", "rb") as file:
+            self.assertEqual(file.read(), b"s" * 70000)
+        self.assertEqual(os.readlink(at + "/long"), "/" + "l" * 200)
+        one, two = os.stat(at + "/bin/ping"), os.stat(at + "/bin/ping2")
+        self.assertEqual((one.st_ino, one.st_nlink), (two.st_ino, 2))
+        self.assertEqual(one.st_mtime, 1700000000)
+        self.assertEqual(os.getxattr(at + "/bin/ping", "security.capability"), self.CAPABILITY)
+        self.assertEqual(os.getxattr(at + "/bin/ping2", "user.note"), b"hello")
+        for name in (".", "opaque", "bin/su"):
+            self.assertEqual(os.listxattr(os.path.join(at, name)), [])
+
+    def test_disk_of_layers(self):
+        for tool in ("mke2fs", "debugfs", "e2fsck"):
+            if not shutil.which(tool, path=os.environ["PATH"] + ":/usr/sbin:/sbin"):
+                self.skipTest(tool + " is not installed")
+        box = self.drive("add", self.layout(list(self.made_layers())), "img")
+        path = self.drive("mkdisk", "img")["path"]
+        st = os.stat(path)
+        self.assertEqual((st.st_mode & 0o7777, st.st_nlink, st.st_size % MIB), (0o400, 1, 0))
+        self.assertLess(st.st_blocks * 512, 16 * MIB)
+        self.shell("e2fsck", "-fn", path)
+        head = self.shell("dumpe2fs", "-h", path).decode()
+        self.assertIn("UUID:          " + box["digest"][7:15], head)
+        # once made, it is there; another size is another disk
+        self.assertEqual((self.drive("mkdisk", "img")["path"], os.stat(path).st_mtime), (path, st.st_mtime))
+        large = self.drive("mkdisk", "img", str(3 * GIB + 1))["path"]
+        self.assertEqual(os.stat(large).st_size, 3 * GIB + MIB)
+        self.shell("e2fsck", "-fn", large)
+        answer = self.drive("mkdisk", "img", str(MIB), ok=False)
+        self.assertEqual(answer["code"], "INVALID")
+        self.assertIn("too small", answer["error"])
+        if not os.geteuid():
+            place = self.work + "/mounted"
+            os.mkdir(place)
+            for disk in (path, large):
+                # no journal to be replayed: it was never mounted
+                subprocess.run(["mount", "-o", "loop,ro,noload", disk, place], check=True)
+                try:
+                    self.check_made(place)
+                finally:
+                    subprocess.run(["umount", place], check=True)
+        # it goes with its box
+        self.assertEqual(self.drive("prune")["disks"], 0)
+        self.drive("remove", "img")
+        self.assertEqual(self.entries("made"), [])
+        self.assert_empty()
+
+    def test_disk_of_one_layer(self):
+        # what overlayfs alone would see in it is not there: there is always something below
+        self.drive("add", self.write("r.tar", self.layer([("d/.wh..wh..opq", {}, b""), ("d/.wh.x", {}, b""),
+                                                          ("d/f", {}, b"1")])), "one")
+        path = self.drive("mkdisk", "one")["path"]
+        self.shell("e2fsck", "-fn", path)
+        self.assertNotIn(b"overlay", self.shell("debugfs", "-R", "ea_list /d", path))
+        names = self.shell("debugfs", "-R", "ls -p /d", path).decode().split("\n")
+        self.assertEqual(sorted(n.split("/")[5] for n in names if n), [".", "..", "f"])
+
+    def test_disk_of_layers_killed(self):
+        self.drive("add", self.write("k.tar", self.layer([(f"f{i}", {}, os.urandom(50000)) for i in range(300)])), "k")
+        rng = random.Random(5)
+        for _ in range(6):
+            process = subprocess.Popen(self.command("mkdisk", "k"), env=self.environment(), stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.DEVNULL, start_new_session=True)
+            time.sleep(rng.uniform(0, 0.1))
+            self.kill_drive(process, rng.random() < 0.6)
+            for name in self.entries("made"):
+                self.shell("e2fsck", "-fn", self.store("made", name))
+        self.shell("e2fsck", "-fn", self.drive("mkdisk", "k")["path"])
+        deadline = time.monotonic() + 10
+        self.drive("prune")
+        while self.entries("stage") and time.monotonic() < deadline:
+            time.sleep(0.1)
+            self.drive("prune")
+        self.assertEqual((self.entries("stage"), len(self.entries("made"))), ([], 1))
+
+    def test_disk_of_a_disk(self):
+        self.drive("add", self.qcow2("x.qcow2"), "x")
+        self.assertIn("is a disk already", self.drive("mkdisk", "x", ok=False)["error"])
+
+    def test_disk_of_layers_full(self):
+        if os.geteuid():
+            self.skipTest("needs root to mount a small file system")
+        layer = self.layer([(f"f{i}", {}, os.urandom(100000)) for i in range(60)])
+        source = self.write("big.tar", layer)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=10m,mode=777", "none", self.data], check=True)
+        try:
+            self.drive("add", source, "big")
+            answer = self.drive("mkdisk", "big", ok=False)
+            self.assertIn("No space left", answer["error"])
+            self.assertEqual((self.entries("made"), self.entries("stage")), ([], []))
+        finally:
+            subprocess.run(["umount", "--lazy", self.data], check=True)
+
+    def test_disk_of_layers_twice_at_once(self):
+        self.drive("add", self.layout(list(self.made_layers())), "img")
+        running = [subprocess.Popen(self.command("mkdisk", "img"), env=self.environment(), stdout=subprocess.PIPE,
+                                    stderr=subprocess.PIPE) for _ in range(4)]
+        for process in running:
+            out, errors = process.communicate(timeout=60)
+            self.assertEqual(process.returncode, 0, out + errors)
+        self.assertEqual((len(self.entries("made")), self.entries("stage")), (1, []))
