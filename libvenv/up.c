@@ -108,6 +108,12 @@ static int unknown_provider(const struct machine_spec *spec, const char *name, v
 	return venv__hint(r, err, "use 'provider: container', or leave the key away");
 }
 
+/* One that is still being made can look at the host, but runs nothing. */
+static bool is_finished(const struct provider *provider)
+{
+	return provider && provider->start;
+}
+
 /* Ask one provider; 1 accepted, 0 declined (reasons collected), or negative. */
 static int ask_provider(struct work *work, const struct provider *provider, struct buf *reasons,
 			venv_error **err)
@@ -115,7 +121,10 @@ static int ask_provider(struct work *work, const struct provider *provider, stru
 	struct verdict verdict = { 0 };
 	int r = provider->probe(work->project->ctx, work->spec, &verdict, err);
 
-	if (r == 0 && verdict.accept) {
+	if (r == 0 && verdict.accept && !is_finished(provider)) {
+		venv__buf_printf(reasons, "%s%s: not supported yet", reasons->length ? "; " : "",
+				 provider->name);
+	} else if (r == 0 && verdict.accept) {
 		work->provider = provider;
 		r = 1;
 	} else if (r == 0) {
@@ -134,7 +143,7 @@ static int choose_provider(struct work *work, const char *wanted, venv_error **e
 	const char *name = wanted ? wanted : work->spec->provider;
 	int r = 0;
 
-	if (strcmp(name, "auto") != 0 && !venv__provider_find(name))
+	if (strcmp(name, "auto") != 0 && !is_finished(venv__provider_find(name)))
 		return unknown_provider(work->spec, name, err);
 	for (const struct provider *const *p = venv__providers; *p && r == 0; p++)
 		if (strcmp(name, "auto") == 0 || strcmp(name, (*p)->name) == 0)
