@@ -6,6 +6,8 @@
  *   untar    libarchive's tar reader on a stream, entries to a writer        (unpack_tar.c)
  *   writer   entries to a directory by the rules of an overlay layer         (unpack_writer.c)
  *   merge    what a layer takes from those below it, once they are there     (unpack_merge.c)
+ *   disk     whether an image can be a box                                   (unpack_disk.c)
+ *   vagrant  what a Vagrant box says of itself                               (unpack_vagrant.c)
  *   sandbox  rights that the program gives up before it reads the first byte (unpack_sandbox.c)
  */
 #ifndef VENV_BOX_UNPACK_H
@@ -135,7 +137,7 @@ int venv__xattr_opaque(int fd); /* 0 or -errno */
 
 /* ---- Archive, merge, sandbox -------------------------------------------------------------- */
 
-enum untar_mode { UNTAR_LAYER, UNTAR_AUTO };
+enum untar_mode { UNTAR_LAYER, UNTAR_BOX, UNTAR_AUTO };
 
 struct untar {
 	struct source *source;
@@ -147,6 +149,7 @@ struct untar {
 	void *user;
 	/* out */
 	bool image; /* UNTAR_AUTO: it is an archive of an image, written plainly */
+	bool box;   /* the same of a Vagrant box */
 	struct counts counts;
 	unsigned machine;
 };
@@ -160,6 +163,15 @@ struct merge {
 	struct counts counts; /* out */
 };
 int venv__merge(struct merge *merge, venv_error **err);
+
+/* ---- Disk boxes --------------------------------------------------------------------------- */
+
+/* {"length"} of the disk in the image. name: for messages */
+int venv__image_check(int fd, const char *name, const char *format, json_t **ret, venv_error **err);
+/* Of metadata.json and info.json (NULL: there is none):
+ * {"format", "architecture", "disks": [{"path", "name"?, "virtual_size"?}], "info"} */
+int venv__vagrant_read(const char *text, size_t length, const char *info, size_t info_length,
+		       json_t **ret, venv_error **err);
 
 /* Bring a small tree to disk, once the parent makes one durable change of its own after it. */
 int venv__tree_sync(int root_fd, venv_error **err);

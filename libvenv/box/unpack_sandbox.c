@@ -125,6 +125,7 @@ static const int allowed[] = {
 	SCMP_SYS(pread64),
 	SCMP_SYS(pwrite64),
 	SCMP_SYS(readv),
+	SCMP_SYS(preadv),
 	SCMP_SYS(writev),
 	SCMP_SYS(lseek),
 	SCMP_SYS(close),

@@ -64,13 +64,18 @@ static int visit_l2(struct census *census, uint64_t l1, venv_error **err)
 static int walk(struct census *census, venv_error **err)
 {
 	struct qcow2 *q = census->q;
+	uint64_t tables = 0;
 	int r = 0;
 
 	visit(census, 0, 1, false);
 	visit(census, q->header.l1_offset >> q->cluster_bits, clusters_of(q, q->l1.n * 8), false);
 	for (uint64_t i = 0; r >= 0 && i < q->l1.n; i++) {
-		if (q->l1.entry[i] & L2_OFFSET)
-			r = visit_l2(census, q->l1.entry[i], err);
+		if (!(q->l1.entry[i] & L2_OFFSET))
+			continue;
+		/* one that is named again and again would be read again and again */
+		if (++tables > census->n)
+			return venv__qcow2_corrupt(q, err, "it has more tables than room for them");
+		r = visit_l2(census, q->l1.entry[i], err);
 	}
 	return r;
 }

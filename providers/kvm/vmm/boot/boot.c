@@ -158,7 +158,11 @@ int boot_kernel(const struct boot_source *source, struct boot_entry *ret, venv_e
 {
 	static const char elf[4] = { 0x7f, 'E', 'L', 'F' };
 	char first[sizeof(elf)];
-	int r = boot_read(source->kernel_fd, "kernel", 0, first, sizeof(first), err);
+	uint64_t size;
+	int r = boot_file_size(source->kernel_fd, "kernel", &size, err);
+
+	if (r == 0)
+		r = boot_read(source->kernel_fd, "kernel", 0, first, sizeof(first), err);
 
 	if (r < 0)
 		return r;

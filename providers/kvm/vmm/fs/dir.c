@@ -141,7 +141,7 @@ static int read_entries(struct fs_call *call, struct fs_handle *handle, off_t of
 		for (ssize_t at = 0; at < n;) {
 			const struct dirent64 *d = (const void *)(buffer + at);
 
-			at += d->d_reclen;
+			at += d->d_reclen; /* NOLINT: the kernel wrote what is there */
 			offset = d->d_off;
 			if (is_root && strcmp(d->d_name, FS_HIDDEN) == 0)
 				continue;

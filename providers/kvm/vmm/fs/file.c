@@ -258,7 +258,7 @@ int fs_op_copy_file_range(struct fs_call *call)
 	r = fs_inode_get(&server->inodes, in->nodeid_out, &inode);
 	if (r == 0)
 		r = fs_handle_get(&server->handles, in->fh_out, inode, false, &to);
-	n = r < 0 ? r : copy_range(in, from->fd, to);
+	n = to ? copy_range(in, from->fd, to) : r;
 	fs_put_handle(server, to);
 	fs_inode_put(&server->inodes, inode);
 	fs_put_handle(server, from);

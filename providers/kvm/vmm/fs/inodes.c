@@ -83,15 +83,15 @@ static size_t bucket_of(const struct fs_inodes *t, const struct fs_inode *inode,
 
 static void table_add(struct fs_inodes *t, struct fs_inode *inode, int table)
 {
-	struct fs_inode **bucket = &t->bucket[table][bucket_of(t, inode, table)];
+	struct fs_bucket *bucket = &t->bucket[table][bucket_of(t, inode, table)];
 
-	inode->next[table] = *bucket;
-	*bucket = inode;
+	inode->next[table] = bucket->first;
+	bucket->first = inode;
 }
 
 static void table_remove(struct fs_inodes *t, struct fs_inode *inode, int table)
 {
-	struct fs_inode **at = &t->bucket[table][bucket_of(t, inode, table)];
+	struct fs_inode **at = &t->bucket[table][bucket_of(t, inode, table)].first;
 
 	while (*at != inode)
 		at = &(*at)->next[table];
@@ -100,7 +100,7 @@ static void table_remove(struct fs_inodes *t, struct fs_inode *inode, int table)
 
 static struct fs_inode *find_id(const struct fs_inodes *t, uint64_t id)
 {
-	struct fs_inode *inode = t->bucket[FS_BY_ID][id & (t->size - 1)];
+	struct fs_inode *inode = t->bucket[FS_BY_ID][id & (t->size - 1)].first;
 
 	while (inode && inode->id != id)
 		inode = inode->next[FS_BY_ID];
@@ -109,7 +109,7 @@ static struct fs_inode *find_id(const struct fs_inodes *t, uint64_t id)
 
 static struct fs_inode *find_file(const struct fs_inodes *t, const struct fs_key *key)
 {
-	struct fs_inode *inode = t->bucket[FS_BY_FILE][hash_key(key) & (t->size - 1)];
+	struct fs_inode *inode = t->bucket[FS_BY_FILE][hash_key(key) & (t->size - 1)].first;
 
 	while (inode && !same_file(&inode->key, key))
 		inode = inode->next[FS_BY_FILE];
@@ -119,11 +119,11 @@ static struct fs_inode *find_file(const struct fs_inodes *t, const struct fs_key
 /* Twice as many buckets; without memory the chains are longer. */
 static void grow(struct fs_inodes *t)
 {
-	struct fs_inode **old = t->bucket[FS_BY_ID], **bucket[FS_TABLES];
+	struct fs_bucket *old = t->bucket[FS_BY_ID], *bucket[FS_TABLES];
 	size_t old_size = t->size;
 
 	for (int i = 0; i < FS_TABLES; i++)
-		bucket[i] = calloc(old_size * 2, sizeof(*bucket[i]));
+		bucket[i] = calloc(old_size * 2, sizeof(struct fs_bucket));
 	if (!bucket[FS_BY_ID] || !bucket[FS_BY_FILE]) {
 		free(bucket[FS_BY_ID]);
 		free(bucket[FS_BY_FILE]);
@@ -133,7 +133,7 @@ static void grow(struct fs_inodes *t)
 	memcpy(t->bucket, bucket, sizeof(bucket));
 	t->size = old_size * 2;
 	for (size_t i = 0; i < old_size; i++)
-		for (struct fs_inode *inode = old[i], *next; inode; inode = next) {
+		for (struct fs_inode *inode = old[i].first, *next; inode; inode = next) {
 			next = inode->next[FS_BY_ID];
 			table_add(t, inode, FS_BY_ID);
 			table_add(t, inode, FS_BY_FILE);
@@ -218,7 +218,7 @@ static int reopen_one(struct fs_inodes *t, struct fs_inode *inode)
 
 	if (r < 0)
 		return r;
-	if (!inode->name || inode->parent->fd < 0)
+	if (!inode->parent || inode->parent->fd < 0)
 		return -ESTALE;
 	fd = open_name(inode->parent->fd, inode->name);
 	if (fd < 0)
@@ -336,7 +336,7 @@ int fs_inodes_init(struct fs_inodes *t, int root, size_t max, size_t max_open)
 	t->next_id = FUSE_ROOT_ID;
 	(void)pthread_mutex_init(&t->lock, NULL);
 	for (int i = 0; i < FS_TABLES; i++)
-		t->bucket[i] = calloc(t->size, sizeof(*t->bucket[i]));
+		t->bucket[i] = calloc(t->size, sizeof(struct fs_bucket));
 	r = stat_name(root, "", &stat);
 	if (r == 0 && !S_ISDIR(stat.stx_mode))
 		r = -ENOTDIR;
@@ -356,7 +356,7 @@ static void clear(struct fs_inodes *t)
 	for (size_t i = 0; i < t->size; i++) {
 		struct fs_inode *next;
 
-		for (struct fs_inode *inode = t->bucket[FS_BY_ID][i]; inode; inode = next) {
+		for (struct fs_inode *inode = t->bucket[FS_BY_ID][i].first; inode; inode = next) {
 			next = inode->next[FS_BY_ID];
 			if (inode == t->root)
 				continue;
@@ -364,7 +364,7 @@ static void clear(struct fs_inodes *t)
 			free(inode->name);
 			free(inode);
 		}
-		t->bucket[FS_BY_ID][i] = t->bucket[FS_BY_FILE][i] = NULL;
+		t->bucket[FS_BY_ID][i].first = t->bucket[FS_BY_FILE][i].first = NULL;
 	}
 }
 

@@ -49,9 +49,13 @@ struct fs_inode {
 	uint64_t stamp;
 };
 
+struct fs_bucket {
+	struct fs_inode *first;
+};
+
 struct fs_inodes {
 	pthread_mutex_t lock;
-	struct fs_inode **bucket[FS_TABLES];
+	struct fs_bucket *bucket[FS_TABLES];
 	size_t size; /* of each, a power of two */
 	struct fs_inode *root, *newest, *oldest;
 	size_t n, n_open;

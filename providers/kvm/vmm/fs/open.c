@@ -169,23 +169,25 @@ static int open_existing(struct fs_call *call, struct fs_inode **ret, struct sta
 {
 	struct fs_inodes *inodes = &call->server->inodes;
 	uint32_t flags = call->args.create.flags;
-	int r = fs_inode_lookup(inodes, call->inode, call->name, ret, stat), fd;
+	struct fs_inode *inode = NULL;
+	int r = fs_inode_lookup(inodes, call->inode, call->name, &inode, stat), fd;
 
 	if (r < 0)
 		return r;
-	fd = (*ret)->key.type == S_IFDIR
+	fd = inode->key.type == S_IFDIR
 		     ? -EISDIR
-		     : fs_open_inode(call->server, *ret, (int)(flags & FLAGS_MASK));
+		     : fs_open_inode(call->server, inode, (int)(flags & FLAGS_MASK));
 	if (fd >= 0 && flags & O_TRUNC)
 		fs_drop_privileges(fd);
-	r = fd < 0 ? fd : fs_inode_stat(inodes, *ret, stat);
+	r = fd < 0 ? fd : fs_inode_stat(inodes, inode, stat);
 	if (r < 0) {
-		fs_inode_forget(inodes, (*ret)->id, 1);
-		fs_inode_put(inodes, *ret);
+		fs_inode_forget(inodes, inode->id, 1);
+		fs_inode_put(inodes, inode);
 		if (fd >= 0)
 			(void)close(fd);
 		return r;
 	}
+	*ret = inode;
 	return fd;
 }
 
@@ -236,7 +238,7 @@ static int reply_created(struct fs_call *call, struct fs_inode *inode, int fd,
 
 int fs_op_create(struct fs_call *call)
 {
-	struct fs_inode *inode;
+	struct fs_inode *inode = NULL;
 	struct statx stat;
 	int r = check_flags(call, call->args.create.flags), fd;
 
@@ -245,14 +247,14 @@ int fs_op_create(struct fs_call *call)
 	if (fs_inode_hidden(&call->server->inodes, call->inode, call->name))
 		return -EPERM;
 	fd = create_or_open(call, &inode, &stat);
-	return fd < 0 ? fd : reply_created(call, inode, fd, &stat);
+	return inode ? reply_created(call, inode, fd, &stat) : fd;
 }
 
 /* A file without a name: the one that comes with it is made up by the guest's kernel ("/"). */
 int fs_op_tmpfile(struct fs_call *call)
 {
 	uint32_t flags = call->args.create.flags;
-	struct fs_inode *inode;
+	struct fs_inode *inode = NULL;
 	struct statx stat;
 	int r = check_flags(call, flags), fd;
 
@@ -264,7 +266,7 @@ int fs_op_tmpfile(struct fs_call *call)
 	if (fd < 0)
 		return -errno;
 	r = adopt(call, fd, NULL, &inode, &stat);
-	if (r < 0) {
+	if (!inode) {
 		(void)close(fd);
 		return r;
 	}

@@ -29,24 +29,6 @@ static size_t size_of(unsigned entries)
 	return sizeof(struct kvm_cpuid2) + entries * sizeof(struct kvm_cpuid_entry2);
 }
 
-int cpuid_read(int kvm_fd, struct kvm_cpuid2 **ret, venv_error **err)
-{
-	/* rounded up, zeroes behind: it is compared as a whole */
-	struct kvm_cpuid2 *cpuid = calloc(1, size_of(ENTRIES_MAX));
-	int r;
-
-	if (!cpuid)
-		return venv__fail_nomem(err);
-	cpuid->nent = ENTRIES_MAX;
-	r = kvm_ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid);
-	if (r < 0) {
-		free(cpuid);
-		return venv__fail_errno(err, -r, "cannot ask KVM what processors it has");
-	}
-	*ret = cpuid;
-	return 0;
-}
-
 /* Bits that tell n ids apart. */
 static unsigned id_bits(unsigned n)
 {
@@ -121,6 +103,35 @@ static void add_topology(struct kvm_cpuid2 *cpuid, uint32_t leaf, unsigned index
 	}
 }
 
+/* As the first processor sees it, without the topology: nothing in it depends on where we run. */
+static void make_common(struct kvm_cpuid2 *cpuid, unsigned n)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < cpuid->nent; i++)
+		if (keep(&cpuid->entries[i], 0, n))
+			cpuid->entries[kept++] = cpuid->entries[i];
+	cpuid->nent = kept;
+}
+
+int cpuid_read(int kvm_fd, unsigned n_cpus, struct kvm_cpuid2 **ret, venv_error **err)
+{
+	struct kvm_cpuid2 *cpuid = calloc(1, size_of(ENTRIES_MAX));
+	int r;
+
+	if (!cpuid)
+		return venv__fail_nomem(err);
+	cpuid->nent = ENTRIES_MAX;
+	r = kvm_ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid);
+	if (r < 0) {
+		free(cpuid);
+		return venv__fail_errno(err, -r, "cannot ask KVM what processors it has");
+	}
+	make_common(cpuid, n_cpus);
+	*ret = cpuid;
+	return 0;
+}
+
 int cpuid_set(const struct vcpu *vcpu, venv_error **err)
 {
 	const struct kvm_cpuid2 *common = vcpu->vm->cpuid;
@@ -136,8 +147,8 @@ int cpuid_set(const struct vcpu *vcpu, venv_error **err)
 
 		if (entry.function == 0)
 			last = entry.eax;
-		if (keep(&entry, vcpu->index, n))
-			cpuid->entries[cpuid->nent++] = entry;
+		(void)keep(&entry, vcpu->index, n);
+		cpuid->entries[cpuid->nent++] = entry;
 	}
 	if (last >= LEAF_TOPOLOGY)
 		add_topology(cpuid, LEAF_TOPOLOGY, vcpu->index, n);

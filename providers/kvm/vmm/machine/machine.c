@@ -117,6 +117,23 @@ static int make_devices(struct machine *machine, venv_error **err)
 	return add_ports(machine, err);
 }
 
+/* What is mapped beyond a file's end kills who touches it. */
+static int check_memory_file(const struct machine_config *config, venv_error **err)
+{
+	uint64_t size = 0;
+	int r;
+
+	if (config->memory_fd < 0)
+		return 0;
+	r = boot_file_size(config->memory_fd, "memory of the suspended machine", &size, err);
+	if (r < 0)
+		return r;
+	return size == config->memory
+		       ? 0
+		       : venv__fail(err, VENV_ERR_CORRUPT,
+				    "the memory of the suspended machine has another size");
+}
+
 int machine_new(int kvm_fd, const struct machine_config *config, struct machine **ret,
 		venv_error **err)
 {
@@ -129,7 +146,9 @@ int machine_new(int kvm_fd, const struct machine_config *config, struct machine 
 	machine->com1_fd = machine->power_fd = machine->generation_fd = machine->first_fd = -1;
 	(void)bus_init(&machine->ports);
 	(void)bus_init(&machine->memory);
-	r = mem_init(&machine->mem, config->memory, config->memory_fd, 0, err);
+	r = check_memory_file(config, err);
+	if (r == 0)
+		r = mem_init(&machine->mem, config->memory, config->memory_fd, 0, err);
 	if (r == 0)
 		r = make_vm(machine, kvm_fd, err);
 	if (r == 0)

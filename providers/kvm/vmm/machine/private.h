@@ -50,7 +50,7 @@ struct vm {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	_Atomic int wish; /* enum vm_wish; written under lock */
-	unsigned n_parked, n_unfit;
+	unsigned n_threads, n_parked, n_unfit;
 	int end_fd;
 	enum vm_end end;
 	unsigned end_value;
@@ -59,7 +59,7 @@ struct vm {
 };
 
 /* cpuid.c */
-int cpuid_read(int kvm_fd, struct kvm_cpuid2 **ret, venv_error **err);
+int cpuid_read(int kvm_fd, unsigned n_cpus, struct kvm_cpuid2 **ret, venv_error **err);
 int cpuid_set(const struct vcpu *vcpu, venv_error **err);
 /* msr.c */
 int msr_init(const struct vcpu *vcpu, venv_error **err);

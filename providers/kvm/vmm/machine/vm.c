@@ -78,7 +78,7 @@ static int make_vcpus(struct vm *vm, venv_error **err)
 	int r = ask_sizes(vm, err);
 
 	if (r == 0)
-		r = cpuid_read(vm->kvm_fd, &vm->cpuid, err);
+		r = cpuid_read(vm->kvm_fd, vm->config.n_cpus, &vm->cpuid, err);
 	while (r == 0 && vm->n_vcpus < vm->config.n_cpus) {
 		r = vcpu_init(&vm->vcpus[vm->n_vcpus], vm, vm->n_vcpus, err);
 		if (r == 0)
@@ -151,7 +151,7 @@ int vm_enter(struct vm *vm, const struct boot_entry *entry, venv_error **err)
 
 static void wait_parked(struct vm *vm)
 {
-	while (vm->n_parked < vm->n_vcpus)
+	while (vm->n_parked < vm->n_threads)
 		(void)pthread_cond_wait(&vm->changed, &vm->lock);
 }
 
@@ -161,8 +161,10 @@ int vm_start(struct vm *vm, int (*prepare)(void *user), void *user, venv_error *
 
 	vm->prepare = prepare;
 	vm->prepare_user = user;
-	for (unsigned i = 0; r == 0 && i < vm->n_vcpus; i++)
+	for (unsigned i = 0; r == 0 && i < vm->n_vcpus; i++) {
 		r = vcpu_start(&vm->vcpus[i], err);
+		vm->n_threads += r == 0;
+	}
 	if (r < 0)
 		return r;
 	(void)pthread_mutex_lock(&vm->lock);
