@@ -92,5 +92,7 @@ int venv__graph_run(struct venv_project *project, const struct machine_spec *con
 
 /* approve.c: 0, or VENV_ERR_DENIED naming what was not approved. */
 int venv__approval_check(struct venv_project *project, venv_error **err);
+/* Only for the ssh agent: it is lent by each session, whatever the file said at the start. */
+int venv__approval_check_agent(struct venv_project *project, const char *machine, venv_error **err);
 
 #endif
