@@ -114,6 +114,39 @@ static bool is_finished(const struct provider *provider)
 	return provider && provider->start;
 }
 
+static bool is_meant(const struct provider *provider, const char *name)
+{
+	return !strcmp(name, "auto") || !strcmp(name, provider->name);
+}
+
+/* A disk box is for providers that have disks: the box is named, not what else they would lack. */
+static int check_kind(struct work *work, const char *name, venv_error **err)
+{
+	const struct place *at = &work->spec->box_place;
+	const struct provider *other = NULL;
+	int r;
+
+	for (const struct provider *const *p = venv__providers; *p; p++) {
+		bool fits = (*p)->disks || work->box.kind != BOX_DISK;
+
+		if (fits && is_finished(*p) && is_meant(*p, name))
+			return 0;
+		if (fits && is_finished(*p))
+			other = *p;
+	}
+	r = venv__fail_at(err, VENV_ERR_UNSUPPORTED, at->file, at->line, at->column,
+			  "box '%s' is a disk, and %s%s%s", work->spec->box,
+			  strcmp(name, "auto") ? "provider '" : "",
+			  strcmp(name, "auto") ? name : "",
+			  strcmp(name, "auto") ? "' runs boxes of a root file system only"
+					       : "no provider of this version runs one yet");
+	if (other)
+		return venv__hint(r, err, "set 'provider: %s'", other->name);
+	return venv__hint(r, err,
+			  "it takes the provider kvm, which is not there yet: use a box of a root "
+			  "file system ('venv box list --json' shows the kinds)");
+}
+
 /* Ask one provider; 1 accepted, 0 declined (reasons collected), or negative. */
 static int ask_provider(struct work *work, const struct provider *provider, struct buf *reasons,
 			venv_error **err)
@@ -145,8 +178,9 @@ static int choose_provider(struct work *work, const char *wanted, venv_error **e
 
 	if (strcmp(name, "auto") != 0 && !is_finished(venv__provider_find(name)))
 		return unknown_provider(work->spec, name, err);
+	r = check_kind(work, name, err);
 	for (const struct provider *const *p = venv__providers; *p && r == 0; p++)
-		if (strcmp(name, "auto") == 0 || strcmp(name, (*p)->name) == 0)
+		if (is_meant(*p, name) && ((*p)->disks || work->box.kind != BOX_DISK))
 			r = ask_provider(work, *p, &reasons, err);
 	if (r)
 		return r < 0 ? r : 0;
@@ -477,8 +511,10 @@ static int up_existing(struct work *work, const struct up *up, enum machine_stat
 
 static int after_start(struct node *node, struct work *work, uint32_t flags, venv_error **err)
 {
-	int r = 0;
+	int r = venv__work_contact(work, err);
 
+	if (r < 0)
+		return r;
 	venv__graph_reached(node, NEED_STARTED);
 	if (!(flags & VENV_UP_NO_PROVISION))
 		r = venv__work_provision(work, flags, err);

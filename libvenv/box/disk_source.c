@@ -14,30 +14,37 @@
 
 enum { HEAD_SIZE = 4 };
 
+#define UNZIP "mkdir box && cd box && unzip %s && tar -czf ../NEW.box *"
+
+#define CONVERT "qemu-img convert -O qcow2 %s NEW.qcow2"
+
 struct ending {
 	const char *text;
 	const char *format; /* NULL: none that we take */
-	const char *advice; /* then: what to run */
+	const char *what;   /* then: what it is, and what to run */
+	const char *advice;
 };
 
+static const char compressed[] = "compressed disk images";
+
 static const struct ending endings[] = {
-	{ ".qcow2", "qcow2", NULL },
-	{ ".raw", "raw", NULL },
-	{ ".img", "raw", NULL },
-	{ ".vmdk", NULL, "qemu-img convert -O qcow2 %s NEW.qcow2" },
-	{ ".vdi", NULL, "qemu-img convert -O qcow2 %s NEW.qcow2" },
-	{ ".vhd", NULL, "qemu-img convert -O qcow2 %s NEW.qcow2" },
-	{ ".vhdx", NULL, "qemu-img convert -O qcow2 %s NEW.qcow2" },
-	{ ".qcow2.gz", NULL, "gzip -dk %s" },
-	{ ".img.gz", NULL, "gzip -dk %s" },
-	{ ".raw.gz", NULL, "gzip -dk %s" },
-	{ ".qcow2.xz", NULL, "xz -dk %s" },
-	{ ".img.xz", NULL, "xz -dk %s" },
-	{ ".raw.xz", NULL, "xz -dk %s" },
-	{ ".qcow2.zst", NULL, "zstd -d %s" },
-	{ ".img.zst", NULL, "zstd -d %s" },
-	{ ".raw.zst", NULL, "zstd -d %s" },
-	{ ".zip", NULL, "mkdir box && cd box && unzip %s && tar -czf ../NEW.box *" },
+	{ ".qcow2", "qcow2", NULL, NULL },
+	{ ".raw", "raw", NULL, NULL },
+	{ ".img", "raw", NULL, NULL },
+	{ ".vmdk", NULL, "VMDK images", CONVERT },
+	{ ".vdi", NULL, "VDI images", CONVERT },
+	{ ".vhd", NULL, "VHD images", CONVERT },
+	{ ".vhdx", NULL, "VHDX images", CONVERT },
+	{ ".qcow2.gz", NULL, compressed, "gzip -dk %s" },
+	{ ".img.gz", NULL, compressed, "gzip -dk %s" },
+	{ ".raw.gz", NULL, compressed, "gzip -dk %s" },
+	{ ".qcow2.xz", NULL, compressed, "xz -dk %s" },
+	{ ".img.xz", NULL, compressed, "xz -dk %s" },
+	{ ".raw.xz", NULL, compressed, "xz -dk %s" },
+	{ ".qcow2.zst", NULL, compressed, "zstd -d %s" },
+	{ ".img.zst", NULL, compressed, "zstd -d %s" },
+	{ ".raw.zst", NULL, compressed, "zstd -d %s" },
+	{ ".zip", NULL, "zip archives", UNZIP },
 };
 
 static bool ends_with(const char *path, const char *text)
@@ -60,14 +67,13 @@ static const struct ending *ending_of(const char *path)
 	return NULL;
 }
 
-static int not_taken(const struct ending *ending, const char *path, venv_error **err)
+static int not_taken(const char *what, const char *advice, const char *path, venv_error **err)
 {
-	int r = venv__fail(err, VENV_ERR_UNSUPPORTED, "a box from a '%s' file is not supported",
-			   ending->text);
-	const char *mark = strstr(ending->advice, "%s");
+	const char *mark = strstr(advice, "%s");
+	int r = venv__fail(err, VENV_ERR_UNSUPPORTED, "%s are not supported as boxes", what);
 
-	return venv__hint(r, err, "run '%.*s%s%s' and add what that makes",
-			  (int)(mark - ending->advice), ending->advice, path, mark + 2);
+	return venv__hint(r, err, "run '%.*s%s%s' and add what that makes", (int)(mark - advice),
+			  advice, path, mark + 2);
 }
 
 static int by_name(const char *path, bool qcow2, const char **ret, venv_error **err)
@@ -75,7 +81,7 @@ static int by_name(const char *path, bool qcow2, const char **ret, venv_error **
 	const struct ending *ending = ending_of(path);
 
 	if (ending && !ending->format)
-		return not_taken(ending, path, err);
+		return not_taken(ending->what, ending->advice, path, err);
 	if (qcow2 && ending && !strcmp(ending->text, ".raw"))
 		return venv__hint(venv__fail(err, VENV_ERR_INVALID,
 					     "it is called '.raw' and begins as a qcow2 image"),
@@ -90,7 +96,6 @@ static int by_name(const char *path, bool qcow2, const char **ret, venv_error **
 int venv__disk_source_format(int fd, const char *path, const char *said, const char **ret_format,
 			     venv_error **err)
 {
-	const struct ending *zip = &endings[ARRAY_SIZE(endings) - 1];
 	unsigned char head[HEAD_SIZE] = { 0 };
 	const char *format = said;
 	int r = 0;
@@ -98,7 +103,7 @@ int venv__disk_source_format(int fd, const char *path, const char *said, const c
 	if (pread(fd, head, sizeof(head), 0) < 0)
 		return venv__fail_errno(err, errno, "cannot read it");
 	if (!said && !memcmp(head, "PK\3\4", HEAD_SIZE)) /* Vagrant takes boxes that are zip */
-		return not_taken(zip, path, err);
+		return not_taken("zip archives", UNZIP, path, err);
 	if (!said)
 		r = by_name(path, !memcmp(head, "QFI\373", HEAD_SIZE), &format, err);
 	if (r == 0)

@@ -175,7 +175,7 @@ int venv__add_name(const struct addition *how, const char *image_name, const cha
 int venv__add_record(const struct store *store, struct record *record, const struct addition *how,
 		     const char *name, const char *version, struct box *ret, venv_error **err);
 
-/* ---- Disks (add_disk.c, disk_source.c, disk_store.c) ---------------------------------------- */
+/* ---- Disks (add_disk.c, disk_*.c) ---------------------------------------- */
 
 enum { BOX_DISKS_MAX = 32 };
 
