@@ -312,7 +312,10 @@ int venv__guest_put(const struct provider *provider, struct machine *machine, co
 		    int from_fd, const char *as, const char *to, struct venv_op *op,
 		    venv_error **err)
 {
-	struct rcp rcp = { .machine = machine->name, .op = op, .handle = { -1, -1 }, .socket = -1 };
+	struct rcp rcp = { .machine = machine->name,
+			   .op = op,
+			   .handle = { .control = -1, .tty = -1 },
+			   .socket = -1 };
 	int r = begin(&rcp, provider, machine, user, "-t", to, err);
 
 	if (r == 0)
@@ -463,7 +466,10 @@ int venv__guest_get(const struct provider *provider, struct machine *machine, co
 		    const char *from, int to_fd, const char *as, struct venv_op *op,
 		    venv_error **err)
 {
-	struct rcp rcp = { .machine = machine->name, .op = op, .handle = { -1, -1 }, .socket = -1 };
+	struct rcp rcp = { .machine = machine->name,
+			   .op = op,
+			   .handle = { .control = -1, .tty = -1 },
+			   .socket = -1 };
 	int r = begin(&rcp, provider, machine, user, "-f", from, err);
 	if (r == 0)
 		r = send_bytes(&rcp, "\0", 1, err);

@@ -21,6 +21,8 @@
 enum { CHUNK = 65536 };
 
 struct pump {
+	const struct provider *provider;
+	struct machine *machine;
 	const struct guest_io *io;
 	struct venv_op *op;
 	struct exec_handle handle;
@@ -172,7 +174,9 @@ static void send_signal(const struct pump *pump, int number)
 {
 	_cleanup_json_ json_t *message = json_pack("{s:s, s:i}", "op", "signal", "signal", number);
 
-	if (message)
+	if (*pump->handle.mark)
+		venv__remote_signal(pump->provider, pump->machine, pump->handle.mark, number);
+	else if (message)
 		(void)venv__msg_send(pump->handle.control, message, NULL, 0, NULL);
 }
 
@@ -282,9 +286,11 @@ int venv__guest_run(const struct provider *provider, struct machine *machine,
 		    struct exec_spec *spec, const struct guest_io *io, struct venv_op *op,
 		    venv_error **err)
 {
-	struct pump pump = { .io = io,
+	struct pump pump = { .provider = provider,
+			     .machine = machine,
+			     .io = io,
 			     .op = op,
-			     .handle = { -1, -1 },
+			     .handle = { .control = -1, .tty = -1 },
 			     .in = -1,
 			     .out = -1,
 			     .err = -1,

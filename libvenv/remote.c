@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Theory of operation: venv-ssh is the other end of a command's descriptors; its control socket is the
- * handle's: signals and sizes go in, the result comes out. A terminal is a socket pair, whose size is told
- * by a message, because the terminal itself is in the machine.
+ * handle's: sizes go in, the result comes out. A terminal is a socket pair, whose size is told by a
+ * message, because the terminal itself is in the machine. Signals take a connection of their own.
  *
  * An ssh server hands its one line to the user's login shell, whatever that is. So the line is words in
  * single quotes, which every shell leaves alone, and the first ones are /bin/sh with a script of ours.
@@ -10,11 +10,13 @@
 #include "remote.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "ssh/ssh.h"
 #include "util/buf.h"
+#include "util/sys.h"
 
 /* ---- The line ------------------------------------------------------------------------------ */
 
@@ -25,6 +27,20 @@ static const char shell_script[] = "exec \"${SHELL:-/bin/sh}\" -l";
 static const char scp_script[] =
 	"command -v scp >/dev/null || { printf '\\001the machine has no scp: install "
 	"openssh-client in it\\n'; exit 127; }; exec scp \"$@\"";
+
+/* $1: the mark, $2: the signal. */
+static const char signal_script[] =
+	"for p in /proc/[0-9]*; do tr '\\0' '\\n' < $p/environ | grep -qx \"VENV_RUN=$1\" && "
+	"kill -s \"$2\" \"${p#/proc/}\"; done 2>/dev/null";
+
+enum { SIGNAL_MS = 3000 };
+
+/* What a line is made from. */
+struct line {
+	const struct machine *machine;
+	const struct exec_spec *spec;
+	const char *mark; /* or NULL */
+};
 
 static char *quote(char *const *words)
 {
@@ -62,23 +78,25 @@ static int add_list(char ***words, char *const *list)
 }
 
 /* The machine's environment, then the command's, which wins. */
-static int add_environment(char ***words, const struct machine *machine,
-			   const struct exec_spec *spec)
+static int add_environment(char ***words, const struct line *line)
 {
-	char *const *of_machine = machine->spec->env;
+	char *const *of_machine = line->machine->spec->env, *const *own = line->spec->env;
 	int r;
 
-	if ((!of_machine || !*of_machine) && (!spec->env || !*spec->env))
+	if ((!of_machine || !*of_machine) && (!own || !*own) && !line->mark)
 		return 0;
 	r = venv__strv_add(words, "env");
 	if (r == 0)
 		r = add_list(words, of_machine);
-	return r == 0 ? add_list(words, spec->env) : r;
+	if (r == 0)
+		r = add_list(words, own);
+	return r == 0 && line->mark ? venv__strv_addf(words, "VENV_RUN=%s", line->mark) : r;
 }
 
 /* What runs as the user it shall run as. */
-static int add_command(char ***words, const struct machine *machine, const struct exec_spec *spec)
+static int add_command(char ***words, const struct line *line)
 {
+	const struct exec_spec *spec = line->spec;
 	const char *const begin[] = { "/bin/sh", "-c", run_script, "venv",
 				      spec->directory ? spec->directory : "" };
 	const char *const shell[] = { "/bin/sh", "-c", shell_script };
@@ -86,7 +104,7 @@ static int add_command(char ***words, const struct machine *machine, const struc
 	int r = add_words(words, begin, ARRAY_SIZE(begin));
 
 	if (r == 0)
-		r = add_environment(words, machine, spec);
+		r = add_environment(words, line);
 	if (r == 0 && !spec->argv)
 		return add_words(words, shell, ARRAY_SIZE(shell));
 	if (r == 0 && spec->mode) /* "scp", which is in argv, becomes the script's name */
@@ -100,39 +118,39 @@ static bool is_number(const char *text)
 }
 
 /* sudo passes words on; su takes a line. */
-static int become(char ***words, const struct machine *machine, const char *user,
-		  const struct exec_spec *spec)
+static int become(char ***words, const char *user, const struct line *line)
 {
 	const char *const by_sudo[] = { "sudo", "-n", "-H", "-u" };
 	const char *const by_su[] = { "su", "-s", "/bin/sh", user, "-c" };
 	_cleanup_strv_ char **command = NULL;
-	_cleanup_free_ char *line = NULL;
+	_cleanup_free_ char *text = NULL;
 	int r;
 
-	if (strcmp(machine->login, "root") != 0 || is_number(user)) {
+	if (strcmp(line->machine->login, "root") != 0 || is_number(user)) {
 		r = add_words(words, by_sudo, ARRAY_SIZE(by_sudo));
 		if (r == 0)
 			r = venv__strv_addf(words, "%s%s", is_number(user) ? "#" : "", user);
 		if (r == 0)
 			r = venv__strv_add(words, "--");
-		return r == 0 ? add_command(words, machine, spec) : r;
+		return r == 0 ? add_command(words, line) : r;
 	}
-	r = add_command(&command, machine, spec);
+	r = add_command(&command, line);
 	if (r < 0)
 		return r;
-	line = quote(command);
-	if (!line)
+	text = quote(command);
+	if (!text)
 		return -ENOMEM;
 	r = add_words(words, by_su, ARRAY_SIZE(by_su));
-	return r == 0 ? venv__strv_add(words, line) : r;
+	return r == 0 ? venv__strv_add(words, text) : r;
 }
 
-char *venv__remote_command(const struct machine *machine, const struct exec_spec *spec)
+char *venv__remote_command(const struct machine *machine, const struct exec_spec *spec,
+			   const char *mark)
 {
-	const char *user =
-		spec->user && strcmp(spec->user, machine->login) != 0 ? spec->user : NULL;
+	const struct line line = { machine, spec, mark };
+	bool other = spec->user && strcmp(spec->user, machine->login) != 0;
 	_cleanup_strv_ char **words = NULL;
-	int r = user ? become(&words, machine, user, spec) : add_command(&words, machine, spec);
+	int r = other ? become(&words, spec->user, &line) : add_command(&words, &line);
 
 	return r < 0 ? NULL : quote(words);
 }
@@ -184,9 +202,11 @@ static int open_link(const struct provider *provider, struct machine *machine, s
 }
 
 static int start(const struct provider *provider, struct machine *machine,
-		 const struct exec_spec *spec, const int fds[3], int *ret_control, venv_error **err)
+		 const struct exec_spec *spec, const int fds[3], struct exec_handle *ret,
+		 venv_error **err)
 {
-	_cleanup_free_ char *command = venv__remote_command(machine, spec);
+	_cleanup_free_ char *command =
+		venv__remote_command(machine, spec, *ret->mark ? ret->mark : NULL);
 	struct link link = { .fd = -1 };
 	struct ssh_run run = { .command = command,
 			       .fds = { fds[0], fds[1], fds[2] },
@@ -201,7 +221,7 @@ static int start(const struct provider *provider, struct machine *machine,
 		return venv__fail_nomem(err);
 	r = open_link(provider, machine, &link, err);
 	if (r == 0)
-		r = venv__ssh_start(machine->ctx, &link.target, &run, ret_control, err);
+		r = venv__ssh_start(machine->ctx, &link.target, &run, &ret->control, err);
 	link_done(&link);
 	return r;
 }
@@ -209,23 +229,46 @@ static int start(const struct provider *provider, struct machine *machine,
 int venv__remote_exec(const struct provider *provider, struct machine *machine,
 		      const struct exec_spec *spec, struct exec_handle *ret, venv_error **err)
 {
-	int pair[2], control = -1, r;
+	struct exec_handle handle = { .control = -1, .tty = -1 };
+	_cleanup_close_ int there = -1;
+	int pair[2], r = venv__random_id(handle.mark);
 
-	if (!spec->tty) {
-		r = start(provider, machine, spec, spec->fds, &control, err);
-		if (r == 0)
-			*ret = (struct exec_handle){ control, -1 };
-		return r;
+	if (r < 0)
+		return venv__fail_errno(err, -r, "cannot get random bytes");
+	if (spec->tty) {
+		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+			return venv__fail_errno(err, errno, "cannot make a socket");
+		handle.tty = pair[0];
+		there = pair[1];
 	}
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-		return venv__fail_errno(err, errno, "cannot make a socket");
-	r = start(provider, machine, spec, (const int[]){ pair[1], pair[1], -1 }, &control, err);
-	(void)close(pair[1]);
+	r = start(provider, machine, spec,
+		  spec->tty ? (const int[]){ there, there, -1 } : spec->fds, &handle, err);
 	if (r == 0)
-		*ret = (struct exec_handle){ control, pair[0] };
-	else
-		(void)close(pair[0]);
+		*ret = handle;
+	else if (handle.tty >= 0)
+		(void)close(handle.tty);
 	return r;
+}
+
+void venv__remote_signal(const struct provider *provider, struct machine *machine, const char *mark,
+			 int number)
+{
+	struct exec_handle handle = { .control = -1, .tty = -1 };
+	char *argv[] = { NULL, NULL, NULL, NULL, NULL, NULL, NULL };
+	const struct exec_spec spec = { .argv = argv, .user = "root", .directory = "/" };
+	const char *name = sigabbrev_np(number);
+	const char *const words[] = { "/bin/sh", "-c", signal_script, "venv", mark, name };
+	struct pollfd wait = { .events = POLLIN };
+
+	if (!name)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		argv[i] = (char *)(uintptr_t)words[i];
+	if (start(provider, machine, &spec, (const int[]){ -1, -1, -1 }, &handle, NULL) < 0)
+		return;
+	wait.fd = handle.control;
+	(void)poll(&wait, 1, SIGNAL_MS);
+	(void)close(handle.control);
 }
 
 static int look(const struct provider *provider, struct machine *machine, const char *command,

@@ -12,6 +12,12 @@
 /* As the slot exec. */
 int venv__remote_exec(const struct provider *provider, struct machine *machine,
 		      const struct exec_spec *spec, struct exec_handle *ret, venv_error **err);
+/*
+ * Send a signal to a command and what it started. An ssh server passes signals on to its own user's
+ * processes at best, so a connection of its own finds them by the handle's mark.
+ */
+void venv__remote_signal(const struct provider *provider, struct machine *machine, const char *mark,
+			 int number);
 /* Does somebody listen on a TCP port there, its own loopback included? VENV_ERR_NETWORK: nobody. */
 int venv__remote_listens(const struct provider *provider, struct machine *machine, uint16_t port,
 			 struct venv_op *op, venv_error **err);
@@ -19,7 +25,9 @@ int venv__remote_listens(const struct provider *provider, struct machine *machin
 int venv__remote_answers(const struct provider *provider, struct machine *machine,
 			 struct venv_op *op, venv_error **err);
 
-/* The text that a login shell of any kind is given for a command; for tests, too. NULL: out of memory. */
-char *venv__remote_command(const struct machine *machine, const struct exec_spec *spec);
+/* The text that a login shell of any kind is given for a command; for tests, too. mark: or NULL.
+ * NULL: out of memory. */
+char *venv__remote_command(const struct machine *machine, const struct exec_spec *spec,
+			   const char *mark);
 
 #endif

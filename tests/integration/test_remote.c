@@ -243,7 +243,7 @@ static void the_line_for_sudo(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		const struct machine machine = { .login = cases[i].login, .spec = &machine_spec };
 		const struct exec_spec spec = { .argv = argv, .user = cases[i].user };
-		_cleanup_free_ char *line = venv__remote_command(&machine, &spec);
+		_cleanup_free_ char *line = venv__remote_command(&machine, &spec, NULL);
 
 		if (strncmp(line, cases[i].expected, strlen(cases[i].expected)) != 0)
 			fail_msg("%s", line);
@@ -293,32 +293,40 @@ static void a_machine_that_goes_away_is_an_error(void **state)
 
 static void *cancel_soon(void *op)
 {
-	(void)usleep(500000);
+	(void)usleep(1500000);
 	venv_op_cancel(op);
 	return NULL;
 }
 
+/* What it started goes with it, also where ssh cannot reach: another user's. */
 static void a_command_is_cancelled(void **state)
 {
-	static const char *const argv[] = { "sleep", "60", NULL };
+	static const char *const users[] = { "root", "daemon" };
 	struct world *w = *state;
-	venv_run_options o = VENV_RUN_OPTIONS_INIT;
-	pthread_t thread;
-	venv_op *op;
 
 	open_text(w, "");
 	venv_error_free(up(w, 0));
-	o.argv = argv;
-	assert_int_equal(venv_exec(w->project, NULL, &o, &op, NULL), 0);
-	assert_int_equal(pthread_create(&thread, NULL, cancel_soon, op), 0);
-	{
-		venv_error *err = NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(users); i++) {
+		char text[64], pgrep[] = "pgrep", flag[] = "-f", pattern[32];
+		const char *const argv[] = { "sh", "-c", text, NULL };
+		char *const look[] = { pgrep, flag, pattern, NULL };
+		venv_run_options o = VENV_RUN_OPTIONS_INIT;
+		_cleanup_error_ venv_error *err = NULL;
+		pthread_t thread;
+		venv_op *op;
 
+		(void)snprintf(pattern, sizeof(pattern), "^sleep 6%d%zu$", getpid(), i);
+		(void)snprintf(text, sizeof(text), "sleep 6%d%zu; true", getpid(), i);
+		o.argv = argv;
+		o.user = users[i];
+		o.directory = "/";
+		assert_int_equal(venv_exec(w->project, NULL, &o, &op, NULL), 0);
+		assert_int_equal(pthread_create(&thread, NULL, cancel_soon, op), 0);
 		assert_int_equal(venv_op_wait(op, &err), VENV_ERR_CANCELLED);
-		venv_error_free(err);
+		(void)pthread_join(thread, NULL);
+		venv_op_free(op);
+		assert_int_equal(venv__run(look, NULL, NULL), 1);
 	}
-	(void)pthread_join(thread, NULL);
-	venv_op_free(op);
 }
 
 /* ---- Steps and copies ---------------------------------------------------------------------- */

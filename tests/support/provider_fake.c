@@ -200,7 +200,7 @@ static int exec(struct machine *machine, const struct exec_spec *spec, struct ex
 	}
 	(void)waitpid(pid, NULL, 0);
 	(void)close(pair[1]);
-	*ret = (struct exec_handle){ pair[0], -1 };
+	*ret = (struct exec_handle){ .control = pair[0], .tty = -1 };
 	return 0;
 }
 
