@@ -102,7 +102,7 @@ void capture_pump(struct capture *capture)
 			pump(capture, i);
 }
 
-void capture_close(struct capture *capture)
+void capture_finish(struct capture *capture)
 {
 	capture_pump(capture);
 	for (size_t i = 0; i < 2; i++) {
@@ -111,6 +111,13 @@ void capture_close(struct capture *capture)
 		else if (capture->partial[i].length)
 			print_lines(capture, i, true);
 		text_done(&capture->partial[i]);
+	}
+}
+
+void capture_close(struct capture *capture)
+{
+	capture_finish(capture);
+	for (size_t i = 0; i < 2; i++) {
 		if (capture->read_fd[i] < 0)
 			continue;
 		(void)close(capture->read_fd[i]);

@@ -18,10 +18,13 @@ enum cli_word {
 	WORD_NONE,
 	WORD_MACHINE,
 	WORD_BOX,
+	WORD_BASE,   /* what a machine can start from: a box or the name of a recipe */
+	WORD_RECIPE, /* its name or directory */
 	WORD_VOLUME,
 	WORD_COMMAND, /* a command of ours */
 	WORD_FILE,
 	WORD_DIR,
+	WORD_SETTING, /* a key of venv.yml with a value */
 };
 
 struct cli_list {
@@ -57,10 +60,9 @@ struct cli_option {
 		letter, name, CLI_KIND_STRING, offsetof(type, member), argument, doc, choices,     \
 			WORD_NONE                                                                  \
 	}
-#define CLI_LIST(letter, name, type, member, argument, doc)                                        \
+#define CLI_LIST(letter, name, type, member, argument, word, doc)                                  \
 	{                                                                                          \
-		letter, name, CLI_KIND_LIST, offsetof(type, member), argument, doc, NULL,          \
-			WORD_NONE                                                                  \
+		letter, name, CLI_KIND_LIST, offsetof(type, member), argument, doc, NULL, word     \
 	}
 #define CLI_END                                                                                    \
 	{                                                                                          \
@@ -140,7 +142,7 @@ const struct cli_command *cli_find_command(const struct cli_command *const *comm
 /* help.c, man.c */
 void help_print(struct cli *cli, struct output *out, const struct cli_command *parent,
 		const struct cli_command *command);
-void help_print_all(struct output *out);
+void help_print_all(struct cli *cli, struct output *out);
 void help_add_usage(struct text *text, const struct cli_command *parent,
 		    const struct cli_command *command);
 void help_add_option(struct text *text, const struct cli_option *option);
@@ -169,6 +171,8 @@ bool cli_interactive(const struct cli *cli);
 
 /* json.c: {"type":"result","command":…,"result":value}; NULL: null */
 void json_result(struct cli *cli, const venv_value *value);
+/* The same with a map of one text. */
+void json_result_text(struct cli *cli, const char *key, const char *text);
 void json_add_value(struct text *text, const venv_value *value);
 /* ,"key":"value", nothing for a NULL value */
 void json_add_member(struct text *text, const char *key, const char *value);

@@ -22,7 +22,9 @@ static void print_list(struct cli *cli, const venv_value *list)
 		item = venv_value_at(list, i);
 		table_add(&table, STYLE_NONE, "%s", value_or_dash(item, "machine"));
 		table_add(&table, STYLE_NONE, "%s", value_text(item, "key"));
-		if (venv_value_string(venv_value_get(item, "value"))) {
+		if (venv_value_type(venv_value_get(item, "value")) == VENV_NULL) {
+			table_add(&table, STYLE_YELLOW, "from your environment");
+		} else if (venv_value_string(venv_value_get(item, "value"))) {
 			table_add(&table, STYLE_YELLOW, "%s", value_text(item, "value"));
 		} else {
 			_cleanup_text_ struct text value = { 0 };
@@ -117,9 +119,10 @@ const struct cli_command cli_cmd_approve = {
 	.summary = "allow the keys of venv.yml that reach this host",
 	.description =
 		"Some keys let a machine reach the host: folders outside the project, ports beyond "
-		"loopback, host_access, devices, triggers on the host. They take effect after they "
-		"were approved, and are asked for again when they change. The approval is kept "
-		"outside the project. At a terminal, 'venv up' asks by itself.",
+		"loopback, host_access, ssh.forward_agent, and ${NAME} where your environment has "
+		"such a variable: its name is approved, its value neither shown nor kept. They "
+		"take effect after they were approved, and are asked for again when they change. "
+		"The approval is kept outside the project. At a terminal, 'venv up' asks by itself.",
 	.options = options,
 	.options_size = sizeof(struct approve),
 	.run = run,

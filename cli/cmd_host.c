@@ -110,7 +110,7 @@ static int run_help(struct cli *cli, const void *opts, char **operands)
 	if (found)
 		help_print(cli, &cli->out, parent, found);
 	else
-		help_print_all(&cli->out);
+		help_print_all(cli, &cli->out);
 	return STATUS_OK;
 }
 

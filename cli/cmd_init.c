@@ -20,12 +20,7 @@ static int run(struct cli *cli, const void *opts, char **operands)
 	if (venv_project_init(cli->ctx, NULL, operands[0], init->force, &err) < 0)
 		return cli_fail_with(cli, err);
 	if (cli->format == FORMAT_JSON) {
-		_cleanup_text_ struct text line = { 0 };
-
-		json_open(&line, "result");
-		json_add_member(&line, "command", "init");
-		text_add(&line, ",\"result\":{\"file\":\"venv.yml\"}");
-		json_close(cli, &line);
+		json_result_text(cli, "file", "venv.yml");
 		return STATUS_OK;
 	}
 	if (cli->quiet)
@@ -41,7 +36,7 @@ const struct cli_command cli_cmd_init = {
 	.group = GROUP_MACHINES,
 	.operands = "[BOX]",
 	.max = 1,
-	.word = WORD_BOX,
+	.word = WORD_BASE,
 	.summary = "write a venv.yml here",
 	.description =
 		"Writes a short, commented venv.yml into the working directory. Without BOX it "

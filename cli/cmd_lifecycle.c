@@ -43,7 +43,7 @@ static const struct cli_option reload_options[] = {
 	CLI_FLAG(0, "provision", struct reload, provision, "run every provisioning step again"),
 	CLI_FLAG(0, "no-provision", struct reload, no_provision, "run no provisioning step"),
 	CLI_FLAG(0, "timings", struct reload, timings, "show how long each phase took"),
-	CLI_LIST(0, "set", struct reload, set, "KEY=VALUE",
+	CLI_LIST(0, "set", struct reload, set, "KEY=VALUE", WORD_SETTING,
 		 "override a key of venv.yml for this run"),
 	CLI_FLAG(0, "no-wait", struct reload, no_wait, "fail when another command is at work"),
 	CLI_END
@@ -151,7 +151,12 @@ static int run_resume(struct cli *cli, const void *opts, char **operands)
 
 static int run_provision(struct cli *cli, const void *opts, char **operands)
 {
-	return run_verb(cli, venv_provision, operands, flags_of(opts), "provisioned");
+	int status = cli_project(cli);
+
+	if (!status)
+		status = cli_ask_approval(cli);
+	return status ? status
+		      : run_verb(cli, venv_provision, operands, flags_of(opts), "provisioned");
 }
 
 static int run_reload(struct cli *cli, const void *opts, char **operands)

@@ -39,7 +39,11 @@ static int run_logs(struct cli *cli, const void *opts, char **operands)
 	capture_close(&capture);
 	venv_op_free(session.op);
 	/* Ctrl-C is how following ends. */
-	return logs->follow && status == STATUS_INTERRUPTED ? STATUS_OK : status;
+	if (logs->follow && status == STATUS_INTERRUPTED)
+		status = STATUS_OK;
+	if (!status && cli->format == FORMAT_JSON)
+		json_result_text(cli, "machine", machine);
+	return status;
 }
 
 struct ssh_config {

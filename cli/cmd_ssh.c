@@ -31,7 +31,7 @@ static const struct cli_option exec_options[] = {
 	CLI_STRING('u', "user", struct remote, user, "USER", WORD_NONE, "run as USER"),
 	CLI_STRING('w', "workdir", struct remote, directory, "DIR", WORD_NONE,
 		   "run in this directory of the machine"),
-	CLI_LIST('e', "env", struct remote, env, "NAME=VALUE", "add to the environment"),
+	CLI_LIST('e', "env", struct remote, env, "NAME=VALUE", WORD_NONE, "add to the environment"),
 	CLI_FLAG('t', "tty", struct remote, tty, "give it a terminal"),
 	CLI_FLAG('T', "no-tty", struct remote, no_tty, "give it no terminal"),
 	CLI_END

@@ -20,7 +20,8 @@ static const struct cli_option options[] = {
 	CLI_FLAG(0, "provision", struct up, provision, "run every provisioning step again"),
 	CLI_FLAG(0, "no-provision", struct up, no_provision, "run no provisioning step"),
 	CLI_FLAG(0, "timings", struct up, timings, "show how long each phase took"),
-	CLI_LIST(0, "set", struct up, set, "KEY=VALUE", "override a key of venv.yml for this run"),
+	CLI_LIST(0, "set", struct up, set, "KEY=VALUE", WORD_SETTING,
+		 "override a key of venv.yml for this run"),
 	CLI_FLAG(0, "no-wait", struct up, no_wait, "fail when another command is at work"),
 	CLI_END
 };

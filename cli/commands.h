@@ -43,7 +43,9 @@ struct capture {
 int capture_open(struct capture *capture, struct cli *cli, const char *machine, size_t count);
 /* Pass on what can be read now. */
 void capture_pump(struct capture *capture);
-/* Pass on all that is there and close. */
+/* Pass on all that is there, half a character too. */
+void capture_finish(struct capture *capture);
+/* The same and close. */
 void capture_close(struct capture *capture);
 
 /* session.c: a command in a machine, or a log, whose output is not ours. */

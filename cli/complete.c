@@ -2,32 +2,46 @@
 /*
  * Completion. The scripts for the shells only pass the words on to `venv __complete`, which answers
  * from the tables and, for names, from the project: a word a line, a tab, what it means. The line
- * ":files" or ":dirs" leaves it to the shell.
+ * ":files" or ":dirs" adds what the shell knows. Behind a word that ends in one of ":=." goes no space.
  */
-#include "commands.h"
+#include "complete.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-struct words {
-	const struct cli_command *parent, *command;
-	const struct cli_option *pending; /* the option whose argument is being typed */
-	const char *last;
-	size_t operands;
-	bool after_dashes;
-	struct cli globals;
-};
-
-static void offer(struct cli *cli, const char *prefix, const char *word, const char *doc)
+static bool was_given(const struct words *words, const char *word)
 {
-	if (strncmp(word, prefix, strlen(prefix)) != 0)
-		return;
-	out_printf(&cli->out, doc ? "%s\t%s\n" : "%s%s\n", word, doc ? doc : "");
+	for (size_t i = 0; i < words->count; i++)
+		if (!strcmp(words->operands[i], word))
+			return true;
+	return false;
 }
 
-static void offer_list(struct cli *cli, const char *prefix, const venv_value *list)
+void complete_offer(struct cli *cli, const struct words *words, const char *word, const char *doc)
 {
-	for (size_t i = 0; i < venv_value_count(list); i++)
-		offer(cli, prefix, value_text(venv_value_at(list, i), "name"), NULL);
+	if (strncmp(word, words->last, strlen(words->last)) != 0)
+		return;
+	out_printf(&cli->out, doc ? "%s%s\t%s\n" : "%s%s%s\n", text_string(&words->typed), word,
+		   doc ? doc : "");
+}
+
+static bool is_repeated(const venv_value *list, size_t i)
+{
+	for (size_t j = 0; j < i; j++)
+		if (!strcmp(value_text(venv_value_at(list, j), "name"),
+			    value_text(venv_value_at(list, i), "name")))
+			return true;
+	return false;
+}
+
+static void offer_list(struct cli *cli, const struct words *words, const venv_value *list)
+{
+	for (size_t i = 0; i < venv_value_count(list); i++) {
+		const char *name = value_text(venv_value_at(list, i), "name");
+
+		if (!is_repeated(list, i) && !was_given(words, name))
+			complete_offer(cli, words, name, NULL);
+	}
 }
 
 /* Quietly: what cannot be known is not offered. */
@@ -44,26 +58,66 @@ static bool open_project(struct cli *cli, const struct words *words)
 	return venv_project_open(cli->ctx, &options, &cli->project, NULL) == 0;
 }
 
-static void offer_machines(struct cli *cli, const struct words *words, const char *suffix)
+void complete_machines(struct cli *cli, const struct words *words, const char *before,
+		       const char *behind)
 {
 	if (!open_project(cli, words))
 		return;
 	for (size_t i = 0; i < venv_project_count(cli->project); i++) {
 		_cleanup_text_ struct text name = { 0 };
 
-		text_format(&name, "%s%s", venv_project_machine(cli->project, i), suffix);
-		offer(cli, words->last, name.data, NULL);
+		text_format(&name, "%s%s%s", before, venv_project_machine(cli->project, i), behind);
+		if (!was_given(words, name.data))
+			complete_offer(cli, words, name.data, NULL);
 	}
+}
+
+static bool has_context(struct cli *cli)
+{
+	return cli->ctx || venv_new(NULL, &cli->ctx, NULL) == 0;
 }
 
 static void offer_boxes(struct cli *cli, const struct words *words)
 {
 	venv_value *list = NULL;
 
-	if (!cli->ctx && venv_new(NULL, &cli->ctx, NULL) < 0)
-		return;
-	if (venv_box_list(cli->ctx, &list, NULL) == 0)
-		offer_list(cli, words->last, list);
+	if (has_context(cli) && venv_box_list(cli->ctx, &list, NULL) == 0)
+		offer_list(cli, words, list);
+	venv_value_free(list);
+}
+
+static bool has_name(const venv_value *list, const char *name)
+{
+	for (size_t i = 0; i < venv_value_count(list); i++)
+		if (!strcmp(value_text(venv_value_at(list, i), "name"), name))
+			return true;
+	return false;
+}
+
+/* but: boxes that were offered already, or NULL */
+static void offer_recipes(struct cli *cli, const struct words *words, const venv_value *but)
+{
+	const venv_value *recipe;
+	venv_value *list = NULL;
+
+	if (has_context(cli) && venv_box_recipes(cli->ctx, &list, NULL) < 0)
+		list = NULL;
+	for (size_t i = 0; i < venv_value_count(list); i++) {
+		recipe = venv_value_at(list, i);
+		if (!has_name(but, value_text(recipe, "name")))
+			complete_offer(cli, words, value_text(recipe, "name"),
+				       venv_value_string(venv_value_get(recipe, "description")));
+	}
+	venv_value_free(list);
+}
+
+static void offer_bases(struct cli *cli, const struct words *words)
+{
+	venv_value *list = NULL;
+
+	if (has_context(cli) && venv_box_list(cli->ctx, &list, NULL) == 0)
+		offer_list(cli, words, list);
+	offer_recipes(cli, words, list);
 	venv_value_free(list);
 }
 
@@ -72,7 +126,7 @@ static void offer_volumes(struct cli *cli, const struct words *words)
 	venv_value *list = NULL;
 
 	if (open_project(cli, words) && venv_volume_list(cli->project, &list, NULL) == 0)
-		offer_list(cli, words->last, list);
+		offer_list(cli, words, list);
 	venv_value_free(list);
 }
 
@@ -81,28 +135,61 @@ static void offer_commands(struct cli *cli, const struct words *words,
 {
 	for (; commands && *commands; commands++)
 		if (!((*commands)->flags & CLI_HIDDEN))
-			offer(cli, words->last, (*commands)->name, (*commands)->summary);
+			complete_offer(cli, words, (*commands)->name, (*commands)->summary);
+}
+
+/* "help box" goes on with the commands of box. */
+static void offer_command_names(struct cli *cli, const struct words *words)
+{
+	const struct cli_command *const *commands = cli_commands;
+	const struct cli_command *found;
+
+	for (size_t i = 0; commands && i < words->count; i++) {
+		found = cli_find_command(commands, words->operands[i]);
+		commands = found ? found->subcommands : NULL;
+	}
+	offer_commands(cli, words, commands);
+}
+
+/* A path in a machine is not known here. */
+static void offer_copy(struct cli *cli, const struct words *words)
+{
+	if (strchr(words->last, ':'))
+		return;
+	complete_machines(cli, words, "", ":");
+	out_text(&cli->out, ":files\n");
 }
 
 static void offer_word(struct cli *cli, const struct words *words, enum cli_word word)
 {
 	switch (word) {
 	case WORD_MACHINE:
-		offer_machines(cli, words, "");
+		complete_machines(cli, words, "", "");
 		break;
 	case WORD_BOX:
 		offer_boxes(cli, words);
+		break;
+	case WORD_BASE:
+		offer_bases(cli, words);
+		break;
+	case WORD_RECIPE:
+		offer_recipes(cli, words, NULL);
+		out_text(&cli->out, ":dirs\n");
 		break;
 	case WORD_VOLUME:
 		offer_volumes(cli, words);
 		break;
 	case WORD_COMMAND:
-		offer_commands(cli, words, cli_commands);
+		offer_command_names(cli, words);
+		break;
+	case WORD_SETTING:
+		complete_setting(cli, words);
 		break;
 	case WORD_FILE:
-		if (words->command == &cli_cmd_cp)
-			offer_machines(cli, words, ":");
-		out_text(&cli->out, ":files\n");
+		if (words->command == &cli_cmd_cp && !words->pending)
+			offer_copy(cli, words);
+		else
+			out_text(&cli->out, ":files\n");
 		break;
 	case WORD_DIR:
 		out_text(&cli->out, ":dirs\n");
@@ -119,17 +206,52 @@ static void offer_options(struct cli *cli, const struct words *words,
 		_cleanup_text_ struct text name = { 0 };
 
 		text_format(&name, "--%s", options->name);
-		offer(cli, words->last, name.data, options->doc);
+		complete_offer(cli, words, name.data, options->doc);
 	}
 }
 
-static const struct cli_option *find_option(const struct cli_option *options, const char *word)
+/* By "-x" or "--name", or the beginning of "--name=value". */
+static const struct cli_option *find_in(const struct cli_option *options, const char *word)
 {
+	size_t n = strcspn(word, "=");
+
 	for (; options && options->kind != CLI_KIND_END; options++)
-		if ((word[1] == '-' && !strcmp(word + 2, options->name)) ||
+		if ((word[1] == '-' && strlen(options->name) + 2 == n &&
+		     !strncmp(word + 2, options->name, n - 2)) ||
 		    (word[1] == options->letter && options->letter && !word[2]))
 			return options;
 	return NULL;
+}
+
+/* An option with an argument, else NULL. */
+static const struct cli_option *find_option(const struct words *words, const char *word)
+{
+	const struct cli_option *found = NULL;
+
+	if (words->command)
+		found = find_in(words->command->options, word);
+	if (!found)
+		found = find_in(cli_global_options, word);
+	return found && found->argument ? found : NULL;
+}
+
+static void read_argument(struct words *words, const struct cli_option *option, const char *value)
+{
+	if (!strcmp(option->name, "file"))
+		words->globals.file = value;
+	if (!strcmp(option->name, "directory"))
+		words->globals.dir = value;
+}
+
+static void read_option(struct words *words, const char *word)
+{
+	const struct cli_option *option = find_option(words, word);
+	const char *equals = strchr(word, '=');
+
+	if (option && equals)
+		read_argument(words, option, equals + 1);
+	else
+		words->pending = option;
 }
 
 static void read_word(struct words *words, const char *word)
@@ -137,10 +259,7 @@ static void read_word(struct words *words, const char *word)
 	const struct cli_command *found;
 
 	if (words->pending) {
-		if (!strcmp(words->pending->name, "file"))
-			words->globals.file = word;
-		if (!strcmp(words->pending->name, "directory"))
-			words->globals.dir = word;
+		read_argument(words, words->pending, word);
 		words->pending = NULL;
 		return;
 	}
@@ -149,15 +268,11 @@ static void read_word(struct words *words, const char *word)
 		return;
 	}
 	if (word[0] == '-') {
-		words->pending = words->command ? find_option(words->command->options, word) : NULL;
-		if (!words->pending)
-			words->pending = find_option(cli_global_options, word);
-		if (words->pending && !words->pending->argument)
-			words->pending = NULL;
+		read_option(words, word);
 		return;
 	}
 	if (words->command && !words->command->subcommands) {
-		words->operands++;
+		words->operands[words->count++] = word;
 		return;
 	}
 	found = cli_find_command(words->command ? words->command->subcommands : cli_commands, word);
@@ -167,10 +282,25 @@ static void read_word(struct words *words, const char *word)
 	}
 }
 
+/* The word that is being typed: of "--option=value" the value is completed. */
+static void read_last(struct words *words, const char *word)
+{
+	const char *equals = strchr(word, '=');
+
+	words->last = word;
+	if (words->pending || words->after_dashes || strncmp(word, "--", 2) != 0 || !equals)
+		return;
+	words->pending = find_option(words, word);
+	if (!words->pending)
+		return;
+	words->last = equals + 1;
+	text_add_n(&words->typed, word, (size_t)(equals + 1 - word));
+}
+
 static void offer_choices(struct cli *cli, const struct words *words, const char *const *choices)
 {
 	for (; *choices; choices++)
-		offer(cli, words->last, *choices, NULL);
+		complete_offer(cli, words, *choices, NULL);
 }
 
 static void answer(struct cli *cli, const struct words *words)
@@ -188,7 +318,7 @@ static void answer(struct cli *cli, const struct words *words)
 		offer_options(cli, words, cli_global_options);
 	} else if (!command || command->subcommands) {
 		offer_commands(cli, words, command ? command->subcommands : cli_commands);
-	} else if (words->operands < command->max) {
+	} else if (words->count < command->max) {
 		if (command->choices)
 			offer_choices(cli, words, command->choices);
 		offer_word(cli, words, command->word);
@@ -200,98 +330,24 @@ static int run_complete(struct cli *cli, const void *opts, char **operands)
 {
 	struct words words = { .last = "" };
 	char **rest = cli->rest;
+	size_t n = 0;
 
 	(void)opts;
 	(void)operands;
+	while (rest && rest[n])
+		n++;
+	words.operands = xcalloc(n + 1, sizeof(*words.operands));
 	for (; rest && *rest; rest++) {
 		if (rest[1])
 			read_word(&words, *rest);
 		else
-			words.last = *rest;
+			read_last(&words, *rest);
 	}
 	answer(cli, &words);
+	free(words.operands);
+	text_done(&words.typed);
 	return STATUS_OK;
 }
-
-static const char bash_script[] =
-	"# bash completion of venv: eval \"$(venv completion bash)\"\n"
-	"_venv() {\n"
-	"\tlocal IFS=$'\\n' line cur=${COMP_WORDS[COMP_CWORD]}\n"
-	"\tCOMPREPLY=()\n"
-	"\tfor line in $(venv __complete -- \"${COMP_WORDS[@]:1:COMP_CWORD}\" 2>/dev/null); do\n"
-	"\t\tcase $line in\n"
-	"\t\t:files) compopt -o default 2>/dev/null; COMPREPLY+=($(compgen -f -- \"$cur\")) ;;\n"
-	"\t\t:dirs) compopt -o dirnames 2>/dev/null; COMPREPLY+=($(compgen -d -- \"$cur\")) ;;\n"
-	"\t\t*) COMPREPLY+=(\"${line%%$'\\t'*}\") ;;\n"
-	"\t\tesac\n"
-	"\tdone\n"
-	"}\n"
-	"complete -F _venv venv\n";
-
-static const char zsh_script[] =
-	"#compdef venv\n"
-	"# zsh completion of venv: source <(venv completion zsh)\n"
-	"_venv() {\n"
-	"\tlocal line\n"
-	"\tlocal -a found\n"
-	"\tfor line in ${(f)\"$(venv __complete -- \"${(@)words[2,CURRENT]}\" 2>/dev/null)\"}; do\n"
-	"\t\tcase $line in\n"
-	"\t\t:files) _files ;;\n"
-	"\t\t:dirs) _files -/ ;;\n"
-	"\t\t*$'\\t'*) found+=(\"${${line%%$'\\t'*}//:/\\\\:}:${line#*$'\\t'}\") ;;\n"
-	"\t\t*) found+=(\"${line//:/\\\\:}\") ;;\n"
-	"\t\tesac\n"
-	"\tdone\n"
-	"\t(( ${#found} )) && _describe venv found\n"
-	"}\n"
-	"if [ \"$funcstack[1]\" = _venv ]; then _venv \"$@\"; else compdef _venv venv; fi\n";
-
-static const char fish_script[] = "# fish completion of venv: venv completion fish | source\n"
-				  "function __venv_complete\n"
-				  "\tset -l words (commandline -opc)[2..] (commandline -ct)\n"
-				  "\tfor line in (venv __complete -- $words 2>/dev/null)\n"
-				  "\t\tswitch $line\n"
-				  "\t\tcase ':files'\n"
-				  "\t\t\t__fish_complete_path (commandline -ct)\n"
-				  "\t\tcase ':dirs'\n"
-				  "\t\t\t__fish_complete_directories (commandline -ct)\n"
-				  "\t\tcase '*'\n"
-				  "\t\t\techo $line\n"
-				  "\t\tend\n"
-				  "\tend\n"
-				  "end\n"
-				  "complete -c venv -f -a '(__venv_complete)'\n";
-
-static int run_completion(struct cli *cli, const void *opts, char **operands)
-{
-	static const struct {
-		const char *shell, *script;
-	} scripts[] = { { "bash", bash_script }, { "zsh", zsh_script }, { "fish", fish_script } };
-
-	(void)opts;
-	for (size_t i = 0; i < ARRAY_SIZE(scripts); i++)
-		if (!strcmp(scripts[i].shell, operands[0])) {
-			out_text(&cli->out, scripts[i].script);
-			return STATUS_OK;
-		}
-	return cli_usage(cli, "give bash, zsh or fish", "no completion for '%s'", operands[0]);
-}
-
-static const char *const shells[] = { "bash", "zsh", "fish", NULL };
-
-const struct cli_command cli_cmd_completion = {
-	.name = "completion",
-	.group = GROUP_HOST,
-	.operands = "bash|zsh|fish",
-	.min = 1,
-	.max = 1,
-	.choices = shells,
-	.summary = "print the completion script of a shell",
-	.examples = "eval \"$(venv completion bash)\"\n"
-		    "source <(venv completion zsh)\n"
-		    "venv completion fish | source\n",
-	.run = run_completion,
-};
 
 const struct cli_command cli_cmd_complete = {
 	.name = "__complete",

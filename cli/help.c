@@ -110,28 +110,69 @@ static void print_subcommands(struct output *out, const struct cli_command *cons
 		add_command_row(&out->buffer, *commands);
 }
 
+static void add_json_options(struct text *line, const struct cli_option *options)
+{
+	const struct cli_option *option = options;
+
+	text_add(line, ",\"options\":[");
+	for (; option && option->kind != CLI_KIND_END; option++) {
+		text_add(line, option == options ? "{\"name\":" : ",{\"name\":");
+		text_add_json(line, option->name);
+		json_add_member(line, "argument", option->argument);
+		json_add_member(line, "doc", option->doc);
+		text_add_char(line, '}');
+	}
+	text_add_char(line, ']');
+}
+
+static void add_json_commands(struct text *line, const struct cli_command *const *commands);
+
+static void add_json_command(struct text *line, const struct cli_command *command)
+{
+	text_add(line, "{\"name\":");
+	text_add_json(line, command->name);
+	json_add_member(line, "group", command->group);
+	json_add_member(line, "operands", command->operands);
+	json_add_member(line, "summary", command->summary);
+	add_json_options(line, command->options);
+	if (command->subcommands) {
+		text_add(line, ",\"commands\":");
+		add_json_commands(line, command->subcommands);
+	}
+	text_add_char(line, '}');
+}
+
+static void add_json_commands(struct text *line, const struct cli_command *const *commands)
+{
+	bool first = true;
+
+	text_add_char(line, '[');
+	for (; *commands; commands++) {
+		if ((*commands)->flags & CLI_HIDDEN)
+			continue;
+		text_add(line, first ? "" : ",");
+		add_json_command(line, *commands);
+		first = false;
+	}
+	text_add_char(line, ']');
+}
+
+/* command NULL: all of them */
 static void print_json(struct cli *cli, const struct cli_command *command)
 {
 	_cleanup_text_ struct text line = { 0 };
-	const struct cli_option *option = command->options;
-	_cleanup_text_ struct text usage = { 0 };
 
-	help_add_usage(&usage, NULL, command);
 	json_open(&line, "result");
 	json_add_member(&line, "command", "help");
-	text_add(&line, ",\"result\":{\"name\":");
-	text_add_json(&line, command->name);
-	json_add_member(&line, "operands", command->operands);
-	json_add_member(&line, "summary", command->summary);
-	text_add(&line, ",\"options\":[");
-	for (; option && option->kind != CLI_KIND_END; option++) {
-		text_add(&line, option == command->options ? "{\"name\":" : ",{\"name\":");
-		text_add_json(&line, option->name);
-		json_add_member(&line, "argument", option->argument);
-		json_add_member(&line, "doc", option->doc);
+	text_add(&line, ",\"result\":");
+	if (command) {
+		add_json_command(&line, command);
+	} else {
+		text_add(&line, "{\"commands\":");
+		add_json_commands(&line, cli_commands);
+		add_json_options(&line, cli_global_options);
 		text_add_char(&line, '}');
 	}
-	text_add(&line, "]}");
 	json_close(cli, &line);
 }
 
@@ -163,13 +204,17 @@ void help_print(struct cli *cli, struct output *out, const struct cli_command *p
 	out_flush(out);
 }
 
-void help_print_all(struct output *out)
+void help_print_all(struct cli *cli, struct output *out)
 {
 	const struct cli_command *const *command;
 	const char *group = NULL;
 	const char *groups[16];
 	size_t n = 0;
 
+	if (cli->format == FORMAT_JSON) {
+		print_json(cli, NULL);
+		return;
+	}
 	out_text(out, "usage: venv [OPTION...] COMMAND [ARGUMENT...]\n\n"
 		      "Development machines from one file: venv init, venv up, venv ssh.\n");
 	for (command = cli_commands; *command; command++) {

@@ -69,15 +69,32 @@ void json_add_value(struct text *text, const venv_value *value)
 	}
 }
 
-void json_result(struct cli *cli, const venv_value *value)
+static void open_result(struct cli *cli, struct text *line)
 {
-	_cleanup_text_ struct text line = { 0 };
 	_cleanup_text_ struct text name = { 0 };
 
 	cli_command_name(cli->parent, cli->command, &name);
-	json_open(&line, "result");
-	json_add_member(&line, "command", name.data);
-	text_add(&line, ",\"result\":");
+	json_open(line, "result");
+	json_add_member(line, "command", name.data);
+	text_add(line, ",\"result\":");
+}
+
+void json_result(struct cli *cli, const venv_value *value)
+{
+	_cleanup_text_ struct text line = { 0 };
+
+	open_result(cli, &line);
 	json_add_value(&line, value);
+	json_close(cli, &line);
+}
+
+void json_result_text(struct cli *cli, const char *key, const char *text)
+{
+	_cleanup_text_ struct text line = { 0 };
+
+	open_result(cli, &line);
+	text_format(&line, "{\"%s\":", key);
+	text_add_json(&line, text);
+	text_add_char(&line, '}');
 	json_close(cli, &line);
 }

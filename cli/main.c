@@ -22,12 +22,12 @@ static void open_outputs(struct cli *cli)
 static int no_command(struct cli *cli)
 {
 	if (cli->help) {
-		help_print_all(&cli->out);
+		help_print_all(cli, &cli->out);
 		return STATUS_OK;
 	}
 	if (cli->format != FORMAT_TEXT)
 		return cli_usage(cli, "see 'venv help'", "a command is missing");
-	help_print_all(&cli->err);
+	help_print_all(cli, &cli->err);
 	return STATUS_USAGE;
 }
 

@@ -248,26 +248,25 @@ static int add_file_page(struct cli *cli, struct text *ret)
 	return 0;
 }
 
-static void list_pages(struct output *out)
+static void list_pages(struct text *ret)
 {
-	out_text(out, "venv.1\nvenv.yml.5\n");
+	text_add(ret, "venv.1\nvenv.yml.5\n");
 	for (const struct cli_command *const *c = cli_commands; *c; c++)
 		if (!((*c)->flags & CLI_HIDDEN))
-			out_printf(out, "venv-%s.1\n", (*c)->name);
+			text_format(ret, "venv-%s.1\n", (*c)->name);
 }
 
 int man_print(struct cli *cli, const char *name)
 {
 	_cleanup_text_ struct text page = { 0 };
-	const struct cli_command *command;
+	const struct cli_command *command = NULL;
 	int status = 0;
 
-	if (!name) {
-		list_pages(&cli->out);
-		return STATUS_OK;
-	}
-	command = strncmp(name, "venv-", 5) ? NULL : cli_find_command(cli_commands, name + 5);
-	if (!strcmp(name, "venv"))
+	if (name && !strncmp(name, "venv-", 5))
+		command = cli_find_command(cli_commands, name + 5);
+	if (!name)
+		list_pages(&page);
+	else if (!strcmp(name, "venv"))
 		add_main_page(&page);
 	else if (!strcmp(name, "venv.yml"))
 		status = add_file_page(cli, &page);
@@ -276,7 +275,9 @@ int man_print(struct cli *cli, const char *name)
 	else
 		status =
 			cli_usage(cli, "see 'venv help --list'", "there is no man page '%s'", name);
-	if (!status)
+	if (!status && cli->format == FORMAT_JSON)
+		json_result_text(cli, name ? "page" : "pages", page.data);
+	else if (!status)
 		out_text(&cli->out, page.data);
 	return status;
 }

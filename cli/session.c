@@ -112,7 +112,7 @@ int session_run(struct session *session)
 	}
 	terminal_restore();
 	if (session->capture)
-		capture_pump(session->capture);
+		capture_finish(session->capture); /* an error is the last line */
 	r = r < 0 ? failure(session, err) : 0;
 	signals_end(&signals);
 	return r;

@@ -98,7 +98,10 @@ VENV_API unsigned venv_error_line(const venv_error *error);
 VENV_API unsigned venv_error_column(const venv_error *error);
 /** @return the machine it happened to, or NULL. @since 0.1 */
 VENV_API const char *venv_error_machine(const venv_error *error);
-/** @return more lines, as the last lines of a machine's console or of a failed step, or NULL. */
+/**
+ * @return more lines, as the last lines of a machine's console or of a failed step, or NULL.
+ * @since 0.1
+ */
 VENV_API const char *venv_error_details(const venv_error *error);
 /** @return the source line that raised it, for bug reports. @since 0.1 */
 VENV_API const char *venv_error_origin(const venv_error *error);
@@ -160,7 +163,10 @@ VENV_API const char *venv_value_string(const venv_value *value);
 VENV_API int64_t venv_value_int(const venv_value *value);
 /** @return the number of an int or real, else 0. @since 0.1 */
 VENV_API double venv_value_real(const venv_value *value);
-/** @return the value as one line of JSON, owned by the caller, or NULL when out of memory. */
+/**
+ * @return the value as one line of JSON, owned by the caller, or NULL when out of memory.
+ * @since 0.1
+ */
 VENV_API char *venv_value_json(const venv_value *value);
 
 /* ---- Projects ----------------------------------------------------------------------------- */
@@ -255,9 +261,15 @@ VENV_API VENV_CHECK int venv_op_wait(venv_op *op, venv_error **err);
 VENV_API int venv_op_fd(const venv_op *op);
 /** Ask it to end soon with VENV_ERR_CANCELLED. @threads any, signal handlers too. @since 0.1 */
 VENV_API void venv_op_cancel(venv_op *op);
-/** @return the answer of an operation that has one, NULL before its end; the operation's. */
+/**
+ * @return the answer of an operation that has one, NULL before its end; the operation's.
+ * @since 0.1
+ */
 VENV_API const venv_value *venv_op_result(const venv_op *op);
-/** @return status of the remote command (0..255; 128+n: killed by signal n), -1 before its end. */
+/**
+ * @return status of the remote command (0..255; 128+n: killed by signal n), -1 before its end.
+ * @since 0.1
+ */
 VENV_API int venv_op_exit_status(const venv_op *op);
 /** Tell a run or ssh with a terminal its new size. @threads any. @since 0.1 */
 VENV_API void venv_op_resize(venv_op *op, unsigned rows, unsigned columns);
@@ -288,7 +300,10 @@ typedef struct venv_up_options {
  * on it, comes as a VENV_EVENT_ERROR, and the operation ends with the first such error.
  */
 
-/** Bring machines up, creating what does not exist. A running one gets what can change live. */
+/**
+ * Bring machines up, creating what does not exist. A running one gets what can change live.
+ * @since 0.1
+ */
 VENV_API VENV_CHECK int venv_up(venv_project *project, const char *const *names,
 				const venv_up_options *options, venv_op **op, venv_error **err);
 /** Stop machines: gracefully, after stop_timeout by force. @since 0.1 */
@@ -319,7 +334,10 @@ VENV_API VENV_CHECK int venv_resume(venv_project *project, const char *const *na
 /** Run the provisioning steps of running machines again (`when: never` excepted). @since 0.1 */
 VENV_API VENV_CHECK int venv_provision(venv_project *project, const char *const *names,
 				       uint32_t flags, venv_op **op, venv_error **err);
-/** Finish or undo what an interrupted command left; project NULL: everything of this user. */
+/**
+ * Finish or undo what an interrupted command left; project NULL: everything of this user.
+ * @since 0.1
+ */
 VENV_API VENV_CHECK int venv_repair(venv *ctx, venv_project *project, venv_op **op,
 				    venv_error **err);
 
@@ -372,7 +390,10 @@ VENV_API VENV_CHECK int venv_guest_path(venv_project *project, const char *machi
 
 /* ---- Questions: answers are venv_values whose form docs/JSON.md tells ---------------------- */
 
-/** Machines of a project: list of maps (name, state, provider, box, id, ssh, addresses, ports…). */
+/**
+ * Machines of a project: list of maps (name, state, provider, box, id, ssh, addresses, ports…).
+ * @since 0.1
+ */
 VENV_API VENV_CHECK int venv_status(venv_project *project, const char *const *names,
 				    venv_value **ret, venv_error **err);
 /** All machines of this user. @since 0.1 */
@@ -420,6 +441,8 @@ VENV_API VENV_CHECK int venv_box_add(venv *ctx, const char *name, const char *so
 /** Build a box from a recipe: its name ("debian/12") or its directory. @since 0.1 */
 VENV_API VENV_CHECK int venv_box_build(venv *ctx, const char *recipe, venv_op **op,
 				       venv_error **err);
+/** Recipes that are known by name: list of maps (name, version, description). @since 0.1 */
+VENV_API VENV_CHECK int venv_box_recipes(venv *ctx, venv_value **ret, venv_error **err);
 /** @return 0; VENV_ERR_BUSY while machines are based on it, which it names. @since 0.1 */
 VENV_API VENV_CHECK int venv_box_remove(venv *ctx, const char *name, venv_error **err);
 /** Remove layers and staged files that nothing needs. Result: map (bytes, layers). @since 0.1 */

@@ -57,27 +57,55 @@ static int unapproved(struct venv_project *project, json_t **ret, venv_error **e
 	return 0;
 }
 
+static int refuse(const struct venv_project *project, const json_t *entry, venv_error **err)
+{
+	const json_t *what = json_object_get(entry, "value");
+	const char *machine = venv__json_str(entry, "machine"), *key = venv__json_str(entry, "key");
+	_cleanup_free_ char *value =
+		json_is_null(what) ? NULL : json_dumps(what, JSON_COMPACT | JSON_ENCODE_ANY);
+	_cleanup_free_ char *whose = NULL;
+	int r;
+
+	if (machine && asprintf(&whose, " of machine '%s'", machine) < 0)
+		whose = NULL;
+	r = venv__fail_at(err, VENV_ERR_DENIED,
+			  venv__json_str(entry, "file") ?: project->spec->file,
+			  (unsigned)venv__json_int(entry, "line", 0),
+			  (unsigned)venv__json_int(entry, "column", 0),
+			  "'%s'%s %s and was not approved%s%s", key ? key : "?", whose ? whose : "",
+			  value ? "reaches the host" : "takes a variable of your environment",
+			  value ? ": " : "", value ? value : "");
+	return venv__hint(r, err, "look at it and allow it with 'venv approve'");
+}
+
 int venv__approval_check(struct venv_project *project, venv_error **err)
 {
 	_cleanup_json_ json_t *open = NULL;
-	_cleanup_free_ char *value = NULL;
-	const json_t *first;
-	const char *machine, *key;
 	int r = unapproved(project, &open, err);
 
 	if (r < 0 || !json_array_size(open))
 		return r;
-	first = json_array_get(open, 0);
-	machine = venv__json_str(first, "machine");
-	key = venv__json_str(first, "key");
-	value = json_dumps(json_object_get(first, "value"), JSON_COMPACT | JSON_ENCODE_ANY);
-	r = venv__fail_at(err, VENV_ERR_DENIED,
-			  venv__json_str(first, "file") ?: project->spec->file,
-			  (unsigned)venv__json_int(first, "line", 0),
-			  (unsigned)venv__json_int(first, "column", 0),
-			  "'%s' of machine '%s' reaches the host and was not approved: %s",
-			  key ? key : "?", machine ? machine : "?", value ? value : "");
-	return venv__hint(r, err, "look at it and allow it with 'venv approve'");
+	return refuse(project, json_array_get(open, 0), err);
+}
+
+int venv__approval_check_agent(struct venv_project *project, const char *machine, venv_error **err)
+{
+	_cleanup_json_ json_t *open = NULL;
+	const json_t *entry;
+	size_t i;
+	int r = unapproved(project, &open, err);
+
+	if (r < 0)
+		return r;
+	json_array_foreach(open, i, entry)
+	{
+		const char *key = venv__json_str(entry, "key");
+		const char *of = venv__json_str(entry, "machine");
+
+		if (key && of && strcmp(key, "ssh.forward_agent") == 0 && strcmp(of, machine) == 0)
+			return refuse(project, entry, err);
+	}
+	return 0;
 }
 
 int venv_approvals(venv_project *project, venv_value **ret, venv_error **err)

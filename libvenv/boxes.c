@@ -23,6 +23,11 @@ int venv_box_info(venv *ctx, const char *name, venv_value **ret, venv_error **er
 	return r < 0 ? r : venv__answer(info, ret, err);
 }
 
+int venv_box_recipes(venv *ctx, venv_value **ret, venv_error **err)
+{
+	return venv__answer(venv__recipe_list(ctx), ret, err);
+}
+
 int venv_box_remove(venv *ctx, const char *name, venv_error **err)
 {
 	return venv__box_remove(ctx, name, err);

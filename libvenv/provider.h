@@ -129,6 +129,7 @@ struct exec_handle {
 	int control; /* socket: send {"op":"signal","signal":N}; receive {"exit":N} or {"signal":N};
 		      * its end without either: the machine died */
 	int tty;     /* master of its terminal (TIOCSWINSZ resizes), or -1 */
+	char mark[33]; /* over ssh: what its processes have in their environment; else "" */
 };
 
 enum stop_how { STOP_GRACEFUL, STOP_KILL };

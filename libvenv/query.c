@@ -333,6 +333,8 @@ int venv_ssh_config(venv_project *project, const char *machine, const char *host
 	char *text = NULL;
 	int n, r = venv__work_open_running(project, machine, NULL, &work, err);
 
+	if (r == 0 && work.spec->ssh.forward_agent)
+		r = venv__approval_check_agent(project, work.spec->name, err);
 	if (r == 0 && work.provider->info)
 		r = work.provider->info(&work.machine, &info, err);
 	if (r < 0)

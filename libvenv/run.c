@@ -184,8 +184,12 @@ static int run_ssh(struct run *run, struct work *work, struct venv_op *op, venv_
 				 : NULL,
 		.control = -1,
 	};
-	int r = read_key(&work->record, "host.pub", &host_key, err);
+	int r = 0;
 
+	if (ssh.agent && !run->o.forward_agent)
+		r = venv__approval_check_agent(run->project, work->spec->name, err);
+	if (r == 0)
+		r = read_key(&work->record, "host.pub", &host_key, err);
 	if (r < 0)
 		return r;
 	if ((run->argv && !command) || asprintf(&key, "%s/keys/user", work->record.dir) < 0 ||

@@ -100,6 +100,7 @@ struct step_spec {
 
 struct ssh_spec {
 	bool forward_agent;
+	struct place forward_agent_place;
 	uint16_t port;     /* 0: auto */
 	char **extra_keys; /* absolute host paths */
 	struct place place;
@@ -202,7 +203,8 @@ struct project_spec {
 	size_t n_networks;
 	char **volumes; /* names */
 	json_t *approve; /* list of {machine, key, value}: what reaches the host, as written; a hash of
-			  * it is what `venv approve` remembers */
+			  * it is what `venv approve` remembers. For a variable of the environment key
+			  * is "${NAME}" and value null, and machine may be missing: the project */
 };
 
 /*

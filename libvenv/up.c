@@ -511,8 +511,10 @@ static int up_existing(struct work *work, const struct up *up, enum machine_stat
 
 static int after_start(struct node *node, struct work *work, uint32_t flags, venv_error **err)
 {
-	int r = 0;
+	int r = venv__work_contact(work, err);
 
+	if (r < 0)
+		return r;
 	venv__graph_reached(node, NEED_STARTED);
 	if (!(flags & VENV_UP_NO_PROVISION))
 		r = venv__work_provision(work, flags, err);

@@ -174,8 +174,10 @@ static int run_one(struct node *node, struct venv_project *project, const struct
 static int run_work(struct venv_op *op, void *user, venv_error **err)
 {
 	struct run *run = user;
-	int r;
+	int r = run->verb == &provision ? venv__approval_check(run->project, err) : 0;
 
+	if (r < 0)
+		return r;
 	/* a machine whose first `up` was killed may lie there without anybody knowing */
 	r = venv__graph_run(run->project, run->machines, run->n, run->verb->order, run_one, run, op,
 			    err);

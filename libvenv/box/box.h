@@ -61,6 +61,8 @@ int venv__box_open(struct venv *ctx, const char *reference, const char *constrai
 		   const char *architecture, struct box *ret, venv_error **err);
 /* Is there a recipe of that name? */
 bool venv__box_has_recipe(struct venv *ctx, const char *name);
+/* What venv_box_recipes() answers; NULL: out of memory. */
+json_t *venv__recipe_list(struct venv *ctx);
 /* Names like this one, for "did you mean"; owned by the caller, or NULL. */
 char *venv__box_suggest(struct venv *ctx, const char *name);
 

@@ -138,6 +138,29 @@ char **venv__recipe_names(struct venv *ctx)
 	return list;
 }
 
+static bool take_facts(struct recipe *recipe, void *user)
+{
+	json_t *facts =
+		json_pack("{s:s, s:s*, s:s*}", "name", recipe->name, "version", recipe->version,
+			  "description", venv__json_str(recipe->json, "description"));
+	json_t **list = user;
+
+	if (json_array_append_new(*list, facts) == 0)
+		return false;
+	json_decref(*list);
+	*list = NULL;
+	return true;
+}
+
+json_t *venv__recipe_list(struct venv *ctx)
+{
+	json_t *list = json_array();
+
+	if (list)
+		(void)each_recipe(ctx, take_facts, &list);
+	return list;
+}
+
 static int find_recipe(struct venv *ctx, const char *reference, struct recipe *ret,
 		       venv_error **err)
 {

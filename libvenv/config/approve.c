@@ -16,6 +16,14 @@ struct collection {
 static void collect(struct collection *c, const struct place *place, const char *key,
 		    const char *format, ...) _printf_(4, 5);
 
+static bool set_place(json_t *entry, const struct place *place)
+{
+	return !place->line ||
+	       (json_object_set_new(entry, "file", json_string(place->file)) == 0 &&
+		json_object_set_new(entry, "line", json_integer(place->line)) == 0 &&
+		json_object_set_new(entry, "column", json_integer(place->column)) == 0);
+}
+
 static void collect(struct collection *c, const struct place *place, const char *key,
 		    const char *format, ...)
 {
@@ -26,11 +34,36 @@ static void collect(struct collection *c, const struct place *place, const char 
 	value = json_vsprintf(format, args);
 	va_end(args);
 	entry = json_pack("{s:s,s:s,s:o}", "machine", c->machine, "key", key, "value", value);
-	if (entry && place->line)
-		c->failed |= json_object_set_new(entry, "file", json_string(place->file)) < 0 ||
-			     json_object_set_new(entry, "line", json_integer(place->line)) < 0 ||
-			     json_object_set_new(entry, "column", json_integer(place->column)) < 0;
-	c->failed |= !entry || json_array_append_new(c->list, entry) < 0;
+	c->failed |= !entry || !set_place(entry, place) || json_array_append(c->list, entry) < 0;
+	json_decref(entry);
+}
+
+/* Its value is nobody's business: what is approved is that the machine may have it. */
+int venv__spec_note_variable(struct project_spec *spec, const char *machine,
+			     const struct variable *variable, venv_error **err)
+{
+	_cleanup_json_ json_t *key = json_sprintf("${%s}", variable->name);
+	json_t *entry;
+	size_t i;
+
+	if (!spec->approve)
+		spec->approve = json_array();
+	json_array_foreach(spec->approve, i, entry)
+	{
+		const char *other = venv__json_str(entry, "machine");
+
+		if (json_equal(json_object_get(entry, "key"), key) &&
+		    (machine && other ? strcmp(machine, other) == 0 : machine == other))
+			return 0;
+	}
+	entry = json_pack("{s:s*, s:O, s:n}", "machine", machine, "key", key, "value");
+	if (!entry || !set_place(entry, &variable->place) ||
+	    json_array_append(spec->approve, entry) < 0) {
+		json_decref(entry);
+		return venv__fail_nomem(err);
+	}
+	json_decref(entry);
+	return 0;
 }
 
 static bool is_loopback(const char *address)
@@ -107,13 +140,16 @@ static void collect_machine(struct collection *c, const struct machine_spec *mac
 	if (machine->env_file_outside)
 		collect(c, &machine->env_file_place, "env_file", "%s", machine->env_file);
 	collect_steps(c, machine);
+	/* --set is the user's own word, as 'venv ssh -A' is */
+	if (machine->ssh.forward_agent && machine->ssh.forward_agent_place.line)
+		collect(c, &machine->ssh.forward_agent_place, "ssh.forward_agent", "true");
 	if (machine->libvirt.xml)
 		collect(c, &machine->place, "libvirt", "%s", machine->libvirt.xml);
 }
 
 int venv__spec_collect_approvals(struct project_spec *spec, venv_error **err)
 {
-	struct collection c = { .list = json_array() };
+	struct collection c = { .list = spec->approve ? spec->approve : json_array() };
 
 	spec->approve = c.list;
 	if (!c.list)

@@ -165,7 +165,8 @@ static const struct key machine_keys[] = {
 	    .count = offsetof(struct machine_spec, n_triggers), .section = &section_trigger,
 	    .flags = KEY_LIVE | KEY_HOST | KEY_UNSUPPORTED),
 	KEY("ssh", object, machine_spec, ssh, NULL, "{ forward_agent: true }", "0.1",
-	    "how ssh reaches it", .section = &section_ssh),
+	    "how ssh reaches it; forward_agent wants approval", .section = &section_ssh,
+	    .flags = KEY_HOST),
 	KEY("boot_timeout", time, machine_spec, boot_timeout_ms, "5m", "5m", "0.1",
 	    "how long a start may take", .flags = KEY_LIVE),
 	KEY("stop_timeout", time, machine_spec, stop_timeout_ms, "60s", "60s", "0.1",
@@ -329,7 +330,8 @@ static const struct section section_trigger = {
 
 static const struct key ssh_keys[] = {
 	KEY("forward_agent", boolean, ssh_spec, forward_agent, "false", "true", "0.1",
-	    "let the machine use your ssh agent"),
+	    "let the machine use your ssh agent; wants approval",
+	    .place = offsetof(struct ssh_spec, forward_agent_place), .flags = KEY_HOST),
 	KEY("port", port, ssh_spec, port, "auto", "2222", "0.1",
 	    "port of the host's loopback; auto: a free one"),
 	KEY("extra_keys", host_paths, ssh_spec, extra_keys, NULL, "[~/.ssh/id_ed25519.pub]", "0.1",

@@ -54,9 +54,26 @@ static int fail_unset(const struct node *node, const char *at, const char *name,
 			  name, name, name);
 }
 
-/* One ${…}; at points to the dollar. Moves *end behind the brace. 1: the environment had it. */
-static int substitute(const struct node *node, const char *at, struct buf *out, const char **end,
-		      venv_error **err)
+static int add_variable(struct pool *pool, struct node *node, const char *at, const char *name,
+			venv_error **err)
+{
+	struct variable *variable = venv__pool_alloc(pool, sizeof(*variable));
+	const struct variable **last = &node->variables;
+
+	while (*last)
+		last = (const struct variable **)(uintptr_t) & (*last)->next;
+	if (variable)
+		variable->name = venv__pool_text(pool, name, strlen(name));
+	if (!variable || !variable->name)
+		return venv__fail_nomem(err);
+	variable->place = venv__node_at(node, at);
+	*last = variable;
+	return 0;
+}
+
+/* One ${…}; at points to the dollar. Moves *end behind the brace. */
+static int substitute(struct pool *pool, struct node *node, const char *at, struct buf *out,
+		      const char **end, venv_error **err)
 {
 	const char *p = at + 2, *close = strchr(p, '}');
 	size_t n = name_length(p);
@@ -80,7 +97,7 @@ static int substitute(const struct node *node, const char *at, struct buf *out, 
 	/* as in the shell: with the colon, empty is as good as unset */
 	if (value && (*value || !*rest)) {
 		venv__buf_puts(out, value);
-		return 1;
+		return add_variable(pool, node, at, name, err);
 	}
 	if (rest[0] && rest[1] == '-')
 		venv__buf_puts(out, rest + 2);
@@ -93,16 +110,14 @@ static int interpolate_scalar(struct pool *pool, struct node *node, venv_error *
 {
 	_cleanup_buf_ struct buf out = { 0 };
 	const char *p = node->text, *source = node->text, *dollar;
-	bool foreign = false;
 	int r;
 
 	for (; (dollar = strchr(p, '$')); p = dollar) {
 		venv__buf_add(&out, p, (size_t)(dollar - p));
 		if (dollar[1] == '{') {
-			r = substitute(node, dollar, &out, &dollar, err);
+			r = substitute(pool, node, dollar, &out, &dollar, err);
 			if (r < 0)
 				return r;
-			foreign |= r > 0;
 			continue;
 		}
 		venv__buf_puts(&out, "$");
@@ -115,7 +130,7 @@ static int interpolate_scalar(struct pool *pool, struct node *node, venv_error *
 	if (!node->text)
 		return venv__fail_nomem(err);
 	node->exact = false;
-	node->source = foreign ? source : NULL;
+	node->source = node->variables ? source : NULL;
 	return 0;
 }
 

@@ -167,6 +167,9 @@ void venv__suggest(struct suggestion *suggestion, const char *candidate);
 /* ---- The whole (check.c, approve.c) ---------------------------------------------------------- */
 
 int venv__spec_check(const struct project_spec *spec, venv_error **err);
+/* Once for each machine (NULL: the project) and name. */
+int venv__spec_note_variable(struct project_spec *spec, const char *machine,
+			     const struct variable *variable, venv_error **err);
 int venv__spec_collect_approvals(struct project_spec *spec, venv_error **err);
 
 #endif

@@ -37,11 +37,31 @@ static bool is_machine_key(const struct entry *entry)
 	       entry->value->kind == NODE_LIST;
 }
 
+/*
+ * What a tree took from the environment, once for each machine (NULL: the project) and name. What --set
+ * names was written by who runs the command.
+ */
+static int note_variables(struct load *load, const char *machine, const struct node *node,
+			  venv_error **err)
+{
+	int r = 0;
+
+	for (const struct variable *v = node->variables; v && r == 0; v = v->next)
+		if (v->place.line)
+			r = venv__spec_note_variable(load->spec, machine, v, err);
+	for (size_t i = 0; node->kind != NODE_SCALAR && i < node->n && r == 0; i++)
+		r = note_variables(
+			load, machine,
+			node->kind == NODE_LIST ? node->items[i] : node->entries[i].value, err);
+	return r;
+}
+
 /* A key of the project by all layers, or NULL. */
 static int project_value(struct load *load, const char *key, struct node **ret, venv_error **err)
 {
 	const struct entry *low = venv__node_find(load->root, key);
 	const struct entry *high = venv__node_find(load->set, key);
+	int r;
 
 	*ret = NULL;
 	if (low && is_machine_key(low))
@@ -54,7 +74,8 @@ static int project_value(struct load *load, const char *key, struct node **ret, 
 				high ? high->value : NULL);
 	if (!*ret)
 		return venv__fail_nomem(err);
-	return venv__node_interpolate(&load->reader.pool, *ret, err);
+	r = venv__node_interpolate(&load->reader.pool, *ret, err);
+	return r < 0 ? r : note_variables(load, NULL, *ret, err);
 }
 
 /* The machine keys at the top of a tree; NULL: out of memory. */
@@ -310,6 +331,8 @@ static int read_machine(struct load *load, const struct entry *entry, struct mac
 	if (!node || !layers[0] || !layers[2] || !machine->name)
 		return venv__fail_nomem(err);
 	r = venv__node_interpolate(pool, node, err);
+	if (r == 0)
+		r = note_variables(load, name, node, err);
 	if (r == 0)
 		r = venv__section_parse(&load->reader, &venv__section_machine, node, machine, err);
 	machine->place = entry ? entry->place : load->root->place;

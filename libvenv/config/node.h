@@ -34,6 +34,12 @@ struct entry { /* of a map, in the order of the file */
 	struct node *value;
 };
 
+struct variable { /* of the environment that a text was given a value from */
+	const struct variable *next;
+	const char *name;
+	struct place place; /* of its ${ */
+};
+
 struct node {
 	enum node_kind kind;
 	struct place place;
@@ -45,6 +51,7 @@ struct node {
 	/* That text as the file has it, when ${NAME} in it was replaced by what the environment holds,
 	 * which may be a secret; else NULL. */
 	const char *source;
+	const struct variable *variables; /* what that was, the first one first */
 	size_t weight; /* nodes of the tree with shared ones counted as often as they appear */
 	size_t n;      /* elements of a list or map */
 	size_t capacity;

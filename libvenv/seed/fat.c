@@ -144,7 +144,7 @@ static unsigned char *add_entry(struct image *image, const char *name, enum attr
 	unsigned char *entry = next_entry(image);
 
 	memcpy(entry, name, SHORT_CHARS);
-	entry[11] = attribute;
+	entry[11] = (unsigned char)attribute;
 	put16(entry + 16, DATE);
 	put16(entry + 18, DATE);
 	put16(entry + 24, DATE);

@@ -182,3 +182,29 @@ def test_what_a_guest_wrote_into_the_file_is_not_approved(project, venv):
     venv("exec", "--", "sh", "-c", "printf 'folders: [ /:/host ]\\n' >> /workspace/venv.yml")
     venv("halt", check=False)
     assert "not approved" in venv.fails("up", status=9).stderr
+
+
+def test_a_machine_cannot_ask_for_variables_or_the_agent(project, venv):
+    """What it writes into the file takes nothing from the user's environment, whatever is run next."""
+    secret = {"TOKEN": "sesame-1234", "SSH_AUTH_SOCK": "/nowhere"}
+    project.write("box: busybox\nnetworks: []\nenv: { A: \"${TOKEN:-none}\" }\n")
+    venv("up")  # it is not set: nothing is taken
+    result = venv.fails("up", status=9, env=secret)
+    assert "venv.yml:3:" in result.stderr and "${TOKEN}" in result.stderr and "venv approve" in result.stderr
+    assert "sesame" not in result.stderr
+    shown = venv("approve", "--yes", env=secret)
+    assert "${TOKEN}" in shown.stdout and "sesame" not in shown.stdout
+    venv("reload", env=secret)
+    assert venv("exec", "--", "sh", "-c", "echo $A").stdout == "sesame-1234\n"
+    assert "sesame" not in venv.run(["sh", "-c", "cat $XDG_DATA_HOME/venv/projects/*/approved.json"]).stdout
+    # more of it for the same machine is asked for no more, another variable is
+    venv("exec", "--", "sh", "-c", "cat >> /workspace/venv.yml", stdin=b"provision: [{ run: \"echo ${OTHER}\" }]\n")
+    for command in ("up", "provision", "reload"):
+        result = venv.fails(command, status=9, env={**secret, "OTHER": "sesame"})
+        assert "${OTHER}" in result.stderr and "venv.yml:4:" in result.stderr
+    project.write("box: busybox\nnetworks: []\nssh: { forward_agent: true }\n")
+    for command, status in ((["ssh", "--", "true"], 125), (["ssh-config"], 9), (["up"], 9)):
+        result = venv.fails(*command, status=status, env=secret)
+        assert "ssh.forward_agent" in result.stderr and "venv.yml:3:" in result.stderr
+    venv("approve", "--yes")
+    assert "ForwardAgent yes" in venv("ssh-config").stdout

@@ -218,6 +218,21 @@ def test_stats(project, venv):
     assert stats["state"] == "running"
 
 
+def test_stats_without_control_groups(project, venv):
+    """Where nothing but the disk can be counted, the machine is shown all the same."""
+    project.write(SMALL)
+    venv("up")
+    venv("exec", "--", "sh", "-c", "head -c 3000000 /dev/urandom > /file; sync")
+    (stats,) = venv.json("stats")
+    assert stats["disk"] >= 3_000_000
+    if "memory" in stats:
+        pytest.skip("this user has control groups")
+    assert not {"memory", "cpu_us", "pids"} & set(stats)
+    _, row = venv("stats").stdout.splitlines()
+    assert row.startswith("default") and " 3." in row
+    assert "no machine" not in venv("stats").stdout
+
+
 def test_ten_cycles(project, venv):
     project.write(SMALL + "ports: [ { host: auto, guest: 80 } ]\n")
     for _ in range(10):

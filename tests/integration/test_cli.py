@@ -4,6 +4,8 @@ which form, what happens at a terminal, which signal does what. VENV_FAKE names 
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -151,15 +153,54 @@ def test_errors_quote_the_line(tmp_path):
                                        ["box", "info", "a"], ["box", "prune"], ["volume", "list"],
                                        ["volume", "rm", "a"], ["doctor"], ["version"], ["init"],
                                        ["config", "schema"], ["config", "keys"], ["halt"],
-                                       ["destroy", "-f"], ["repair"], ["cp", "a", ":b"]])
+                                       ["destroy", "-f"], ["repair"], ["cp", "a", ":b"], ["up"],
+                                       ["pause"], ["resume"], ["provision"], ["reload"], ["logs"],
+                                       ["box", "add", "a"], ["box", "build", "a"],
+                                       ["box", "remove", "a"], ["completion", "bash"], ["help"],
+                                       ["help", "up"], ["help", "--list"], ["help", "--man", "venv"]])
 def test_every_command_answers_in_json(arguments):
     out, err = run(*arguments, "--json", FAKE_STATUS=[WEB])
     assert err == ""
     found = lines(out)
     assert found[-1]["type"] == "result"
-    assert found[-1]["command"] == " ".join(a for a in arguments[:2] if a.isalpha() or "-" in a[1:]) \
-        .replace(" a", "").replace(" -f", "")
+    commands = 2 if arguments[0] in ("box", "volume", "config") else 1
+    assert found[-1]["command"] == " ".join(arguments[:commands])
     assert "result" in found[-1]
+
+
+def test_no_command_was_forgotten_in_json():
+    result = lines(run("help", "--json")[0])[-1]["result"]
+    commands = {c["name"]: c for c in result["commands"]}
+    assert {"name": "quiet", "doc": "print results and errors only"} in result["options"]
+    assert "__complete" not in commands and commands["up"]["group"] == "Machines"
+    assert [c["name"] for c in commands["volume"]["commands"]] == ["list", "rm"]
+    assert lines(run("--help", "--json")[0]) == lines(run("help", "--json")[0])
+    assert lines(run("help", "box", "--json")[0])[-1]["result"] == commands["box"]
+    tested = {arguments[0] for arguments in test_every_command_answers_in_json.pytestmark[0].args[1]}
+    assert set(commands) - tested == {"ssh", "exec"}  # test_exec_output_in_json
+
+
+def test_logs_end_with_a_result():
+    ops = [{"event": "x", "write": "a\x1b[2Jb\n"}]
+    assert lines(run("logs", "--json", FAKE_OP=ops)[0]) == [
+        {"type": "output", "machine": "web", "stream": "stdout", "text": "a\x1b[2Jb\n"},
+        {"type": "result", "command": "logs", "result": {"machine": "web"}}]
+    assert [line["type"] for line in lines(run("logs", "--json", FAKE_OP=[])[0])] == ["result"]
+    found = lines(run("logs", "--json", status=6,
+                      FAKE_OP=[*ops, {"fail": {"code": "STATE", "message": "gone"}}])[0])
+    assert [line["type"] for line in found] == ["output", "error"]
+    process = subprocess.Popen([FAKE, "logs", "-f", "--json"], stdout=subprocess.PIPE,
+                               env=environment(FAKE_OP=[*ops, {"event": "x", "wait": 20000}]))
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert lines(out.decode())[-1]["type"] == "result"
+
+
+def test_completion_script_in_json():
+    found = lines(run("completion", "fish", "--json")[0])
+    assert found[-1]["result"] == {"script": run("completion", "fish")[0]}
 
 
 def test_hostile_names_are_visible_everywhere():
@@ -374,8 +415,23 @@ def test_logs_are_made_visible_at_a_terminal_only():
 # ---- Completion --------------------------------------------------------------------------------
 
 
+KEYS = [{"section": "project", "key": "machines", "type": "map of maps", "of": "machine"},
+        {"section": "project", "key": "networks", "type": "map of maps", "of": "network"},
+        {"section": "machine", "key": "memory", "type": "size", "doc": "how much: all"},
+        {"section": "machine", "key": "oom", "type": "choice", "choices": ["kill", "freeze"]},
+        {"section": "machine", "key": "primary", "type": "boolean"},
+        {"section": "machine", "key": "env", "type": "map of text"},
+        {"section": "machine", "key": "ssh", "type": "map", "of": "ssh"},
+        {"section": "machine", "key": "kvm", "type": "map", "of": "kvm", "supported": False},
+        {"section": "network", "key": "subnet", "type": "text"},
+        {"section": "ssh", "key": "port", "type": "port"}]
+WORLD = {"FAKE_STATUS": [WEB, {"name": "db"}], "FAKE_KEYS": [{"supported": True, **k} for k in KEYS],
+         "FAKE_BOXES": [{"name": "busybox"}, {"name": "mine"}, {"name": "mine"}],
+         "FAKE_RECIPES": [{"name": "busybox", "description": "small"}, {"name": "debian/12"}]}
+
+
 def complete(*words):
-    out, _ = run("__complete", "--", *words, FAKE_STATUS=[WEB, {"name": "db"}])
+    out, _ = run("__complete", "--", *words, **WORLD)
     return [line.split("\t")[0] for line in out.splitlines()]
 
 
@@ -383,23 +439,142 @@ def test_completion():
     assert complete("st") == ["status", "stats"]
     assert complete("up", "") == ["web", "db"]
     assert complete("up", "w") == ["web"]
+    assert complete("up", "db", "") == ["web"]
     assert complete("box", "a") == ["add"]
+    assert complete("help", "box", "a") == ["add"]
+    assert complete("help", "up", "") == []
     assert complete("up", "--prov") == ["--provider", "--provision"]
     assert complete("up", "--provider", "k") == ["kvm"]
+    assert complete("up", "--provider=k") == ["--provider=kvm"]
+    assert complete("--color=") == ["--color=auto", "--color=always", "--color=never"]
+    assert complete("--file=x", "up", "d") == ["db"]
+    assert complete("--file=") == [":files"]
     assert complete("completion", "") == ["bash", "zsh", "fish"]
     assert complete("cp", "d") == ["db:", ":files"]
+    assert complete("cp", "db:") == []
     assert complete("-C", "") == [":dirs"]
     assert complete("ssh", "web", "") == []
+    assert complete("init", "") == ["busybox", "mine", "debian/12"]
+    assert complete("box", "build", "d") == ["debian/12", ":dirs"]
+    assert complete("box", "info", "") == ["busybox", "mine"]
 
 
-def test_completion_in_bash(tmp_path):
-    (tmp_path / "venv").symlink_to(FAKE)
-    script = ('eval "$(venv completion bash)"; COMP_WORDS=(venv up w); COMP_CWORD=2; _venv; '
-              'echo "${COMPREPLY[@]}"')
-    env = environment(FAKE_STATUS=[WEB])
-    env["PATH"] = f"{tmp_path}:{env['PATH']}"
-    done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, check=True)
-    assert done.stdout == b"web\n"
+def test_completion_of_settings():
+    assert complete("up", "--set", "") == ["machines.", "networks.", "memory=", "oom=", "primary=", "env.",
+                                           "ssh."]
+    assert complete("reload", "--set=m") == ["--set=machines.", "--set=memory="]
+    assert complete("up", "--set", "machines.") == ["machines.web.", "machines.db."]
+    assert complete("up", "db", "--set", "machines.d") == ["machines.db."]
+    assert complete("up", "--set", "machines.web.m") == ["machines.web.memory="]
+    assert complete("up", "--set", "machines.web.oom=f") == ["machines.web.oom=freeze"]
+    assert complete("up", "--set", "primary=") == ["primary=true", "primary=false"]
+    assert complete("up", "--set=oom=k") == ["--set=oom=kill"]
+    assert complete("up", "--set", "ssh.") == ["ssh.port="]
+    assert complete("up", "--set", "networks.") == []
+    assert complete("up", "--set", "networks.a.") == ["networks.a.subnet="]
+    for nothing in ("env.", "env.A=", "none.", "none=", "machines.web.machines", "machines=", "ssh.x.", "memory="):
+        assert complete("up", "--set", nothing) == []
+
+
+# What is typed (a tab stands for the key), and the words that the command then gets.
+TYPED = [
+    ("up w\tX", ["up", "web", "X"]),
+    ("up db \tX", ["up", "db", "web", "X"]),
+    ("glo\tX", ["global-status", "X"]),
+    ("up --provider=c\tX", ["up", "--provider=container", "X"]),
+    ("up --set pri\tt\tX", ["up", "--set", "primary=true", "X"]),
+    ("up --set=mem\t2G X", ["up", "--set=memory=2G", "X"]),
+    ("up --set machines.w\tmem\t2G X", ["up", "--set", "machines.web.memory=2G", "X"]),
+    ("cp w\t/x X", ["cp", "web:/x", "X"]),
+    ("cp web:/x fi\tX", ["cp", "web:/x", "file", "X"]),
+    ("cp a\\ f\tX", ["cp", "a file", "X"]),
+    ("init d\tX", ["init", "debian/12", "X"]),
+    ("box build d\tX", ["box", "build", "debian/12", "X"]),
+    ("box build ./t\t X", ["box", "build", "./there/", "X"]),
+    ("--file=fi\tX", ["--file=file", "X"]),
+]
+
+
+@pytest.fixture(name="shell_world")
+def make_shell_world(tmp_path):
+    """A directory with a few files; `venv` completes, and else prints the words that it got."""
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin/venv"
+    program.write_text(f"#!/bin/sh\ncase $1 in __complete | completion) exec '{FAKE}' \"$@\" ;; esac\n"
+                       "printf '<'; printf '[%s]' \"$@\"; echo '>'\n")
+    program.chmod(0o755)
+    (tmp_path / "work/there").mkdir(parents=True)
+    (tmp_path / "work/file").touch()
+    (tmp_path / "work/a file").touch()
+    env = environment(**WORLD)
+    env.update(PATH=f"{tmp_path}/bin:{env['PATH']}", HOME=str(tmp_path), XDG_CONFIG_HOME=str(tmp_path))
+    return str(tmp_path / "work"), env
+
+
+def need_shell(name):
+    if not shutil.which(name, path="/usr/bin:/bin"):
+        pytest.skip(f"{name} is not installed")
+
+
+SHELLS = {
+    "bash": (["bash", "--norc", "--noprofile", "-i"], 'eval "$(venv completion bash)"'),
+    "zsh": (["zsh", "-f", "-i"],
+            "unsetopt zle_bracketed_paste; autoload -Uz compinit; compinit -u -D; source <(venv completion zsh)"),
+}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_completion_at_the_keyboard(shell_world, shell):
+    need_shell(shell)
+    work, env = shell_world
+    argv, load = SHELLS[shell]
+    with Terminal(argv, 50, 200, env, work) as screen:
+        screen.send(f"{load}; PS1='ready'; echo loa''ded\r")
+        screen.expect("loaded")
+        for typed, words in TYPED:
+            screen.expect("ready")
+            for part in re.split("(\t)", f"venv {typed}\r"):
+                screen.send(part)
+                if part == "\t":
+                    time.sleep(0.15)  # zsh takes keys that wait already for pasted text
+            got = screen.expect(r"<(\[.*\])>").group(1).decode()
+            # zsh takes the slash behind a directory away again
+            assert got.replace("/]", "]") == "".join(f"[{word.rstrip(chr(47))}]" for word in words), typed
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_completion_lists(shell_world, shell):
+    need_shell(shell)
+    work, env = shell_world
+    argv, load = SHELLS[shell]
+    with Terminal(argv, 50, 200, env, work) as screen:
+        screen.send(f"{load}; PS1='ready'; echo loa''ded\r")
+        screen.expect("loaded")
+        screen.expect("ready")
+        screen.send("venv --color=\t\t")
+        screen.expect("(?s)always.*auto.*never")
+
+
+def test_completion_in_fish(shell_world):
+    need_shell("fish")
+    work, env = shell_world
+
+    def complete_in_fish(line):
+        script = "venv completion fish | source; complete -C $argv"
+        done = subprocess.run(["fish", "-c", script, line], env=env, cwd=work, timeout=30,
+                              capture_output=True, check=True)
+        return [found.split("\t")[0] for found in done.stdout.decode().splitlines()]
+
+    assert complete_in_fish("venv up w") == ["web"]
+    assert complete_in_fish("venv up db ") == ["web"]
+    assert complete_in_fish("venv up --provider=c") == ["--provider=container"]
+    assert complete_in_fish("venv up --set mem") == ["memory="]
+    assert complete_in_fish("venv cp w") == ["web:"]
+    assert complete_in_fish("venv cp fi") == ["file"]
+    assert complete_in_fish("venv --file=fi") == ["--file=file"]
+    assert complete_in_fish("venv box build ./t") == ["./there/"]
+    assert complete_in_fish("venv init d") == ["debian/12"]
+    assert set(complete_in_fish("venv --color=")) == {"--color=auto", "--color=always", "--color=never"}
 
 
 if __name__ == "__main__":

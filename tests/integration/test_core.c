@@ -457,6 +457,24 @@ static void what_the_file_no_longer_names_can_be_destroyed(void **state)
 	venv_project_free(project);
 }
 
+static void recipes_are_listed(void **state)
+{
+	const struct world *w = *state;
+	const venv_value *recipe;
+	venv_value *list = NULL;
+	bool found = false;
+
+	assert_int_equal(venv_box_recipes(w->ctx, &list, NULL), 0);
+	for (size_t i = 0; i < venv_value_count(list); i++) {
+		recipe = venv_value_at(list, i);
+		found = found ||
+			strcmp(venv_value_string(venv_value_get(recipe, "name")), "busybox") == 0;
+		assert_non_null(venv_value_string(venv_value_get(recipe, "description")));
+	}
+	assert_true(found);
+	venv_value_free(list);
+}
+
 static void a_box_in_use_stays(void **state)
 {
 	const struct world *w = *state;
@@ -537,6 +555,7 @@ int main(void)
 		CASE(planted_links_are_not_read),
 		CASE(disk_boxes_want_a_provider_that_has_disks),
 		CASE(what_the_file_no_longer_names_can_be_destroyed),
+		CASE(recipes_are_listed),
 		CASE(a_box_in_use_stays),
 		CASE(an_operation_can_be_cancelled),
 	};

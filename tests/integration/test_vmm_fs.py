@@ -55,13 +55,13 @@ class Folder:
             time.sleep(0.01)
 
     def close(self):
-        run("umount", self.path, check=False)
+        said = run("umount", self.path, check=False)
         try:
-            said = self.server.communicate(timeout=10)[1].decode()
+            said += self.server.communicate(timeout=10)[1].decode()
         except subprocess.TimeoutExpired:
             run("umount", "-l", self.path, check=False)
             self.server.kill()
-            said = "did not end"
+            said += "did not end"
         shutil.rmtree(self.top, ignore_errors=True)
         if said or self.server.returncode != 0:
             raise AssertionError("fs_mount: %s, status %s" % (said, self.server.returncode))
@@ -822,5 +822,8 @@ if __name__ == "__main__":
     if os.geteuid() != 0 or not os.path.exists("/dev/fuse") or not FS_MOUNT:
         print("needs root, /dev/fuse and fs_mount")
         sys.exit(77)
+    if "VENV_TEST_MOUNTS" not in os.environ:  # who copies this host's mounts would keep ours
+        os.environ["VENV_TEST_MOUNTS"] = "own"
+        os.execvp("unshare", ["unshare", "--mount", sys.executable, sys.argv[0], FS_MOUNT, *sys.argv[1:]])
     os.umask(0o022)
     unittest.main(verbosity=1)

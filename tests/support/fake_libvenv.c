@@ -665,6 +665,7 @@ ANSWER(volume_list, venv_project, "FAKE_VOLUMES", "[]")
 ANSWER(approvals, venv_project, "FAKE_APPROVALS", "[]")
 ANSWER(doctor, venv, "FAKE_DOCTOR", "[]")
 ANSWER(box_list, venv, "FAKE_BOXES", "[]")
+ANSWER(box_recipes, venv, "FAKE_RECIPES", "[]")
 ANSWER(box_prune, venv, "FAKE_RESULT", "{\"bytes\":0,\"layers\":0}")
 
 int venv_ssh_config(venv_project *project, const char *machine, const char *host, char **ret,

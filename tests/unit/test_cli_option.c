@@ -198,7 +198,7 @@ static void help_fits_80_columns(void **state)
 	struct output out = { .fd = -1 };
 
 	(void)state;
-	help_print_all(&out);
+	help_print_all(&cli, &out);
 	for (size_t i = 0; cli_commands[i]; i++) {
 		const struct cli_command *command = cli_commands[i];
 

@@ -502,6 +502,48 @@ static void what_reaches_the_host_is_collected(void **state)
 	}
 }
 
+static void variables_and_the_agent_are_collected(void **state)
+{
+	static const struct {
+		const char *machine, *key;
+		int line, column;
+	} expected[] = {
+		{ NULL, "${VENV_TEST_A}", 1, 8 },     { "web", "${VENV_TEST_A}", 2, 17 },
+		{ "web", "${VENV_TEST_B}", 5, 19 },   { "db", "${VENV_TEST_A}", 2, 17 },
+		{ "db", "ssh.forward_agent", 6, 33 },
+	};
+	static const char *const set[] = { "ssh.forward_agent=true", "env.X=${VENV_TEST_B}", NULL };
+	_cleanup_spec_ struct project_spec *spec = NULL, *other = NULL;
+	_cleanup_free_ char *all = NULL;
+
+	(void)state;
+	assert_int_equal(setenv("VENV_TEST_A", "sesame", 1) | setenv("VENV_TEST_B", "sesame", 1) |
+				 setenv("VENV_TEST_EMPTY", "", 1) | unsetenv("VENV_TEST_NONE"),
+			 0);
+	spec = parse_good("name: x${VENV_TEST_A}\n"
+			  "env: { A: \"1    ${VENV_TEST_A} ${VENV_TEST_A}\" }\n"
+			  "box: a\nmachines:\n"
+			  "  web: { env: {B: \"${VENV_TEST_B}${VENV_TEST_EMPTY:-x}\"} }\n"
+			  "  db: { ssh: { forward_agent:   true } }\n");
+	assert_int_equal(json_array_size(spec->approve), ARRAY_SIZE(expected));
+	for (size_t i = 0; i < ARRAY_SIZE(expected); i++) {
+		const json_t *entry = json_array_get(spec->approve, i);
+		const char *machine = venv__json_str(entry, "machine");
+
+		assert_string_equal(machine ? machine : "-",
+				    expected[i].machine ? expected[i].machine : "-");
+		assert_string_equal(venv__json_str(entry, "key"), expected[i].key);
+		assert_int_equal(venv__json_int(entry, "line", 0), expected[i].line);
+		assert_int_equal(venv__json_int(entry, "column", 0), expected[i].column);
+	}
+	all = json_dumps(spec->approve, 0);
+	assert_null(strstr(all, "sesame"));
+	/* the command line is the user's own word */
+	assert_int_equal(parse_text("box: a\n", set, &other, NULL), 0);
+	assert_true(other->machines[0].ssh.forward_agent);
+	assert_int_equal(json_array_size(other->approve), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -521,6 +563,7 @@ int main(void)
 		cmocka_unit_test(bad_steps_and_conditions),
 		cmocka_unit_test(environment_is_read),
 		cmocka_unit_test(what_reaches_the_host_is_collected),
+		cmocka_unit_test(variables_and_the_agent_are_collected),
 	};
 
 	return cmocka_run_group_tests_name("config", tests, NULL, NULL);

@@ -379,8 +379,12 @@ static void the_kernel_reads_it(void **state)
 			disk->dir, disk->path, disk->dir, disk->dir, disk->dir) > 0);
 	argv[2] = line;
 	r = venv__run(argv, &output, NULL);
-	if (r == 77)
+	if (r == 77) { /* which jumps away */
+		free(take_ptr(image));
+		free(take_ptr(line));
+		free(take_ptr(output));
 		skip();
+	}
 	assert_int_equal(r, 0);
 	assert_string_equal(output, "meta-data\nnetwork-config\nuser-data\n"
 				    "instance-id: \"0123456789abcdef\"\nlocal-hostname: \"web\"\n");

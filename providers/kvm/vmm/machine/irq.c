@@ -19,21 +19,16 @@ enum {
 	ENTRIES_MAX = LAYOUT_GSI_COUNT + PIC_PINS + IRQ_MESSAGES_MAX
 };
 
-struct routing {
-	struct kvm_irq_routing head;
-	struct kvm_irq_routing_entry entries[ENTRIES_MAX];
-};
-
-static void add_pin(struct routing *routing, uint32_t gsi, uint32_t chip, uint32_t pin)
+static void add_pin(struct kvm_irq_routing *routing, uint32_t gsi, uint32_t chip, uint32_t pin)
 {
-	routing->entries[routing->head.nr++] =
+	routing->entries[routing->nr++] =
 		(struct kvm_irq_routing_entry){ .gsi = gsi,
 						.type = KVM_IRQ_ROUTING_IRQCHIP,
 						.u.irqchip = { .irqchip = chip, .pin = pin } };
 }
 
 /* With PICs, pin 0 of theirs, the timer, is pin 2 of the IOAPIC, as on every PC. */
-static void add_pins(struct routing *routing, bool pics)
+static void add_pins(struct kvm_irq_routing *routing, bool pics)
 {
 	for (uint32_t gsi = 0; pics && gsi < PIC_PINS; gsi++)
 		add_pin(routing, gsi,
@@ -48,7 +43,8 @@ static void add_pins(struct routing *routing, bool pics)
 
 static int set_routing(const struct irqs *irqs)
 {
-	_cleanup_free_ struct routing *routing = calloc(1, sizeof(*routing));
+	_cleanup_free_ struct kvm_irq_routing *routing =
+		calloc(1, sizeof(*routing) + ENTRIES_MAX * sizeof(routing->entries[0]));
 
 	if (!routing)
 		return -ENOMEM;
@@ -58,7 +54,7 @@ static int set_routing(const struct irqs *irqs)
 
 		if (route->eventfd < 0)
 			continue;
-		routing->entries[routing->head.nr++] = (struct kvm_irq_routing_entry){
+		routing->entries[routing->nr++] = (struct kvm_irq_routing_entry){
 			.gsi = LAYOUT_GSI_COUNT + i,
 			.type = KVM_IRQ_ROUTING_MSI,
 			.u.msi = { .address_lo = (uint32_t)route->message.address,

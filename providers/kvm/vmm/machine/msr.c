@@ -17,33 +17,42 @@ enum {
 	VERSION = 1,
 };
 
-struct msrs {
-	struct kvm_msrs head;
-	struct kvm_msr_entry entries[MSRS_MAX];
-};
+/* Both with room for MSRS_MAX. */
+static struct kvm_msrs *new_msrs(void)
+{
+	struct kvm_msrs *msrs = NULL;
 
-struct msr_list {
-	struct kvm_msr_list head;
-	uint32_t indices[MSRS_MAX];
-};
+	return calloc(1, sizeof(*msrs) + MSRS_MAX * sizeof(msrs->entries[0]));
+}
+
+static struct kvm_msr_list *new_list(void)
+{
+	struct kvm_msr_list *list = NULL;
+
+	return calloc(1, sizeof(*list) + MSRS_MAX * sizeof(list->indices[0]));
+}
 
 int msr_init(const struct vcpu *vcpu, venv_error **err)
 {
-	const struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry entries[2];
-	} msrs = { .head = { .nmsrs = 2 },
-		   .entries = { { .index = MSR_MISC_ENABLE, .data = MISC_FAST_STRINGS },
-				{ .index = MSR_MTRR_DEFAULT, .data = MTRR_ON_WRITE_BACK } } };
-	int r = kvm_ioctl(vcpu->fd, KVM_SET_MSRS, &msrs);
+	static const struct kvm_msr_entry entries[] = {
+		{ .index = MSR_MISC_ENABLE, .data = MISC_FAST_STRINGS },
+		{ .index = MSR_MTRR_DEFAULT, .data = MTRR_ON_WRITE_BACK },
+	};
+	_cleanup_free_ struct kvm_msrs *msrs = new_msrs();
+	int r;
 
+	if (!msrs)
+		return venv__fail_nomem(err);
+	msrs->nmsrs = ARRAY_SIZE(entries);
+	memcpy(msrs->entries, entries, sizeof(entries));
+	r = kvm_ioctl(vcpu->fd, KVM_SET_MSRS, msrs);
 	/* The count of those that were taken: a host that lacks one has its reasons. */
 	return r < 0 ? venv__fail_errno(err, -r, "cannot set up processor %u", vcpu->index) : 0;
 }
 
-static int list_all(const struct vcpu *vcpu, struct msr_list *list)
+static int list_all(const struct vcpu *vcpu, struct kvm_msr_list *list)
 {
-	list->head.nmsrs = MSRS_MAX;
+	list->nmsrs = MSRS_MAX;
 	return kvm_ioctl(vcpu->vm->kvm_fd, KVM_GET_MSR_INDEX_LIST, list);
 }
 
@@ -51,20 +60,19 @@ static int list_all(const struct vcpu *vcpu, struct msr_list *list)
  * KVM stops at the first one that it does not give: that is left out, and the rest asked for again.
  * @return how many of `ret` are filled, or -errno
  */
-static int read_all(const struct vcpu *vcpu, const struct msr_list *list, struct msrs *ret)
+static int read_all(const struct vcpu *vcpu, const struct kvm_msr_list *list, struct kvm_msrs *ret)
 {
 	uint32_t next = 0, n = 0;
 
-	while (next < list->head.nmsrs) {
-		_cleanup_free_ struct msrs *chunk = calloc(1, sizeof(*chunk));
+	while (next < list->nmsrs) {
+		_cleanup_free_ struct kvm_msrs *chunk = new_msrs();
 		int r;
 
 		if (!chunk)
 			return -ENOMEM;
-		while (chunk->head.nmsrs + next < list->head.nmsrs) {
-			chunk->entries[chunk->head.nmsrs].index =
-				list->indices[next + chunk->head.nmsrs];
-			chunk->head.nmsrs++;
+		while (chunk->nmsrs + next < list->nmsrs) {
+			chunk->entries[chunk->nmsrs].index = list->indices[next + chunk->nmsrs];
+			chunk->nmsrs++;
 		}
 		r = kvm_ioctl(vcpu->fd, KVM_GET_MSRS, chunk);
 		if (r < 0)
@@ -78,8 +86,8 @@ static int read_all(const struct vcpu *vcpu, const struct msr_list *list, struct
 
 int msr_save(const struct vcpu *vcpu, struct state_writer *writer)
 {
-	_cleanup_free_ struct msr_list *list = calloc(1, sizeof(*list));
-	_cleanup_free_ struct msrs *msrs = calloc(1, sizeof(*msrs));
+	_cleanup_free_ struct kvm_msr_list *list = new_list();
+	_cleanup_free_ struct kvm_msrs *msrs = new_msrs();
 	int n;
 
 	if (!list || !msrs)
@@ -102,11 +110,11 @@ int msr_save(const struct vcpu *vcpu, struct state_writer *writer)
  * The deadline fires when the TSC passes it, so the TSC comes first; a deadline of 0 would be none: a
  * timer that was about to fire as the state was taken fires at once.
  */
-static void order(struct msrs *msrs)
+static void order(struct kvm_msrs *msrs)
 {
 	struct kvm_msr_entry *tsc = NULL, *deadline = NULL;
 
-	for (uint32_t i = 0; i < msrs->head.nmsrs; i++) {
+	for (uint32_t i = 0; i < msrs->nmsrs; i++) {
 		if (msrs->entries[i].index == MSR_TSC)
 			tsc = &msrs->entries[i];
 		else if (msrs->entries[i].index == MSR_TSC_DEADLINE)
@@ -125,17 +133,17 @@ static void order(struct msrs *msrs)
 }
 
 /* What KVM does not take it did not mean to give (read-only ones): passed over. */
-static int write_all(const struct vcpu *vcpu, struct msrs *msrs)
+static int write_all(const struct vcpu *vcpu, struct kvm_msrs *msrs)
 {
-	uint32_t next = 0, n = msrs->head.nmsrs;
+	uint32_t next = 0, n = msrs->nmsrs;
 
 	while (next < n) {
-		_cleanup_free_ struct msrs *chunk = calloc(1, sizeof(*chunk));
+		_cleanup_free_ struct kvm_msrs *chunk = new_msrs();
 		int r;
 
 		if (!chunk)
 			return -ENOMEM;
-		chunk->head.nmsrs = n - next;
+		chunk->nmsrs = n - next;
 		memcpy(chunk->entries, &msrs->entries[next],
 		       (n - next) * sizeof(chunk->entries[0]));
 		r = kvm_ioctl(vcpu->fd, KVM_SET_MSRS, chunk);
@@ -148,17 +156,17 @@ static int write_all(const struct vcpu *vcpu, struct msrs *msrs)
 
 int msr_load(const struct vcpu *vcpu, struct state_reader *reader)
 {
-	_cleanup_free_ struct msrs *msrs = calloc(1, sizeof(*msrs));
+	_cleanup_free_ struct kvm_msrs *msrs = new_msrs();
 	int r = state_enter(reader, TAG, VERSION);
 
 	if (!msrs)
 		return -ENOMEM;
 	if (r < 0)
 		return r;
-	msrs->head.nmsrs = state_get_u32(reader);
-	if (msrs->head.nmsrs > MSRS_MAX)
+	msrs->nmsrs = state_get_u32(reader);
+	if (msrs->nmsrs > MSRS_MAX)
 		return -EPROTO;
-	for (uint32_t i = 0; i < msrs->head.nmsrs; i++) {
+	for (uint32_t i = 0; i < msrs->nmsrs; i++) {
 		msrs->entries[i].index = state_get_u32(reader);
 		msrs->entries[i].data = state_get_u64(reader);
 	}
