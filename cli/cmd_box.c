@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is kept beside machines: boxes and named volumes. */
+#include <string.h>
+
 #include "commands.h"
 
 struct add {
@@ -68,8 +70,8 @@ static int run_build(struct cli *cli, const void *opts, char **operands)
 
 static void print_boxes(struct cli *cli, const venv_value *list)
 {
-	static const char *const heading[] = { "NAME", "VERSION", "ARCHITECTURE", "SIZE",
-					       "DIGEST" };
+	static const char *const heading[] = { "NAME",         "VERSION", "KIND",
+					       "ARCHITECTURE", "SIZE",    "DIGEST" };
 	_cleanup_table_ struct table table = TABLE_INIT(ARRAY_SIZE(heading));
 	const venv_value *box;
 
@@ -87,6 +89,7 @@ static void print_boxes(struct cli *cli, const venv_value *list)
 		text_add_bytes(&size, (uint64_t)value_number(box, "size"));
 		table_add(&table, STYLE_NONE, "%s", value_text(box, "name"));
 		table_add(&table, STYLE_NONE, "%s", value_or_dash(box, "version"));
+		table_add(&table, STYLE_NONE, "%s", value_or_dash(box, "kind"));
 		table_add(&table, STYLE_NONE, "%s", value_or_dash(box, "architecture"));
 		table_add(&table, STYLE_NONE, "%s", size.data);
 		table_add(&table, STYLE_DIM, "%.19s", value_text(box, "digest"));
@@ -101,7 +104,8 @@ static void print_boxes_vagrant(struct cli *cli, const venv_value *list)
 	for (size_t i = 0; i < venv_value_count(list); i++) {
 		box = venv_value_at(list, i);
 		vagrant_line(cli, NULL, "box-name", value_text(box, "name"), NULL);
-		vagrant_line(cli, NULL, "box-provider", "container", NULL);
+		vagrant_line(cli, NULL, "box-provider",
+			     strcmp(value_text(box, "kind"), "disk") ? "container" : "kvm", NULL);
 		vagrant_line(cli, NULL, "box-version", value_text(box, "version"), NULL);
 		vagrant_line(cli, NULL, "box-architecture", value_text(box, "architecture"), NULL);
 	}
@@ -188,9 +192,11 @@ static int run_prune(struct cli *cli, const void *opts, char **operands)
 	if (cli->format == FORMAT_JSON)
 		json_result(cli, result);
 	else
-		out_printf(&cli->out, "freed %s (%ld layer%s)\n", size.data,
+		out_printf(&cli->out, "freed %s (%ld layer%s, %ld disk%s)\n", size.data,
 			   (long)value_number(result, "layers"),
-			   value_number(result, "layers") == 1 ? "" : "s");
+			   value_number(result, "layers") == 1 ? "" : "s",
+			   (long)value_number(result, "disks"),
+			   value_number(result, "disks") == 1 ? "" : "s");
 	venv_value_free(result);
 	return STATUS_OK;
 }
@@ -259,8 +265,10 @@ static const struct cli_command box_add = {
 	.summary = "add a box from a file or directory",
 	.description =
 		"SOURCE is a root file system as tar (also .gz, .xz, .zst), an OCI image layout "
-		"(directory or tar) or an archive of 'docker save'.",
-	.examples = "venv box add --name debian/12 rootfs.tar.zst\n",
+		"(directory or tar) or an archive of 'docker save'; or, for virtual machines, a Vagrant box "
+		"for libvirt (.box), a qcow2 image, or a raw one (.img, .raw, or raw:FILE).",
+	.examples = "venv box add --name debian/12 rootfs.tar.zst\n"
+		    "venv box add --name generic/debian12 libvirt.box\n",
 	.options = add_options,
 	.options_size = sizeof(struct add),
 	.run = run_add,

@@ -431,7 +431,8 @@ VENV_API VENV_CHECK int venv_box_list(venv *ctx, venv_value **ret, venv_error **
 VENV_API VENV_CHECK int venv_box_info(venv *ctx, const char *name, venv_value **ret,
 				      venv_error **err);
 /**
- * Add a box from a file or directory: root file system tar, OCI layout, `docker save` archive.
+ * Add a box from a file or directory: root file system tar, OCI layout, `docker save` archive; Vagrant box
+ * for libvirt, qcow2 or raw disk image ("x.img", "raw:FILE").
  * @param name what venv.yml calls it; NULL: from the source
  * @since 0.1
  */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Theory of operation: copying speaks the rcp protocol with the scp server that venv-enter has in every
- * machine (`-t` takes, `-f` gives), so nothing is needed in the image. The host's side runs here on a
- * socket pair whose other end is the server's standard input and output.
+ * machine (`-t` takes, `-f` gives), so nothing is needed in the image; over ssh it is the machine's own
+ * scp. The host's side runs here on a socket pair whose other end is the server's standard input and
+ * output.
  *
  * What a machine sends is hostile: a name with a slash, "." or ".." is refused, files are made below the
  * directory that was asked for by *at() calls that follow no link, and nothing but files and
@@ -20,7 +21,7 @@
 #include "util/buf.h"
 #include "util/msg.h"
 
-enum { LINE_MAX_ = 4096, CHUNK = 65536, DEPTH_MAX = 256 };
+enum { LINE_MAX_ = 4096, CHUNK = 65536, DEPTH_MAX = 256, END_MS = 1000 };
 
 struct rcp {
 	const char *machine;
@@ -46,6 +47,19 @@ static int await(const struct rcp *rcp, short events, venv_error **err)
 	}
 }
 
+/* Its connection may know why. */
+static int ended_early(const struct rcp *rcp, venv_error **err)
+{
+	_cleanup_json_ json_t *message = NULL;
+	int r = 0;
+
+	if (venv__msg_receive(rcp->handle.control, END_MS, &message, NULL, NULL) > 0)
+		r = venv__error_from_json(message, err);
+	return r < 0 ? r
+		     : venv__fail(err, VENV_ERR_COMMAND,
+				  "the machine's side of the copy ended early");
+}
+
 static int send_bytes(const struct rcp *rcp, const void *data, size_t length, venv_error **err)
 {
 	const char *p = data;
@@ -60,6 +74,8 @@ static int send_bytes(const struct rcp *rcp, const void *data, size_t length, ve
 				return r;
 			continue;
 		}
+		if (n < 0 && errno == EPIPE)
+			return ended_early(rcp, err);
 		if (n < 0 && errno != EINTR)
 			return venv__fail_errno(err, errno, "the machine's side of the copy ended");
 		if (n > 0) {
@@ -119,8 +135,7 @@ static int answer(const struct rcp *rcp, venv_error **err)
 	if (n < 0)
 		return (int)n;
 	if (n == 0)
-		return venv__fail(err, VENV_ERR_COMMAND,
-				  "the machine's side of the copy ended early");
+		return ended_early(rcp, err);
 	if (code == 0)
 		return 0;
 	if (receive_line(rcp, text, sizeof(text), err) < 0)
@@ -151,7 +166,7 @@ static int begin(struct rcp *rcp, const struct provider *provider, struct machin
 	spec.argv = argv;
 	spec.fds[0] = spec.fds[1] = pair[1];
 	spec.fds[2] = -1;
-	r = provider->exec(machine, &spec, &rcp->handle, err);
+	r = venv__guest_exec(provider, machine, &spec, &rcp->handle, err);
 	(void)close(pair[1]);
 	return r;
 }
@@ -172,9 +187,11 @@ static int finish(struct rcp *rcp, venv_error **err)
 
 	(void)shutdown(rcp->socket, SHUT_WR);
 	r = venv__msg_receive(rcp->handle.control, 30000, &message, NULL, err);
+	if (r > 0)
+		r = venv__error_from_json(message, err);
 	if (r < 0)
 		return r;
-	if (r == 0 || venv__json_int(message, "exit", 1) != 0)
+	if (!message || venv__json_int(message, "exit", 1) != 0)
 		return venv__fail(err, VENV_ERR_COMMAND, "the copy failed in the machine");
 	return 0;
 }
@@ -300,7 +317,10 @@ int venv__guest_put(const struct provider *provider, struct machine *machine, co
 		    int from_fd, const char *as, const char *to, struct venv_op *op,
 		    venv_error **err)
 {
-	struct rcp rcp = { .machine = machine->name, .op = op, .handle = { -1, -1 }, .socket = -1 };
+	struct rcp rcp = { .machine = machine->name,
+			   .op = op,
+			   .handle = { .control = -1, .tty = -1 },
+			   .socket = -1 };
 	int r = begin(&rcp, provider, machine, user, "-t", to, err);
 
 	if (r == 0)
@@ -451,7 +471,10 @@ int venv__guest_get(const struct provider *provider, struct machine *machine, co
 		    const char *from, int to_fd, const char *as, struct venv_op *op,
 		    venv_error **err)
 {
-	struct rcp rcp = { .machine = machine->name, .op = op, .handle = { -1, -1 }, .socket = -1 };
+	struct rcp rcp = { .machine = machine->name,
+			   .op = op,
+			   .handle = { .control = -1, .tty = -1 },
+			   .socket = -1 };
 	int r = begin(&rcp, provider, machine, user, "-f", from, err);
 	if (r == 0)
 		r = send_bytes(&rcp, "\0", 1, err);

@@ -15,11 +15,14 @@
 #include <sys/stat.h>
 
 #include "op_private.h"
+#include "remote.h"
 #include "util/msg.h"
 
 enum { CHUNK = 65536 };
 
 struct pump {
+	const struct provider *provider;
+	struct machine *machine;
 	const struct guest_io *io;
 	struct venv_op *op;
 	struct exec_handle handle;
@@ -29,6 +32,8 @@ struct pump {
 	size_t pending_length, pending_offset;
 	int status; /* -1: still running */
 	bool interrupted;
+	int result; /* 0, or why there is no status: */
+	venv_error *problem;
 };
 
 static void close_fd(int *fd)
@@ -62,6 +67,13 @@ static int make_pipe(int *ours, int *theirs, bool we_write)
 	return 0;
 }
 
+int venv__guest_exec(const struct provider *provider, struct machine *machine,
+		     const struct exec_spec *spec, struct exec_handle *ret, venv_error **err)
+{
+	return provider->exec ? provider->exec(machine, spec, ret, err)
+			      : venv__remote_exec(provider, machine, spec, ret, err);
+}
+
 static int start(struct pump *pump, const struct provider *provider, struct machine *machine,
 		 struct exec_spec *spec, venv_error **err)
 {
@@ -82,7 +94,7 @@ static int start(struct pump *pump, const struct provider *provider, struct mach
 		spec->fds[1] = out;
 		spec->fds[2] = error;
 	}
-	r = provider->exec(machine, spec, &pump->handle, err);
+	r = venv__guest_exec(provider, machine, spec, &pump->handle, err);
 	if (r < 0)
 		return r;
 	if (spec->tty) {
@@ -162,6 +174,22 @@ static void send_signal(const struct pump *pump, int number)
 {
 	_cleanup_json_ json_t *message = json_pack("{s:s, s:i}", "op", "signal", "signal", number);
 
+	if (*pump->handle.mark)
+		venv__remote_signal(pump->provider, pump->machine, pump->handle.mark, number);
+	else if (message)
+		(void)venv__msg_send(pump->handle.control, message, NULL, 0, NULL);
+}
+
+/* A terminal that is in the machine is told by a message. */
+static void resize(const struct pump *pump, unsigned rows, unsigned columns)
+{
+	struct winsize size = { .ws_row = (unsigned short)rows, .ws_col = (unsigned short)columns };
+	_cleanup_json_ json_t *message = NULL;
+
+	if (ioctl(pump->handle.tty, TIOCSWINSZ, &size) == 0)
+		return;
+	message = json_pack("{s:s, s:i, s:i}", "op", "resize", "rows", (int)rows, "columns",
+			    (int)columns);
 	if (message)
 		(void)venv__msg_send(pump->handle.control, message, NULL, 0, NULL);
 }
@@ -170,12 +198,8 @@ static void serve_requests(struct pump *pump)
 {
 	struct op_request request = venv__op_take_request(pump->op);
 
-	if (request.rows && pump->handle.tty >= 0) {
-		struct winsize size = { .ws_row = (unsigned short)request.rows,
-					.ws_col = (unsigned short)request.columns };
-
-		(void)ioctl(pump->handle.tty, TIOCSWINSZ, &size);
-	}
+	if (request.rows && pump->handle.tty >= 0)
+		resize(pump, request.rows, request.columns);
 	for (int number = 1; number < 64; number++)
 		if (request.signals & (1ULL << number))
 			send_signal(pump, number);
@@ -188,6 +212,8 @@ static void read_control(struct pump *pump)
 
 	if (r <= 0 && r != VENV_ERR_TIMEOUT)
 		pump->status = 128 + SIGKILL; /* the machine went away under it */
+	else if (r > 0 && json_object_get(message, "error"))
+		pump->result = venv__error_from_json(message, &pump->problem);
 	else if (r > 0 && json_object_get(message, "exit"))
 		pump->status = (int)venv__json_int(message, "exit", 1);
 	else if (r > 0 && json_object_get(message, "signal"))
@@ -226,7 +252,7 @@ static void step(struct pump *pump, const struct pollfd *fds)
 
 static void run_pump(struct pump *pump)
 {
-	while (pump->status < 0) {
+	while (pump->status < 0 && pump->result == 0) {
 		bool pending = has_pending(pump);
 		bool want = pump->in >= 0 && pump->io->in >= 0 && !pump->caller_in_ended;
 		struct pollfd fds[P_COUNT] = {
@@ -260,9 +286,11 @@ int venv__guest_run(const struct provider *provider, struct machine *machine,
 		    struct exec_spec *spec, const struct guest_io *io, struct venv_op *op,
 		    venv_error **err)
 {
-	struct pump pump = { .io = io,
+	struct pump pump = { .provider = provider,
+			     .machine = machine,
+			     .io = io,
 			     .op = op,
-			     .handle = { -1, -1 },
+			     .handle = { .control = -1, .tty = -1 },
 			     .in = -1,
 			     .out = -1,
 			     .err = -1,
@@ -271,10 +299,12 @@ int venv__guest_run(const struct provider *provider, struct machine *machine,
 
 	if (r == 0) {
 		run_pump(&pump);
-		r = pump.status;
+		r = pump.result < 0 ? pump.result : pump.status;
 	}
 	pump_done(&pump);
-	if (pump.interrupted)
+	if (pump.interrupted) {
+		venv_error_free(pump.problem);
 		return venv__fail(err, VENV_ERR_CANCELLED, "cancelled");
-	return r;
+	}
+	return pump.problem ? venv__error_take(pump.problem, err) : r;
 }

@@ -18,6 +18,9 @@ struct guest_io {
 		-1, -1, -1, false, NULL, NULL                                                      \
 	}
 
+/* Start a command: by the provider, or over ssh where that has no exec. */
+int venv__guest_exec(const struct provider *provider, struct machine *machine,
+		     const struct exec_spec *spec, struct exec_handle *ret, venv_error **err);
 /*
  * Run a command to its end. The machine never gets the caller's own descriptors, only pipes: what is
  * passed in could be opened again for writing through /proc, or be a terminal.

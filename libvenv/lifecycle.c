@@ -56,6 +56,8 @@ int venv__work_start(struct work *work, venv_error **err)
 	 * crashed */
 	(void)json_object_set_new(work->record.state, "started",
 				  json_integer(venv__wall_seconds()));
+	(void)json_object_del(work->record.state, "contact");
+	venv__console_mark(work);
 	r = set_state(work, "starting", WRITE_VOLATILE, err);
 	if (r == 0)
 		r = work->provider->start(&work->machine, work->op, err);

@@ -56,6 +56,8 @@ char *venv__login_name(const struct machine_spec *spec, const char *image_user);
 /* The steps that the verbs are made of; the lock is held, the record open. */
 int venv__work_start(struct work *work, venv_error **err);
 int venv__work_stop(struct work *work, enum stop_how how, venv_error **err);
+/* Wait until a machine that is reached by ssh alone lets us in; once for each start. */
+int venv__work_contact(struct work *work, venv_error **err);
 int venv__work_provision(struct work *work, uint32_t flags, venv_error **err);
 int venv__work_wait_ready(struct work *work, venv_error **err);
 /* Digest of a step with the files that it names; VENV_ERR_NOT_FOUND when one is missing. */
@@ -65,6 +67,8 @@ json_t *venv__steps_pending(const struct machine_spec *spec, const json_t *state
 
 /* The last lines of a machine's console, owned by the caller; NULL when there are none. */
 char *venv__console_tail(const struct record *record, unsigned lines);
+/* Remember how long the console is: what comes from now on is of this start. */
+void venv__console_mark(struct work *work);
 
 /* ---- Several machines ---------------------------------------------------------------------- */
 

@@ -72,7 +72,11 @@ struct machine_folder {
 };
 
 struct machine_image {
-	char **layers; /* absolute paths, topmost first */
+	char **layers;         /* absolute paths, topmost first; NULL: the box is a disk */
+	char **disks;          /* absolute paths of images that are only read; NULL: a rootfs */
+	const char *format;    /* of them: "qcow2", "raw" */
+	uint64_t virtual_size; /* of the first, in bytes */
+	bool insecure_key;     /* the first contact is by Vagrant's well-known key */
 	char **env, **entrypoint, **cmd;
 	char *user, *workdir, *stop_signal;
 };
@@ -126,12 +130,14 @@ struct exec_handle {
 	int control; /* socket: send {"op":"signal","signal":N}; receive {"exit":N} or {"signal":N};
 		      * its end without either: the machine died */
 	int tty;     /* master of its terminal (TIOCSWINSZ resizes), or -1 */
+	char mark[33]; /* over ssh: what its processes have in their environment; else "" */
 };
 
 enum stop_how { STOP_GRACEFUL, STOP_KILL };
 
 struct provider {
 	const char *name; /* what the user types: "container" */
+	bool disks;       /* runs boxes that are disks (machine->image.disks) */
 
 	int (*probe)(struct venv *ctx, const struct machine_spec *spec, struct verdict *ret,
 		     venv_error **err);

@@ -17,6 +17,7 @@
 #include "guest.h"
 #include "lifecycle.h"
 #include "net/net.h"
+#include "remote.h"
 #include "util/digest.h"
 #include "util/sys.h"
 
@@ -339,6 +340,8 @@ static int reboot(struct work *work, venv_error **err)
 		r = venv__work_attach(work, work->record.id, err);
 	if (r == 0)
 		r = venv__work_start(work, err);
+	if (r == 0)
+		r = venv__work_contact(work, err);
 	return r;
 }
 
@@ -414,7 +417,8 @@ static bool is_ready(struct work *work, char **why)
 	if (ready->tcp) {
 		r = work->provider->dial ? work->provider->dial(&work->machine, "127.0.0.1",
 								ready->tcp, &fd, &error)
-					 : VENV_ERR_UNSUPPORTED;
+					 : venv__remote_listens(work->provider, &work->machine,
+								ready->tcp, work->op, &error);
 		if (fd >= 0)
 			(void)close(fd);
 		if (r < 0 && asprintf(why, "nothing answers on port %u", ready->tcp) < 0)

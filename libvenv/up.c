@@ -119,6 +119,45 @@ struct refusals {
 	const struct place *place; /* of the key at fault, or NULL */
 };
 
+/* One that is still being made can look at the host, but runs nothing. */
+static bool is_finished(const struct provider *provider)
+{
+	return provider && provider->start;
+}
+
+static bool is_meant(const struct provider *provider, const char *name)
+{
+	return !strcmp(name, "auto") || !strcmp(name, provider->name);
+}
+
+/* A disk box is for providers that have disks: the box is named, not what else they would lack. */
+static int check_kind(struct work *work, const char *name, venv_error **err)
+{
+	const struct place *at = &work->spec->box_place;
+	const struct provider *other = NULL;
+	int r;
+
+	for (const struct provider *const *p = venv__providers; *p; p++) {
+		bool fits = (*p)->disks || work->box.kind != BOX_DISK;
+
+		if (fits && is_finished(*p) && is_meant(*p, name))
+			return 0;
+		if (fits && is_finished(*p))
+			other = *p;
+	}
+	r = venv__fail_at(err, VENV_ERR_UNSUPPORTED, at->file, at->line, at->column,
+			  "box '%s' is a disk, and %s%s%s", work->spec->box,
+			  strcmp(name, "auto") ? "provider '" : "",
+			  strcmp(name, "auto") ? name : "",
+			  strcmp(name, "auto") ? "' runs boxes of a root file system only"
+					       : "no provider of this version runs one yet");
+	if (other)
+		return venv__hint(r, err, "set 'provider: %s'", other->name);
+	return venv__hint(r, err,
+			  "it takes the provider kvm, which is not there yet: use a box of a root "
+			  "file system ('venv box list --json' shows the kinds)");
+}
+
 /* Ask one provider; 1 accepted, 0 declined (reasons collected), or negative. */
 static int ask_provider(struct work *work, const struct provider *provider,
 			struct refusals *refusals, venv_error **err)
@@ -127,7 +166,10 @@ static int ask_provider(struct work *work, const struct provider *provider,
 	struct verdict verdict = { 0 };
 	int r = provider->probe(work->project->ctx, work->spec, &verdict, err);
 
-	if (r == 0 && verdict.accept) {
+	if (r == 0 && verdict.accept && !is_finished(provider)) {
+		venv__buf_printf(reasons, "%s%s: not supported yet", reasons->length ? "; " : "",
+				 provider->name);
+	} else if (r == 0 && verdict.accept) {
 		work->provider = provider;
 		r = 1;
 	} else if (r == 0) {
@@ -162,10 +204,11 @@ static int choose_provider(struct work *work, const char *wanted, venv_error **e
 	const char *name = wanted ? wanted : work->spec->provider;
 	int r = 0;
 
-	if (strcmp(name, "auto") != 0 && !venv__provider_find(name))
+	if (strcmp(name, "auto") != 0 && !is_finished(venv__provider_find(name)))
 		return unknown_provider(work->spec, name, err);
+	r = check_kind(work, name, err);
 	for (const struct provider *const *p = venv__providers; *p && r == 0; p++)
-		if (strcmp(name, "auto") == 0 || strcmp(name, (*p)->name) == 0)
+		if (is_meant(*p, name) && ((*p)->disks || work->box.kind != BOX_DISK))
 			r = ask_provider(work, *p, &refusals, err);
 	if (r == 0)
 		r = no_provider(work->spec, &refusals, err);
@@ -505,8 +548,10 @@ static int up_existing(struct work *work, const struct up *up, enum machine_stat
 
 static int after_start(struct node *node, struct work *work, uint32_t flags, venv_error **err)
 {
-	int r = 0;
+	int r = venv__work_contact(work, err);
 
+	if (r < 0)
+		return r;
 	venv__graph_reached(node, NEED_STARTED);
 	if (!(flags & VENV_UP_NO_PROVISION))
 		r = venv__work_provision(work, flags, err);

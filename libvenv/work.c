@@ -258,6 +258,10 @@ static void use_box(struct work *work)
 {
 	work->machine.image = (struct machine_image){
 		.layers = work->box.layers,
+		.disks = work->box.disks,
+		.format = work->box.format,
+		.virtual_size = work->box.virtual_size,
+		.insecure_key = work->box.insecure_key,
 		.env = work->box.env,
 		.entrypoint = work->box.entrypoint,
 		.cmd = work->box.cmd,

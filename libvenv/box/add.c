@@ -148,11 +148,11 @@ static int64_t file_size(int fd)
 	return fstat(fd, &st) < 0 ? 0 : st.st_size;
 }
 
-/* Unpack fd into the part's stage. ret_hash: of the file as it is, or NULL. */
-static int unpack(struct adding *a, struct part *p, int fd, bool automatic, const char *what,
+/* Unpack fd into the part's stage, as a "layer", a "box", or what it turns out to be ("auto"). ret_hash: of the file as it is, or NULL. */
+static int unpack(struct adding *a, struct part *p, int fd, const char *as, const char *what,
 		  char *ret_hash, json_t **ret, venv_error **err)
 {
-	_cleanup_json_ json_t *request = json_pack("{s:s, s:b}", "op", "unpack", "auto", automatic);
+	_cleanup_json_ json_t *request = json_pack("{s:s, s:s}", "op", "unpack", "as", as);
 	const int fds[3] = { fd, p->fs, p->list };
 	struct worker_task task = { .request = request,
 				    .fds = fds,
@@ -280,7 +280,7 @@ static int add_layer(struct adding *a, const struct image *image, size_t i, cons
 				  err, "%s", VENV__IMAGE_DAMAGED);
 	r = prepare_stage(a, p, err);
 	if (r == 0)
-		r = unpack(a, p, fd, false, what, layer->digest ? blob : NULL, &result, err);
+		r = unpack(a, p, fd, "layer", what, layer->digest ? blob : NULL, &result, err);
 	if (r < 0)
 		return venv__wrap(r, err, "%s", what);
 	if (layer->digest && strcmp(blob, layer->digest) != 0)
@@ -339,8 +339,9 @@ static const char *base_name(const char *path)
 /* "alpine.tar.gz" is the box alpine. */
 static char *name_of_path(const char *path)
 {
-	static const char *const suffixes[] = { ".gz",   ".xz",  ".zst", ".tgz",    ".txz",
-						".tzst", ".tar", ".oci", ".docker", ".rootfs" };
+	static const char *const suffixes[] = { ".gz",   ".xz",    ".zst", ".tgz",    ".txz",
+						".tzst", ".tar",   ".oci", ".docker", ".rootfs",
+						".box",  ".qcow2", ".img", ".raw" };
 	char *name = strdup(base_name(path));
 
 	for (bool again = true; name && again;) {
@@ -360,8 +361,8 @@ static char *name_of_path(const char *path)
 	return name;
 }
 
-static int name_box(const struct addition *how, const struct image *image, const char *path,
-		    char **ret_name, char **ret_version, venv_error **err)
+int venv__add_name(const struct addition *how, const char *image_name, const char *image_version,
+		   const char *path, char **ret_name, char **ret_version, venv_error **err)
 {
 	_cleanup_free_ char *name = NULL, *version = NULL;
 	int r;
@@ -371,21 +372,33 @@ static int name_box(const struct addition *how, const struct image *image, const
 		if (r < 0)
 			return r;
 	} else {
-		name = image->name ? strdup(image->name) : name_of_path(path);
+		name = image_name ? strdup(image_name) : name_of_path(path);
 	}
 	if (name && !venv__name_valid(name))
 		return venv__hint(
 			venv__fail(err, VENV_ERR_INVALID, "'%s' is no name for a box", name), err,
 			"give it a name: 'venv box add --name NAME %s'", path);
 	if (!version)
-		version = strdup(how->version                   ? how->version
-				 : !how->name && image->version ? image->version
-								: "0");
+		version = strdup(how->version                  ? how->version
+				 : !how->name && image_version ? image_version
+							       : "0");
 	if (!name || !version)
 		return venv__fail_nomem(err);
 	*ret_name = take_ptr(name);
 	*ret_version = take_ptr(version);
 	return 0;
+}
+
+int venv__add_record(const struct store *store, struct record *record, const struct addition *how,
+		     const char *name, const char *version, struct box *ret, venv_error **err)
+{
+	int r = venv__record_seal(record, err);
+
+	if (r == 0)
+		r = venv__record_write(store, record, err);
+	if (r == 0)
+		r = venv__name_set(store, name, how->aliases, version, record, err);
+	return r < 0 ? r : venv__record_to_box(store, record, name, version, ret, err);
 }
 
 static int write_record(struct adding *a, const struct image *image, const struct addition *how,
@@ -395,7 +408,7 @@ static int write_record(struct adding *a, const struct image *image, const struc
 	_cleanup_record_ struct record record = { .added = venv__wall_seconds() };
 	int r;
 
-	r = name_box(how, image, path, &name, &version, err);
+	r = venv__add_name(how, image->name, image->version, path, &name, &version, err);
 	if (r < 0)
 		return r;
 	record.architecture = strdup(image->architecture);
@@ -406,12 +419,7 @@ static int write_record(struct adding *a, const struct image *image, const struc
 		return venv__fail_nomem(err);
 	for (size_t i = 0; i < a->n_parts; i++)
 		record.layers[record.n_layers++] = a->parts[i].ref;
-	r = venv__record_seal(&record, err);
-	if (r == 0)
-		r = venv__record_write(a->store, &record, err);
-	if (r == 0)
-		r = venv__name_set(a->store, name, how->aliases, version, &record, err);
-	return r < 0 ? r : venv__record_to_box(a->store, &record, name, version, ret, err);
+	return venv__add_record(a->store, &record, how, name, version, ret, err);
 }
 
 /* ---- Sources ------------------------------------------------------------------------------ */
@@ -435,6 +443,15 @@ static int add_image(struct adding *a, const struct image *image, const struct a
 }
 
 /* The plain file system: the one part is unpacked already. */
+static int check_marked(const json_t *result, venv_error **err)
+{
+	if (venv__json_bool(result, "marked", false))
+		return 0;
+	return venv__hint(
+		venv__fail(err, VENV_ERR_BOX, "the archive is cut short: its end is missing"), err,
+		"make or download it again");
+}
+
 static int add_rootfs(struct adding *a, const json_t *result, const struct addition *how,
 		      const char *path, struct box *ret, venv_error **err)
 {
@@ -442,12 +459,10 @@ static int add_rootfs(struct adding *a, const json_t *result, const struct addit
 		venv__architecture_of_elf((unsigned)venv__json_int(result, "machine", 0));
 	const char *host = venv__architecture_host();
 	_cleanup_image_ struct image image = { .dir = -1 };
-	int r;
+	int r = check_marked(result, err);
 
-	if (!venv__json_bool(result, "marked", false))
-		return venv__hint(venv__fail(err, VENV_ERR_BOX,
-					     "the archive is cut short: its end is missing"),
-				  err, "make or download it again");
+	if (r < 0)
+		return r;
 	if (architecture && strcmp(architecture, host) != 0)
 		return venv__fail(err, VENV_ERR_UNSUPPORTED,
 				  "its programs are for %s, and this host is %s", architecture,
@@ -478,6 +493,16 @@ static int add_unpacked_image(struct adding *a, const struct addition *how, cons
 	return r < 0 ? r : add_image(&layers, &image, how, path, ret, err);
 }
 
+/* The archive was a Vagrant box. */
+static int add_unpacked_box(struct adding *a, const json_t *result, const struct addition *how,
+			    const char *path, struct box *ret, venv_error **err)
+{
+	const struct disk_source source = { .path = path, .fd = a->parts->fs, .ours = true };
+	int r = check_marked(result, err);
+
+	return r < 0 ? r : venv__add_disk(a->store, &source, how, a->op, ret, err);
+}
+
 static int add_file(struct adding *a, int fd, const struct addition *how, const char *path,
 		    struct box *ret, venv_error **err)
 {
@@ -489,9 +514,12 @@ static int add_file(struct adding *a, int fd, const struct addition *how, const 
 	a->total = (uint64_t)file_size(fd);
 	r = prepare_stage(a, new_part(a), err);
 	if (r == 0)
-		r = unpack(a, a->parts, fd, true, base_name(path), NULL, &result, err);
+		r = unpack(a, a->parts, fd, venv__disk_source_is_box(path) ? "box" : "auto",
+			   base_name(path), NULL, &result, err);
 	if (r < 0)
 		return r;
+	if (venv__json_bool(result, "box", false))
+		return add_unpacked_box(a, result, how, path, ret, err);
 	if (venv__json_bool(result, "image", false))
 		return add_unpacked_image(a, how, path, ret, err);
 	return add_rootfs(a, result, how, path, ret, err);
@@ -525,15 +553,24 @@ static int add_opened(struct store *store, int fd, const char *path, const char 
 		      venv_error **err)
 {
 	_cleanup_adding_ struct adding a = { .store = store, .op = op };
+	struct disk_source disk = { .path = path, .fd = fd };
 	struct stat st;
+	int r;
 
 	if (fstat(fd, &st) < 0)
 		return venv__fail_errno(err, errno, "cannot read it");
+	/* a Vagrant box as Vagrant unpacked it */
+	if (S_ISDIR(st.st_mode) && !tag && faccessat(fd, "metadata.json", F_OK, 0) == 0)
+		return venv__add_disk(store, &disk, how, op, ret, err);
 	if (S_ISDIR(st.st_mode))
 		return add_directory(&a, fd, tag, how, path, ret, err);
 	if (!S_ISREG(st.st_mode))
 		return venv__fail(err, VENV_ERR_INVALID, "it is neither a file nor a directory");
-	return add_file(&a, fd, how, path, ret, err);
+	r = venv__disk_source_format(fd, path, how->format, &disk.format, err);
+	if (r < 0)
+		return r;
+	return disk.format ? venv__add_disk(store, &disk, how, op, ret, err)
+			   : add_file(&a, fd, how, path, ret, err);
 }
 
 static int add_tagged(struct store *store, const char *path, const char *tag,
@@ -588,20 +625,25 @@ static int not_supported(const char *source, venv_error **err)
 int venv__box_add(struct venv *ctx, const char *name, const char *source, struct venv_op *op,
 		  struct box *ret, venv_error **err)
 {
-	static const char *const prefixes[] = { "oci-archive:", "docker-archive:", "oci:",
-						"file://" };
+	static const struct {
+		const char *text, *format;
+	} prefixes[] = { { "oci-archive:", NULL }, { "docker-archive:", NULL },
+			 { "oci:", NULL },         { "file://", NULL },
+			 { "raw:", "raw" },        { "qcow2:", "qcow2" } };
 	_cleanup_store_ struct store store = STORE_INIT;
 	_cleanup_free_ char *path = NULL;
 	_cleanup_box_ struct box box = { 0 };
 	_cleanup_close_ int lock = -1;
-	const struct addition how = { .name = name };
+	struct addition how = { .name = name };
 	const char *start = source;
 	char *tag = NULL;
 	int r;
 
 	for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++)
-		if (!strncmp(source, prefixes[i], strlen(prefixes[i])))
-			start = source + strlen(prefixes[i]);
+		if (!strncmp(source, prefixes[i].text, strlen(prefixes[i].text))) {
+			start = source + strlen(prefixes[i].text);
+			how.format = prefixes[i].format;
+		}
 	if (start == source && strstr(source, "://"))
 		return not_supported(source, err);
 	path = venv__path_home(start);

@@ -10,14 +10,23 @@ enum { PREFIX_MIN = 12 };
 
 json_t *venv__box_to_json(const struct box *box)
 {
+	bool disk = box->kind == BOX_DISK;
 	json_t *json = json_pack(
 		"{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o}", "name", box->name, "version",
 		box->version, "digest", box->digest, "architecture", box->architecture, "source",
-		box->source, "kind", box->kind == BOX_DISK ? "disk" : "rootfs", "size",
-		(json_int_t)box->size, "layers", venv__json_from_strv(box->layers));
+		box->source, "kind", disk ? "disk" : "rootfs", "size", (json_int_t)box->size,
+		disk ? "disks" : "layers", venv__json_from_strv(disk ? box->disks : box->layers));
 
 	if (!json)
 		return NULL;
+	if (disk)
+		(void)json_object_set_new(json, "virtual_size",
+					  json_integer((json_int_t)box->virtual_size));
+	if (box->insecure_key)
+		(void)json_object_set_new(json, "insecure_key", json_true());
+	if (box->vagrant)
+		(void)json_object_set(json, "vagrant", box->vagrant);
+	(void)venv__json_set_str(json, "format", box->format);
 	if (box->env)
 		(void)json_object_set_new(json, "env", venv__json_from_strv(box->env));
 	if (box->entrypoint)
@@ -318,6 +327,7 @@ static int append_versions(const struct store *store, const json_t *names, json_
 		json_t *item;
 		int r = hex && version ? venv__record_read(store, hex, &record, NULL)
 				       : VENV_ERR_CORRUPT;
+		bool disk;
 
 		if (r == VENV_ERR_NOMEM)
 			return venv__fail_nomem(err);
@@ -327,12 +337,17 @@ static int append_versions(const struct store *store, const json_t *names, json_
 		}
 		for (size_t j = 0; j < record.n_layers; j++)
 			size += record.layers[j].size;
-		item = json_pack("{s:s, s:s, s:o, s:s, s:s, s:I, s:I, s:I, s:s}", "name", name,
-				 "version", version, "digest", json_sprintf("sha256:%s", hex),
-				 "kind", "rootfs", "architecture", record.architecture, "size",
-				 (json_int_t)size, "layers", (json_int_t)record.n_layers, "added",
-				 (json_int_t)venv__json_int(entry, "added", 0), "source",
-				 source ? source : record.source);
+		for (size_t j = 0; j < record.n_disks; j++)
+			size += record.disks[j].size;
+		disk = record.kind == BOX_DISK;
+		item = json_pack(
+			"{s:s, s:s, s:o, s:s, s:s, s:I, s:I, s:I, s:s}", "name", name, "version",
+			version, "digest", json_sprintf("sha256:%s", hex), "kind",
+			disk ? "disk" : "rootfs", "architecture", record.architecture, "size",
+			(json_int_t)size, disk ? "disks" : "layers",
+			(json_int_t)(disk ? record.n_disks : record.n_layers), "added",
+			(json_int_t)venv__json_int(entry, "added", 0), "source",
+			source ? source : record.source);
 		if (!item || json_array_append_new(list, item) < 0)
 			return venv__fail_nomem(err);
 	}

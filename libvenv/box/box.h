@@ -7,7 +7,12 @@
  * between boxes, in the form that overlayfs wants (whiteouts, user.overlay.* attributes), owned
  * through the store's id map.
  *
+ * A box of kind disk has images instead of layers: whole virtual disks, never written again, each named
+ * by the digest of its file, on which machines lay overlays. What format an image has is decided once,
+ * when it is added, and is from then on what the record says: no image is ever looked at to find out.
+ *
  *   <data>/boxes/layers/<diffid>/{fs/,meta.json}   <data>/boxes/records/<digest>.json
+ *   <data>/boxes/disks/<digest>.{qcow2,raw}        <data>/boxes/made/<box digest>-<bytes>.raw
  *   <data>/boxes/names/<name with / as %2F>.json   <data>/boxes/stage/   <data>/boxes/lock
  */
 #ifndef VENV_BOX_H
@@ -26,7 +31,12 @@ struct box {                /* all owned; venv__box_done() */
 	char *architecture; /* "amd64"… */
 	char *source;       /* where it came from, as given */
 	enum box_kind kind;
-	char **layers; /* absolute paths of layer roots, topmost first */
+	char **layers;         /* absolute paths of layer roots, topmost first */
+	char **disks;          /* BOX_DISK: absolute paths of images, the one to boot from first */
+	char *format;          /* of the disks: "qcow2", "raw" */
+	uint64_t virtual_size; /* of the first disk, in bytes */
+	bool insecure_key;     /* Vagrant's: lets in its well-known key, which is to be replaced */
+	json_t *vagrant; /* what a Vagrant box says of itself ("info", "vagrantfile"), or NULL */
 	/* from the image's configuration; each NULL when it says nothing */
 	char **env;
 	char **entrypoint;
@@ -36,7 +46,7 @@ struct box {                /* all owned; venv__box_done() */
 	char *stop_signal; /* "SIGTERM" or a number */
 	char **volumes;
 	char **exposed; /* "5432/tcp" */
-	uint64_t size;  /* bytes of all layers */
+	uint64_t size;  /* bytes of all layers, or of what the disks take of the store */
 };
 void venv__box_done(struct box *box);
 #define _cleanup_box_ _cleanup_(venv__box_done)
@@ -62,12 +72,21 @@ int venv__box_recipe_fits(struct venv *ctx, const char *reference, const char *c
 /* Names like this one, for "did you mean"; owned by the caller, or NULL. */
 char *venv__box_suggest(struct venv *ctx, const char *name);
 
-/* Add from a file or directory; phases "fetch", "unpack". name NULL: from the source. */
+/* Add from a file or directory; phases "fetch", "unpack". name NULL: from the source. "raw:FILE" and
+ * "qcow2:FILE" say what format a disk image has. */
 int venv__box_add(struct venv *ctx, const char *name, const char *source, struct venv_op *op,
 		  struct box *ret, venv_error **err);
 /* Build a recipe (name or directory); output of the build as events of phase "build". */
 int venv__box_build(struct venv *ctx, const char *recipe, struct venv_op *op, struct box *ret,
 		    venv_error **err);
+/*
+ * The disk that a rootfs box is for a virtual machine: a raw image with an ext4 file system, without
+ * partitions, made on first use and kept in the store as long as the box is. Phase "build".
+ * @param bytes how large; 0: what the box takes and a quarter more
+ * @param[out] ret_path absolute, read-only, owned by the caller
+ */
+int venv__box_make_disk(struct venv *ctx, const struct box *box, uint64_t bytes, struct venv_op *op,
+			char **ret_path, venv_error **err);
 json_t *venv__box_to_json(const struct box *box);
 int venv__box_list(struct venv *ctx, json_t **ret, venv_error **err);
 int venv__box_info(struct venv *ctx, const char *name, json_t **ret, venv_error **err);

@@ -11,7 +11,15 @@
 #include "../util/sys.h"
 #include "store.h"
 
-enum { FORMAT = 1, NAME_LENGTH_MAX = 128, TEXT_MAX = 32768, LIST_MAX = 4096 };
+/* 2: disk boxes, which what knows only 1 would take for boxes without layers */
+enum {
+	FORMAT_ROOTFS = 1,
+	FORMAT_DISK = 2,
+	FORMAT = FORMAT_ROOTFS,
+	NAME_LENGTH_MAX = 128,
+	TEXT_MAX = 32768,
+	LIST_MAX = 4096
+};
 
 void venv__record_done(struct record *record)
 {
@@ -19,6 +27,10 @@ void venv__record_done(struct record *record)
 	free(record->source);
 	json_decref(record->config);
 	free(record->layers);
+	free(record->format);
+	for (size_t i = 0; i < record->n_disks; i++)
+		free(record->disks[i].name);
+	free(record->disks);
 	*record = (struct record){ 0 };
 }
 
@@ -30,6 +42,9 @@ void venv__box_done(struct box *box)
 	free(box->architecture);
 	free(box->source);
 	venv__strv_free(box->layers);
+	venv__strv_free(box->disks);
+	free(box->format);
+	json_decref(box->vagrant);
 	venv__strv_free(box->env);
 	venv__strv_free(box->entrypoint);
 	venv__strv_free(box->cmd);
@@ -113,8 +128,13 @@ json_t *venv__record_config(const json_t *config)
 
 static json_t *content_of(const struct record *record)
 {
-	json_t *ids = json_array();
+	json_t *ids;
 
+	if (record->kind == BOX_DISK)
+		return json_pack("{s:s, s:s, s:O, s:s, s:o}", "kind", "disk", "architecture",
+				 record->architecture, "config", record->config, "format",
+				 record->format, "disks", venv__disk_refs_content(record));
+	ids = json_array();
 	for (size_t i = 0; ids && i < record->n_layers; i++)
 		(void)json_array_append_new(ids,
 					    json_sprintf("sha256:%s", record->layers[i].diff_id));
@@ -136,18 +156,20 @@ int venv__record_seal(struct record *record, venv_error **err)
 int venv__record_write(const struct store *store, const struct record *record, venv_error **err)
 {
 	_cleanup_json_ json_t *json = NULL;
-	json_t *layers = json_array();
+	bool disk = record->kind == BOX_DISK;
+	json_t *parts = disk ? venv__disk_refs_to_json(record) : json_array();
 	char name[DIGEST_HEX_SIZE + 8];
 
-	for (size_t i = 0; layers && i < record->n_layers; i++) {
+	for (size_t i = 0; parts && !disk && i < record->n_layers; i++) {
 		const struct layer_ref *layer = &record->layers[i];
 
-		(void)json_array_append_new(layers, json_pack("{s:s, s:s, s:I}", "key", layer->key,
-							      "diff_id", layer->diff_id, "size",
-							      (json_int_t)layer->size));
+		(void)json_array_append_new(parts, json_pack("{s:s, s:s, s:I}", "key", layer->key,
+							     "diff_id", layer->diff_id, "size",
+							     (json_int_t)layer->size));
 	}
-	json = json_pack("{s:i, s:s, s:o, s:o, s:I, s:s}", "format", FORMAT, "digest",
-			 record->digest, "content", content_of(record), "layers", layers, "added",
+	json = json_pack("{s:i, s:s, s:o, s:o, s:I, s:s}", "format",
+			 disk ? FORMAT_DISK : FORMAT_ROOTFS, "digest", record->digest, "content",
+			 content_of(record), disk ? "disks" : "layers", parts, "added",
 			 (json_int_t)record->added, "source", record->source ? record->source : "");
 	if (!json)
 		return venv__fail_nomem(err);
@@ -183,13 +205,25 @@ static bool read_layers(const json_t *list, struct record *record)
 	return true;
 }
 
+static bool read_parts(const json_t *json, const json_t *content, struct record *record)
+{
+	const char *kind = venv__json_str(content, "kind"),
+		   *format = venv__json_str(content, "format");
+
+	if (!kind || strcmp(kind, "disk") != 0)
+		return read_layers(json_object_get(json, "layers"), record);
+	record->kind = BOX_DISK;
+	record->format = format && venv__disk_format_known(format) ? strdup(format) : NULL;
+	return record->format && venv__disk_refs_read(json_object_get(json, "disks"), record);
+}
+
 static bool read_record(const json_t *json, const char *hex, struct record *record)
 {
 	const json_t *content = json_object_get(json, "content");
 	const char *architecture = venv__json_str(content, "architecture");
 	const char *source = venv__json_str(json, "source");
 
-	if (!architecture || !read_layers(json_object_get(json, "layers"), record))
+	if (!architecture || !read_parts(json, content, record))
 		return false;
 	memcpy(record->digest, hex, DIGEST_HEX_SIZE);
 	record->architecture = strdup(architecture);
@@ -213,7 +247,7 @@ int venv__record_read(const struct store *store, const char *hex, struct record 
 	r = venv__json_read(store->records, name, &json, err);
 	if (r < 0)
 		return r;
-	if (venv__json_int(json, "format", 0) > FORMAT)
+	if (venv__json_int(json, "format", 0) > FORMAT_DISK)
 		return venv__fail(err, VENV_ERR_UNSUPPORTED,
 				  "box sha256:%s was added by a newer venv", hex);
 	errno = 0;
@@ -291,7 +325,7 @@ static int fill_layers(struct box *box, const struct store *store, const struct 
 int venv__record_to_box(const struct store *store, const struct record *record, const char *name,
 			const char *version, struct box *ret, venv_error **err)
 {
-	_cleanup_box_ struct box box = { .kind = BOX_ROOTFS };
+	_cleanup_box_ struct box box = { .kind = record->kind };
 	int r;
 
 	box.name = name ? strdup(name) : NULL; /* for want of memory */
@@ -303,7 +337,8 @@ int venv__record_to_box(const struct store *store, const struct record *record, 
 	if (!box.name || !box.version || !box.architecture || !box.source || !box.digest ||
 	    fill_config(&box, record->config) < 0)
 		return venv__fail_nomem(err);
-	r = fill_layers(&box, store, record, err);
+	r = box.kind == BOX_DISK ? venv__disk_refs_to_box(store, record, &box, err)
+				 : fill_layers(&box, store, record, err);
 	if (r < 0)
 		return r;
 	*ret = box;

@@ -2,6 +2,7 @@
 /* Removing boxes, and what nothing needs any more. What a machine stands on is never removed. */
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "store.h"
 
@@ -80,8 +81,35 @@ static int used_digests(const struct store *store, char ***ret, venv_error **err
 	return r;
 }
 
-static int sweep_records(const struct store *store, char *const *kept, char ***layers,
-			 int64_t *removed, venv_error **err)
+/* What a sweep keeps, and what went. */
+struct sweep {
+	char **boxes;  /* digests */
+	char **layers; /* keys */
+	char **disks;  /* files */
+	int64_t n_boxes, n_layers, n_disks;
+	uint64_t bytes;
+};
+
+static void sweep_done(struct sweep *s)
+{
+	venv__strv_free(s->boxes);
+	venv__strv_free(s->layers);
+	venv__strv_free(s->disks);
+}
+#define _cleanup_sweep_ _cleanup_(sweep_done)
+
+static int keep_parts(struct sweep *s, const struct record *record)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < record->n_layers; i++)
+		r = venv__strv_add(&s->layers, record->layers[i].key);
+	for (size_t i = 0; r == 0 && i < record->n_disks; i++)
+		r = venv__strv_addf(&s->disks, "%s.%s", record->disks[i].hex, record->format);
+	return r;
+}
+
+static int sweep_records(const struct store *store, struct sweep *s, venv_error **err)
 {
 	_cleanup_strv_ char **files = NULL;
 	int r = venv__dir_list(store->records, &files, err);
@@ -92,15 +120,62 @@ static int sweep_records(const struct store *store, char *const *kept, char ***l
 
 		if (!hex)
 			return venv__fail_nomem(err);
-		if (!venv__strv_has(kept, hex)) {
+		if (!venv__strv_has(s->boxes, hex)) {
 			if (unlinkat(store->records, *file, 0) == 0)
-				*removed += **file != '.';
+				s->n_boxes += **file != '.';
 			continue;
 		}
 		r = venv__record_read(store, hex, &record, err);
-		for (size_t i = 0; r == 0 && i < record.n_layers; i++)
-			if (venv__strv_add(layers, record.layers[i].key) < 0)
-				r = venv__fail_nomem(err);
+		if (r == 0 && keep_parts(s, &record) < 0)
+			r = venv__fail_nomem(err);
+	}
+	return r;
+}
+
+static int sweep_layers(const struct store *store, struct sweep *s, venv_error **err)
+{
+	_cleanup_strv_ char **present = NULL;
+	int r = venv__dir_list(store->layers, &present, err);
+
+	for (char **key = present; r == 0 && *key; key++) {
+		if (venv__strv_has(s->layers, *key))
+			continue;
+		r = remove_layer(store, *key, &s->bytes, err);
+		s->n_layers++;
+	}
+	return r;
+}
+
+static bool disk_kept(const struct sweep *s, const char *name)
+{
+	return venv__strv_has(s->disks, name);
+}
+
+/* A disk made from a box's layers is called by the box: kept as long as the box is. */
+static bool made_kept(const struct sweep *s, const char *name)
+{
+	for (char **hex = s->boxes; hex && *hex; hex++)
+		if (!strncmp(name, *hex, strlen(*hex)))
+			return true;
+	return false;
+}
+
+static int sweep_images(int dir, struct sweep *s, bool (*kept)(const struct sweep *, const char *),
+			venv_error **err)
+{
+	_cleanup_strv_ char **present = NULL;
+	int r = venv__dir_list(dir, &present, err);
+
+	for (char **name = present; r == 0 && *name; name++) {
+		struct stat st = { 0 };
+
+		if (kept(s, *name))
+			continue;
+		(void)fstatat(dir, *name, &st, AT_SYMLINK_NOFOLLOW);
+		if (unlinkat(dir, *name, 0) < 0 && errno != ENOENT)
+			return venv__fail_errno(err, errno, "cannot remove a disk image");
+		s->bytes += (uint64_t)st.st_blocks * 512;
+		s->n_disks++;
 	}
 	return r;
 }
@@ -108,29 +183,26 @@ static int sweep_records(const struct store *store, char *const *kept, char ***l
 /* With the store locked for us alone: remove what no name and no machine needs. */
 static int sweep(const struct store *store, json_t **ret, venv_error **err)
 {
-	_cleanup_strv_ char **digests = NULL, **layers = NULL, **present = NULL;
-	int64_t n_records = 0, n_layers = 0;
-	uint64_t bytes = 0;
+	_cleanup_sweep_ struct sweep s = { 0 };
 	int r;
 
 	venv__stage_sweep(store);
-	r = named_digests(store, &digests, err);
+	r = named_digests(store, &s.boxes, err);
 	if (r == 0)
-		r = used_digests(store, &digests, err);
+		r = used_digests(store, &s.boxes, err);
 	if (r == 0)
-		r = sweep_records(store, digests, &layers, &n_records, err);
+		r = sweep_records(store, &s, err);
 	if (r == 0)
-		r = venv__dir_list(store->layers, &present, err);
-	for (char **key = present; r == 0 && *key; key++) {
-		if (venv__strv_has(layers, *key))
-			continue;
-		r = remove_layer(store, *key, &bytes, err);
-		n_layers++;
-	}
+		r = sweep_layers(store, &s, err);
+	if (r == 0)
+		r = sweep_images(store->disks, &s, disk_kept, err);
+	if (r == 0)
+		r = sweep_images(store->made, &s, made_kept, err);
 	if (r < 0 || !ret)
 		return r;
-	*ret = json_pack("{s:I, s:I, s:I}", "boxes", (json_int_t)n_records, "layers",
-			 (json_int_t)n_layers, "bytes", (json_int_t)bytes);
+	*ret = json_pack("{s:I, s:I, s:I, s:I}", "boxes", (json_int_t)s.n_boxes, "layers",
+			 (json_int_t)s.n_layers, "disks", (json_int_t)s.n_disks, "bytes",
+			 (json_int_t)s.bytes);
 	return *ret ? 0 : venv__fail_nomem(err);
 }
 

@@ -16,10 +16,9 @@ static int open_directories(struct store *s, int data, venv_error **err)
 	const struct {
 		const char *name;
 		int *fd;
-	} directories[] = { { "layers", &s->layers },
-			    { "records", &s->records },
-			    { "names", &s->names },
-			    { "stage", &s->stage } };
+	} directories[] = { { "layers", &s->layers }, { "disks", &s->disks },
+			    { "made", &s->made },     { "records", &s->records },
+			    { "names", &s->names },   { "stage", &s->stage } };
 	int r;
 
 	/* 0700: setuid programs of images lie below, no other user of the host may reach them */
@@ -49,7 +48,8 @@ int venv__store_open(struct venv *ctx, struct store *ret, venv_error **err)
 
 void venv__store_done(struct store *s)
 {
-	int *const fds[] = { &s->dir, &s->layers, &s->records, &s->names, &s->stage };
+	int *const fds[] = { &s->dir,     &s->layers, &s->disks, &s->made,
+			     &s->records, &s->names,  &s->stage };
 
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		if (*fds[i] >= 0)

@@ -11,14 +11,14 @@
 struct store {
 	struct venv *ctx;
 	char *path; /* <data>/boxes */
-	int dir, layers, records, names, stage;
+	int dir, layers, disks, made, records, names, stage;
 };
 int venv__store_open(struct venv *ctx, struct store *ret, venv_error **err);
 void venv__store_done(struct store *store);
 #define _cleanup_store_ _cleanup_(venv__store_done)
 #define STORE_INIT                                                                                 \
 	{                                                                                          \
-		NULL, NULL, -1, -1, -1, -1, -1                                                     \
+		NULL, NULL, -1, -1, -1, -1, -1, -1, -1                                             \
 	}
 
 /* Take a lock, asking op for cancellation while somebody else has it, and saying so. 0 or a code. */
@@ -63,6 +63,7 @@ struct worker_task {
 	struct venv_op *op;
 	uint64_t base, total; /* of the progress of phase "unpack"; total 0: none is told */
 	int hash_fd;          /* hash this file meanwhile; -1: none */
+	bool tell_hash;       /* the progress is that of the hashing */
 	char *ret_hash;       /* DIGEST_HEX_SIZE */
 };
 /* Run venv-unpack on it. ret may be NULL. */
@@ -106,7 +107,18 @@ struct layer_ref {
 	uint64_t size;
 };
 
+struct disk_ref {
+	char hex[DIGEST_HEX_SIZE]; /* of the image's file, which is called by it */
+	uint64_t size;             /* what it takes of the store */
+	uint64_t length;           /* of the virtual disk */
+	char *name;                /* NULL: the box gives it none */
+};
+
 struct record {
+	enum box_kind kind;
+	char *format; /* BOX_DISK: of all images */
+	struct disk_ref *disks;
+	size_t n_disks;
 	char *architecture;
 	char *source;
 	json_t *config;
@@ -153,9 +165,52 @@ struct addition {
 	const char *version; /* NULL: from the source, else "0" */
 	char *const *aliases;
 	const char *source; /* recorded; NULL: the path */
+	const char *format; /* of a disk image, when the user says so; NULL: see disk_source.c */
 };
 int venv__add_path(struct store *store, const char *path, const struct addition *how,
 		   struct venv_op *op, struct box *ret, venv_error **err);
+
+/* What a box is called when it comes from this path. image_name, image_version: its own, or NULL. */
+int venv__add_name(const struct addition *how, const char *image_name, const char *image_version,
+		   const char *path, char **ret_name, char **ret_version, venv_error **err);
+/* Seal the record, write it, point the name at it. */
+int venv__add_record(const struct store *store, struct record *record, const struct addition *how,
+		     const char *name, const char *version, struct box *ret, venv_error **err);
+
+/* ---- Disks (add_disk.c, disk_*.c) ---------------------------------------- */
+
+enum { BOX_DISKS_MAX = 32 };
+
+struct disk_source { /* what a disk box is made from */
+	const char *path;
+	const char *format; /* of an image; NULL: it is the directory of a Vagrant box */
+	int fd;
+	bool ours; /* the directory is of our stage: what is in it may be taken */
+};
+int venv__add_disk(struct store *store, const struct disk_source *source,
+		   const struct addition *how, struct venv_op *op, struct box *ret,
+		   venv_error **err);
+
+/* A file that somebody gave: *ret_format "qcow2" or "raw", or NULL for an archive. */
+int venv__disk_source_format(int fd, const char *path, const char *said, const char **ret_format,
+			     venv_error **err);
+bool venv__disk_source_is_box(const char *path); /* "x.box" */
+
+/* Copy an image with its holes, sharing the blocks where the file system can. */
+int venv__disk_copy(int from, int to, struct venv_op *op, venv_error **err);
+/* Put a file that is ours into the store, under its digest; also when it is there already. */
+int venv__disk_publish(const struct store *store, int fd, const char *hex, const char *format,
+		       venv_error **err);
+/* Put a file that is ours under a name into a directory of the store: 0, 1 when there is one, or a code. */
+int venv__disk_keep(int fd, int dir, const char *name, venv_error **err);
+char *venv__disk_file(const char *hex, const char *format); /* NULL: out of memory */
+bool venv__disk_format_known(const char *format);
+
+json_t *venv__disk_refs_content(const struct record *record); /* what the box's digest is of */
+json_t *venv__disk_refs_to_json(const struct record *record);
+bool venv__disk_refs_read(const json_t *list, struct record *record);
+int venv__disk_refs_to_box(const struct store *store, const struct record *record, struct box *box,
+			   venv_error **err);
 
 /* ---- Recipes (recipe.c) ------------------------------------------------------------------- */
 

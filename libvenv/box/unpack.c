@@ -6,10 +6,13 @@
  * the staging directory, which so stays held as long as somebody writes there. It makes a user
  * namespace and says {"ready": true}; the parent, outside, writes its id map and sends one request:
  *
- *   {"op": "unpack", "auto": B, "limits": {…}}   fds: archive, directory, list
+ *   {"op": "unpack", "as": S, "limits": {…}}     fds: archive, directory, list; S: layer, box, auto
  *   {"op": "merge", "lower": N}                  fds: directory, list; then N in {"fds": true} packets
  *   {"op": "remove", "name": S}                  fds: directory
  *   {"op": "mkdir", "name": S, "uid": N, "gid": N, "mode": N}   fds: directory
+ *   {"op": "vagrant"}                            fds: metadata.json, info.json if there is one
+ *   {"op": "disk", "format": S, "name": S}       fds: image
+ *   {"op": "mkdisk", "layers": N, "id": S, "bytes": N}   fds: directory; then N in {"fds": true} packets
  *
  * While it works it sends {"position": N} (bytes of the archive); at the end {"result": {…}} or
  * {"error": {…}}. The end of the stream before that means that it crashed or was killed.
@@ -23,7 +26,13 @@
 #include "../util/sys.h"
 #include "unpack.h"
 
-enum { SOCKET_FD = 3, TICK_US = 50000, LOWER_MAX = 512, SYNC_FILES_MAX = 64 };
+enum {
+	SOCKET_FD = 3,
+	TICK_US = 50000,
+	LOWER_MAX = 512,
+	SYNC_FILES_MAX = 64,
+	METADATA_MAX = 256 * 1024
+};
 
 struct ticker {
 	struct stream *stream;
@@ -81,18 +90,28 @@ static int run_untar(struct untar *untar, struct stream *stream, json_t **ret, v
 	if (r < 0)
 		return r;
 	/* a small tree is written by its files; all else by one syncfs() of the parent's for all layers */
-	synced = untar->counts.files <= SYNC_FILES_MAX && !untar->image;
+	synced = untar->counts.files <= SYNC_FILES_MAX && !untar->image && !untar->box;
 	if (synced)
 		r = venv__tree_sync(untar->root_fd, err);
 	if (r < 0)
 		return r;
-	result = json_pack("{s:s, s:b, s:b, s:b, s:i, s:o}", "digest", digest, "marked", marked,
-			   "image", untar->image, "synced", synced, "machine", (int)untar->machine,
-			   "counts", counts_to_json(&untar->counts));
+	result =
+		json_pack("{s:s, s:b, s:b, s:b, s:b, s:i, s:o}", "digest", digest, "marked", marked,
+			  "image", untar->image, "box", untar->box, "synced", synced, "machine",
+			  (int)untar->machine, "counts", counts_to_json(&untar->counts));
 	if (!result)
 		return venv__fail_nomem(err);
 	*ret = result;
 	return 0;
+}
+
+static enum untar_mode mode_of(const json_t *request)
+{
+	const char *as = venv__json_str(request, "as");
+
+	if (as && !strcmp(as, "auto"))
+		return UNTAR_AUTO;
+	return as && !strcmp(as, "box") ? UNTAR_BOX : UNTAR_LAYER;
 }
 
 static int op_unpack(const json_t *request, const struct msg_fds *fds, json_t **ret,
@@ -103,8 +122,7 @@ static int op_unpack(const json_t *request, const struct msg_fds *fds, json_t **
 	struct untar untar = { .root_fd = fds->fd[1],
 			       .list_fd = fds->fd[2],
 			       .limits = &limits,
-			       .mode = venv__json_bool(request, "auto", false) ? UNTAR_AUTO
-									       : UNTAR_LAYER,
+			       .mode = mode_of(request),
 			       .tick = tick,
 			       .user = &ticker };
 	int r;
@@ -162,6 +180,30 @@ static int op_merge(const json_t *request, const struct msg_fds *fds, json_t **r
 	return *ret ? 0 : venv__fail_nomem(err);
 }
 
+static int op_mkdisk(const json_t *request, const struct msg_fds *fds, json_t **ret,
+		     venv_error **err)
+{
+	static int layers[LOWER_MAX];
+	int64_t n = venv__json_int(request, "layers", 0),
+		bytes = venv__json_int(request, "bytes", 0);
+	struct mkdisk mkdisk = { .stage_fd = fds->fd[0],
+				 .layers = layers,
+				 .id = venv__json_str(request, "id"),
+				 .bytes = (uint64_t)bytes };
+	int r;
+
+	if (n < 1 || n > LOWER_MAX || bytes < 0 || !mkdisk.id || strlen(mkdisk.id) != 64)
+		return venv__fail(err, VENV_ERR_INVALID, "a disk of no layers");
+	mkdisk.n_layers = (size_t)n;
+	r = receive_lower(mkdisk.n_layers, layers, err);
+	if (r == 0)
+		r = venv__mkdisk(&mkdisk, err);
+	if (r < 0)
+		return r;
+	*ret = json_pack("{s:I}", "bytes", (json_int_t)mkdisk.bytes);
+	return *ret ? 0 : venv__fail_nomem(err);
+}
+
 static int op_remove(const json_t *request, const struct msg_fds *fds, json_t **ret,
 		     venv_error **err)
 {
@@ -198,16 +240,46 @@ static int op_mkdir(const json_t *request, const struct msg_fds *fds, json_t **r
 	return 0;
 }
 
+static int op_vagrant(const json_t *request, const struct msg_fds *fds, json_t **ret,
+		      venv_error **err)
+{
+	_cleanup_free_ char *text = NULL, *info = NULL;
+	size_t length = 0, info_length = 0;
+	int r = venv__sandbox_enter(NULL, 0, NULL, 0, err);
+
+	(void)request;
+	if (r == 0)
+		r = venv__fd_read(fds->fd[0], "metadata.json", METADATA_MAX, &text, &length, err);
+	if (r < 0)
+		return r;
+	/* for people only: one that cannot be read is none */
+	if (fds->count > 1)
+		(void)venv__fd_read(fds->fd[1], "info.json", METADATA_MAX, &info, &info_length,
+				    NULL);
+	return venv__vagrant_read(text, length, info, info_length, ret, err);
+}
+
+static int op_disk(const json_t *request, const struct msg_fds *fds, json_t **ret, venv_error **err)
+{
+	const char *format = venv__json_str(request, "format");
+	const char *name = venv__json_str(request, "name");
+	int r = venv__sandbox_enter(NULL, 0, NULL, 0, err);
+
+	if (r == 0 && (!format || !name))
+		r = venv__fail(err, VENV_ERR_INVALID, "a disk of no format");
+	return r < 0 ? r : venv__image_check(fds->fd[0], name, format, ret, err);
+}
+
 static const struct {
 	const char *name;
-	size_t n_fds;
+	size_t n_fds, n_fds_max;
 	int (*run)(const json_t *request, const struct msg_fds *fds, json_t **ret,
 		   venv_error **err);
 } operations[] = {
-	{ "unpack", 3, op_unpack },
-	{ "merge", 2, op_merge },
-	{ "remove", 1, op_remove },
-	{ "mkdir", 1, op_mkdir },
+	{ "unpack", 3, 3, op_unpack }, { "merge", 2, 2, op_merge },
+	{ "remove", 1, 1, op_remove }, { "mkdir", 1, 1, op_mkdir },
+	{ "mkdisk", 1, 1, op_mkdisk }, { "vagrant", 1, 2, op_vagrant },
+	{ "disk", 1, 1, op_disk },
 };
 
 static int run(const json_t *request, const struct msg_fds *fds, json_t **ret, venv_error **err)
@@ -215,7 +287,8 @@ static int run(const json_t *request, const struct msg_fds *fds, json_t **ret, v
 	const char *name = venv__json_str(request, "op");
 
 	for (size_t i = 0; i < ARRAY_SIZE(operations); i++)
-		if (name && !strcmp(name, operations[i].name) && fds->count == operations[i].n_fds)
+		if (name && !strcmp(name, operations[i].name) &&
+		    fds->count >= operations[i].n_fds && fds->count <= operations[i].n_fds_max)
 			return operations[i].run(request, fds, ret, err);
 	return venv__fail(err, VENV_ERR_UNSUPPORTED, "venv-unpack does not know this request");
 }

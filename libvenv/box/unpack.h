@@ -6,6 +6,9 @@
  *   untar    libarchive's tar reader on a stream, entries to a writer        (unpack_tar.c)
  *   writer   entries to a directory by the rules of an overlay layer         (unpack_writer.c)
  *   merge    what a layer takes from those below it, once they are there     (unpack_merge.c)
+ *   disk     whether an image can be a box                                   (unpack_disk.c)
+ *   mkdisk   a disk of a box's layers                                        (unpack_mkdisk.c)
+ *   vagrant  what a Vagrant box says of itself                               (unpack_vagrant.c)
  *   sandbox  rights that the program gives up before it reads the first byte (unpack_sandbox.c)
  */
 #ifndef VENV_BOX_UNPACK_H
@@ -132,10 +135,12 @@ int venv__xattr_apply(int fd, const struct attribute *attributes, size_t n, uint
 /* The same from another file. */
 int venv__xattr_copy(int from_fd, int to_fd, uint64_t *refused);
 int venv__xattr_opaque(int fd); /* 0 or -errno */
+/* Owner, mode, attributes and time of another directory. 0 or -errno */
+int venv__dress_like(int fd, int like_fd, const struct stat *like, uint64_t *refused);
 
 /* ---- Archive, merge, sandbox -------------------------------------------------------------- */
 
-enum untar_mode { UNTAR_LAYER, UNTAR_AUTO };
+enum untar_mode { UNTAR_LAYER, UNTAR_BOX, UNTAR_AUTO };
 
 struct untar {
 	struct source *source;
@@ -147,6 +152,7 @@ struct untar {
 	void *user;
 	/* out */
 	bool image; /* UNTAR_AUTO: it is an archive of an image, written plainly */
+	bool box;   /* the same of a Vagrant box */
 	struct counts counts;
 	unsigned machine;
 };
@@ -161,11 +167,37 @@ struct merge {
 };
 int venv__merge(struct merge *merge, venv_error **err);
 
+/* ---- Disk boxes --------------------------------------------------------------------------- */
+
+/* {"length"} of the disk in the image. name: for messages */
+int venv__image_check(int fd, const char *name, const char *format, json_t **ret, venv_error **err);
+/* Of metadata.json and info.json (NULL: there is none):
+ * {"format", "architecture", "disks": [{"path", "name"?, "virtual_size"?}], "info"} */
+int venv__vagrant_read(const char *text, size_t length, const char *info, size_t info_length,
+		       json_t **ret, venv_error **err);
+
+struct mkdisk {
+	int stage_fd; /* an empty directory of guest root's: the image is made in it, as "disk" */
+	int *layers;  /* topmost first */
+	size_t n_layers;
+	const char *id; /* 64 hex digits that the file system's ids are made from */
+	uint64_t bytes; /* 0: what it takes and a quarter more; out: how large it is */
+	int empty_fd, top_fd, place_fd, tree_fd, disk_fd; /* inside, as what follows */
+	bool top_used, top_used_before;
+	uint64_t content, entries;
+};
+int venv__mkdisk(struct mkdisk *mkdisk, venv_error **err);
+
 /* Bring a small tree to disk, once the parent makes one durable change of its own after it. */
 int venv__tree_sync(int root_fd, venv_error **err);
 
 /* Become guest root, keep only the rights to write files, see only these directories. */
 int venv__sandbox_enter(const int *writable, size_t n_writable, const int *readable,
 			size_t n_readable, venv_error **err);
+
+/* The same in two steps, for what mounts before it is confined, and then runs programs of the host: they
+ * read the tree, write the disk, and have their libraries. */
+int venv__sandbox_become_root(venv_error **err);
+int venv__sandbox_tools(int tree_fd, int disk_fd, venv_error **err);
 
 #endif

@@ -95,17 +95,17 @@ static int reopen(int dir_fd, int flags)
 	return fd < 0 ? -errno : fd;
 }
 
-static int dress_like(struct merge *m, int fd, int lower_fd, const struct stat *st)
+int venv__dress_like(int fd, int like_fd, const struct stat *st, uint64_t *refused)
 {
 	const struct timespec times[2] = { st->st_mtim, st->st_mtim };
-	_cleanup_close_ int from = reopen(lower_fd, O_RDONLY | O_DIRECTORY);
+	_cleanup_close_ int from = reopen(like_fd, O_RDONLY | O_DIRECTORY);
 	int r;
 
 	if (from < 0)
 		return from;
 	if (fchown(fd, st->st_uid, st->st_gid) < 0 || fchmod(fd, st->st_mode & 07777) < 0)
 		return -errno;
-	r = venv__xattr_copy(from, fd, &m->counts.attributes);
+	r = venv__xattr_copy(from, fd, refused);
 	if (r == 0 && futimens(fd, times) < 0)
 		r = -errno;
 	return r;
@@ -122,7 +122,7 @@ static int note_made(void *user, const char *path)
 	if (lower < 0 || !S_ISDIR(st.st_mode))
 		return 0;
 	fd = venv__open_strict(m->root_fd, path, O_RDONLY | O_DIRECTORY);
-	return fd < 0 ? fd : dress_like(m, fd, lower, &st);
+	return fd < 0 ? fd : venv__dress_like(fd, lower, &st, &m->counts.attributes);
 }
 
 /* Where a link below leads, following further links: a path without links of the root, by text. */
@@ -245,7 +245,7 @@ static int merge_directory(struct merge *m, const char *path)
 	if (lower < 0)
 		return lower == -ENOENT ? 0 : lower;
 	if (S_ISDIR(st.st_mode))
-		return dress_like(m, fd, lower, &st);
+		return venv__dress_like(fd, lower, &st, &m->counts.attributes);
 	return S_ISLNK(st.st_mode) ? move_to_target(m, path) : 0;
 }
 

@@ -25,31 +25,26 @@
 #define LANDLOCK_ACCESS_FS_REFER (1ULL << 13)
 #endif
 
-static int become_root(venv_error **err)
+int venv__sandbox_become_root(venv_error **err)
 {
 	if (setgroups(0, NULL) < 0 || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
 		return venv__fail_errno(err, errno, "cannot take the ids of the box store");
 	return 0;
 }
 
-static int drop_capabilities(venv_error **err)
+static int drop_capabilities(uint64_t kept, venv_error **err)
 {
-	const uint32_t kept = 1U << CAP_CHOWN | 1U << CAP_DAC_OVERRIDE | 1U << CAP_DAC_READ_SEARCH |
-			      1U << CAP_FOWNER | 1U << CAP_FSETID;
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct data[2] = { { 0 } };
 
-	data[0].effective = data[0].permitted = kept;
-	data[1].effective = data[1].permitted = 1U
-						<< (CAP_SETFCAP - 32 >= 0 ? CAP_SETFCAP - 32 : 0);
-	if (CAP_SETFCAP < 32) {
-		data[0].effective = data[0].permitted = kept | 1U << CAP_SETFCAP;
-		data[1].effective = data[1].permitted = 0;
-	}
+	for (size_t i = 0; i < 2; i++)
+		data[i].effective = data[i].permitted = (uint32_t)(kept >> 32 * i);
 	if (syscall(SYS_capset, &header, data) < 0)
 		return venv__fail_errno(err, errno, "cannot give up capabilities");
 	return 0;
 }
+
+#define CAP(name) (UINT64_C(1) << CAP_##name)
 
 static void limit_resources(void)
 {
@@ -125,6 +120,7 @@ static const int allowed[] = {
 	SCMP_SYS(pread64),
 	SCMP_SYS(pwrite64),
 	SCMP_SYS(readv),
+	SCMP_SYS(preadv),
 	SCMP_SYS(writev),
 	SCMP_SYS(lseek),
 	SCMP_SYS(close),
@@ -252,10 +248,12 @@ static int enter_seccomp(void) /* the sanitizers need more than we would allow *
 int venv__sandbox_enter(const int *writable, size_t n_writable, const int *readable,
 			size_t n_readable, venv_error **err)
 {
-	int r = become_root(err);
+	int r = venv__sandbox_become_root(err);
 
 	if (r == 0)
-		r = drop_capabilities(err);
+		r = drop_capabilities(CAP(CHOWN) | CAP(DAC_OVERRIDE) | CAP(DAC_READ_SEARCH) |
+					      CAP(FOWNER) | CAP(FSETID) | CAP(SETFCAP),
+				      err);
 	if (r < 0)
 		return r;
 	limit_resources();
@@ -269,4 +267,110 @@ int venv__sandbox_enter(const int *writable, size_t n_writable, const int *reada
 	if (r < 0)
 		return venv__fail_errno(err, -r, "cannot load the system call filter");
 	return 0;
+}
+
+/* ---- For programs of the host ------------------------------------------------------------- */
+
+static int enter_landlock_tools(int tree_fd, int disk_fd)
+{
+	static const char *const programs[] = { "/usr",     "/bin",   "/sbin",
+						"/lib",     "/lib64", "/etc/ld.so.cache",
+						"/dev/null" };
+	const uint64_t read = LANDLOCK_ACCESS_FS_READ_FILE, dir = LANDLOCK_ACCESS_FS_READ_DIR;
+	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+	struct landlock_ruleset_attr attr = { .handled_access_fs = rights_of(abi) };
+	_cleanup_close_ int ruleset = -1;
+	int r;
+
+	if (abi < 1)
+		return 0;
+	ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
+	if (ruleset < 0)
+		return -errno;
+	r = allow_below(ruleset, &tree_fd, 1, read | dir);
+	if (r == 0)
+		r = allow_below(ruleset, &disk_fd, 1,
+				read | LANDLOCK_ACCESS_FS_WRITE_FILE |
+					(abi >= 3 ? LANDLOCK_ACCESS_FS_TRUNCATE : 0));
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(programs); i++) {
+		_cleanup_close_ int fd = open(programs[i], O_PATH | O_CLOEXEC);
+		struct stat st;
+
+		if (fd < 0 || fstat(fd, &st) < 0)
+			continue;
+		r = allow_below(ruleset, &fd, 1,
+				S_ISDIR(st.st_mode) ? read | dir | LANDLOCK_ACCESS_FS_EXECUTE
+						    : read);
+	}
+	if (r == 0 && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
+		r = -errno;
+	return r;
+}
+
+/* Which calls another program makes is not ours to say: these it does not need. */
+static int forbid_calls(void)
+{
+	static const int forbidden[] = {
+		SCMP_SYS(mount),
+		SCMP_SYS(umount2),
+		SCMP_SYS(move_mount),
+		SCMP_SYS(open_tree),
+		SCMP_SYS(fsopen),
+		SCMP_SYS(fsmount),
+		SCMP_SYS(fspick),
+		SCMP_SYS(mount_setattr),
+		SCMP_SYS(pivot_root),
+		SCMP_SYS(chroot),
+		SCMP_SYS(unshare),
+		SCMP_SYS(setns),
+		SCMP_SYS(ptrace),
+		SCMP_SYS(process_vm_readv),
+		SCMP_SYS(process_vm_writev),
+		SCMP_SYS(bpf),
+		SCMP_SYS(perf_event_open),
+		SCMP_SYS(userfaultfd),
+		SCMP_SYS(keyctl),
+		SCMP_SYS(add_key),
+		SCMP_SYS(request_key),
+		SCMP_SYS(io_uring_setup),
+		SCMP_SYS(socket),
+		SCMP_SYS(socketpair),
+		SCMP_SYS(open_by_handle_at),
+		SCMP_SYS(kill),
+		SCMP_SYS(pidfd_open),
+	};
+	const unsigned namespaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID |
+				    CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+	int r = filter ? 0 : -ENOMEM;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(forbidden); i++)
+		r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), forbidden[i], 0);
+	for (unsigned bit = 1; r == 0 && bit; bit <<= 1)
+		if (namespaces & bit)
+			r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
+					     SCMP_A0(SCMP_CMP_MASKED_EQ, bit, bit));
+	if (r == 0)
+		r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+	if (r == 0)
+		r = seccomp_load(filter);
+	seccomp_release(filter);
+	return r;
+}
+
+int venv__sandbox_tools(int tree_fd, int disk_fd, venv_error **err)
+{
+	int r = drop_capabilities(CAP(DAC_OVERRIDE) | CAP(DAC_READ_SEARCH), err);
+
+	if (r < 0)
+		return r;
+	limit_resources();
+	/* also: what guest root would get by executing a program is no more than what it has */
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return venv__fail_errno(err, errno, "cannot give up privileges");
+	r = enter_landlock_tools(tree_fd, disk_fd);
+	if (r < 0)
+		return venv__fail_errno(err, -r, "cannot enter the Landlock sandbox");
+	r = forbid_calls();
+	return r < 0 ? venv__fail_errno(err, -r, "cannot load the system call filter") : 0;
 }

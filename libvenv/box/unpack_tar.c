@@ -130,6 +130,18 @@ static bool names_image(const char *path)
 	       (length == 64 || !strncmp(path + 64, ".tar", 4) || !strncmp(path + 64, ".json", 5));
 }
 
+/* Does it hold a Vagrant box? These are its usual names, which no file system has at its top. */
+static bool names_box(const char *path)
+{
+	static const char *const names[] = { "metadata.json", "Vagrantfile", "info.json", "box.img",
+					     "box_0.img",     "box_1.img",   "box.ovf" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strcmp(path, names[i]))
+			return true;
+	return false;
+}
+
 static int start_writer(struct session *s, const char *path, venv_error **err)
 {
 	struct untar *u = s->untar;
@@ -138,8 +150,10 @@ static int start_writer(struct session *s, const char *path, venv_error **err)
 		path += 2;
 	if (u->mode == UNTAR_AUTO && !*path)
 		return 0; /* "./" says nothing */
-	u->image = u->mode == UNTAR_AUTO && path && names_image(path);
-	s->writer = venv__writer_new(u->root_fd, u->image ? WRITER_PLAIN : WRITER_LAYER, u->limits);
+	u->image = u->mode == UNTAR_AUTO && names_image(path);
+	u->box = u->mode == UNTAR_BOX || (u->mode == UNTAR_AUTO && names_box(path));
+	s->writer = venv__writer_new(u->root_fd, u->image || u->box ? WRITER_PLAIN : WRITER_LAYER,
+				     u->limits);
 	return s->writer ? 0 : venv__fail_nomem(err);
 }
 

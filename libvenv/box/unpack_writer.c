@@ -17,7 +17,7 @@
 #include "../util/buf.h"
 #include "unpack_writer.h"
 
-enum { ID_MAX = 65535, WRITE_BACK_MIN = 64 * 1024 };
+enum { ID_MAX = 65535, WRITE_BACK_MIN = 64 * 1024, HOLE_MIN = 4096 };
 #define WHITEOUT ".wh."
 #define WHITEOUT_META ".wh..wh."
 #define WHITEOUT_OPAQUE ".wh..wh..opq"
@@ -442,6 +442,45 @@ static void note_machine(struct writer *w, const unsigned char *head)
 	}
 }
 
+static int write_piece(struct writer *w, const char *p, size_t length, int64_t offset,
+		       venv_error **err)
+{
+	while (length) {
+		ssize_t n = pwrite(w->fd, p, length, offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return venv__entry_fail(err, 0, errno, w->path, "cannot write it");
+		p += n;
+		offset += n;
+		length -= (size_t)n;
+	}
+	return 0;
+}
+
+static bool is_zero(const char *p, size_t length)
+{
+	return !*p && !memcmp(p, p + 1, length - 1);
+}
+
+/* Images of disks are full of zeroes, which need no room: what was packed well must not become large. */
+static int write_sparse(struct writer *w, const char *p, size_t length, int64_t offset,
+			venv_error **err)
+{
+	while (length) {
+		size_t n = MIN(length, HOLE_MIN - (size_t)(offset % HOLE_MIN));
+		int r = is_zero(p, n) ? 0 : write_piece(w, p, n, offset, err);
+
+		if (r < 0)
+			return r;
+		p += n;
+		offset += (int64_t)n;
+		length -= n;
+	}
+	return 0;
+}
+
 int venv__writer_data(struct writer *w, const void *data, size_t length, int64_t offset,
 		      venv_error **err)
 {
@@ -458,18 +497,8 @@ int venv__writer_data(struct writer *w, const void *data, size_t length, int64_t
 		note_machine(w, (const unsigned char *)p);
 	w->counts.bytes += length;
 	w->end = MAX(w->end, offset + (int64_t)length);
-	while (length) {
-		ssize_t n = pwrite(w->fd, p, length, offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return venv__entry_fail(err, 0, errno, w->path, "cannot write it");
-		p += n;
-		offset += n;
-		length -= (size_t)n;
-	}
-	return 0;
+	return w->mode == WRITER_PLAIN ? write_sparse(w, p, length, offset, err)
+				       : write_piece(w, p, length, offset, err);
 }
 
 static int dress_file(struct writer *w, const struct tar_entry *e)
@@ -477,7 +506,8 @@ static int dress_file(struct writer *w, const struct tar_entry *e)
 	const struct timespec times[2] = { e->mtime, e->mtime };
 	int r;
 
-	if (e->size > w->end && ftruncate(w->fd, e->size) < 0)
+	if ((e->size > w->end || w->mode == WRITER_PLAIN) &&
+	    ftruncate(w->fd, MAX(e->size, w->end)) < 0)
 		return -errno;
 	if (w->mode == WRITER_PLAIN)
 		return 0;

@@ -119,6 +119,9 @@ static int hash_some(struct worker *w, venv_error **err)
 	else
 		venv__digest_end(take_ptr(w->digest), w->task->ret_hash);
 	w->hashed += n;
+	if (w->task->tell_hash && w->task->total && n > 0)
+		venv__op_progress(w->task->op, NULL, "unpack", w->task->base + (uint64_t)w->hashed,
+				  w->task->total);
 	return 0;
 }
 
@@ -142,7 +145,7 @@ static int receive(struct worker *w, json_t **ret, venv_error **err)
 		return 1;
 	}
 	position = venv__json_int(message, "position", -1);
-	if (position >= 0 && w->task->total)
+	if (position >= 0 && w->task->total && !w->task->tell_hash)
 		venv__op_progress(w->task->op, NULL, "unpack", w->task->base + (uint64_t)position,
 				  w->task->total);
 	return 0;

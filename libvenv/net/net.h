@@ -21,7 +21,10 @@
  *     with code BUSY is taken by somebody whom the library may look for.
  *   {"op":"plug"} + descriptor of the machine's network namespace -> {}: interfaces exist in it, with
  *        addresses, routes and lo up. A second plug of the same namespace is fine (under a new netd).
- *   {"op":"tap","interface":"eth0"} -> {} + TAP descriptor (for virtual machines)
+ *   {"op":"tap","interface":"eth0"} -> {} + the descriptor of a TAP, for virtual machines: with
+ *        IFF_VNET_HDR, header of 12 bytes, offloads on, MTU set. The device passes only what the
+ *        machine may say of itself, and goes when the connection or the descriptor is closed.
+ *        With "held":true -> {}: who has the descriptor from an earlier netd connects it again.
  *   {"op":"ports"} -> {"project":S,"ports":[{"machine":S,"name":S?,"address":S,"host":N,"guest":N,
  *        "protocol":S}…]}
  *   {"op":"list"} -> {"machines":[…as attached…],"networks":[…]}

@@ -27,7 +27,9 @@ static int describe(const struct ssh_target *target, const struct ssh_run *run, 
 
 	if (r < 0)
 		return r;
-	if (!config || venv__json_set_str(config, "key", key) < 0 ||
+	if (run->probe_port)
+		r = json_object_set_new(config, "probe", json_integer(run->probe_port));
+	if (!config || r < 0 || venv__json_set_str(config, "key", key) < 0 ||
 	    venv__json_set_str(config, "user", target->user) < 0 ||
 	    venv__json_set_str(config, "alias", target->alias) < 0 ||
 	    venv__json_set_str(config, "host_key", target->host_key) < 0 ||
@@ -137,6 +139,25 @@ static int start(struct venv *ctx, const struct ssh_target *target, const struct
 	spawn.fds[CLIENT_CONTROL_FD] = run->control;
 	spawn.n_fds = CLIENT_CONTROL_FD + 1;
 	return venv__spawn(&spawn, &pid, ret_pidfd, err);
+}
+
+int venv__ssh_start(struct venv *ctx, const struct ssh_target *target, const struct ssh_run *run,
+		    int *ret_control, venv_error **err)
+{
+	_cleanup_close_ int ours = -1, theirs = -1, pidfd = -1;
+	struct ssh_run both = *run;
+	int ends[2], r;
+
+	r = venv__msg_pair(ends);
+	if (r < 0)
+		return venv__fail_errno(err, -r, "cannot make a socket");
+	ours = ends[0];
+	theirs = ends[1];
+	both.control = theirs;
+	r = start(ctx, target, &both, theirs, &pidfd, err);
+	if (r == 0)
+		*ret_control = take_fd(&ours);
+	return r;
 }
 
 int venv__ssh_run(struct venv *ctx, const struct ssh_target *target, const struct ssh_run *run,

@@ -25,9 +25,11 @@ struct ssh_run {
 	bool tty;
 	unsigned rows, columns;
 	const char *term;
-	const char *agent; /* path of the agent's socket to forward, or NULL */
-	int control;       /* seqpacket socket on which {"op":"resize","rows":N,"columns":N} and
+	const char *agent;   /* path of the agent's socket to forward, or NULL */
+	int control;         /* seqpacket socket on which {"op":"resize","rows":N,"columns":N} and
 			    * {"op":"signal","signal":N} may come, or -1; borrowed */
+	uint16_t probe_port; /* not 0: no command, only whether somebody listens on this port there:
+			      * 0, or VENV_ERR_NETWORK */
 };
 
 /*
@@ -38,6 +40,12 @@ struct ssh_run {
  */
 int venv__ssh_run(struct venv *ctx, const struct ssh_target *target, const struct ssh_run *run,
 		  struct venv_op *op, venv_error **err);
+/*
+ * The same without waiting: *ret_control is the control socket, on which the result comes as well,
+ * {"exit":N}, {"signal":N} or {"error":…}. Closing it ends the connection.
+ */
+int venv__ssh_start(struct venv *ctx, const struct ssh_target *target, const struct ssh_run *run,
+		    int *ret_control, venv_error **err);
 
 /*
  * Make an ed25519 key pair, name and name.pub in OpenSSH's forms, 0600 and 0644, if it is not

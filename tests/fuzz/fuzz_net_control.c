@@ -89,6 +89,13 @@ void venv__resolver_tcp(void *user, int fd, uint32_t events)
 	(void)events;
 }
 
+void venv__dhcp_receive(void *user, int fd, uint32_t events)
+{
+	(void)user;
+	(void)fd;
+	(void)events;
+}
+
 static void free_networks(struct netd *netd)
 {
 	while (netd->networks) {
@@ -97,8 +104,10 @@ static void free_networks(struct netd *netd)
 		netd->networks = network->next;
 		venv__loop_remove(network->udp);
 		venv__loop_remove(network->tcp);
+		venv__loop_remove(network->dhcp);
 		(void)close(network->udp_fd);
 		(void)close(network->tcp_fd);
+		(void)close(network->dhcp_fd);
 		venv_error_free(network->failed);
 		free(network->name);
 		free(network);

@@ -507,6 +507,35 @@ static void an_operation_can_be_cancelled(void **state)
 	venv_project_free(project);
 }
 
+static void disk_boxes_want_a_provider_that_has_disks(void **state)
+{
+	static const char *const texts[] = { "networks: []\nbox: d\n",
+					     "networks: []\nbox: d\nprovider: container\n" };
+	const struct world *w = *state;
+	_cleanup_free_ char *image = venv__path_join(w->root, "d.img");
+	int fd = open(image, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	venv_op *op;
+
+	assert_int_equal(ftruncate(fd, 1 << 20), 0);
+	(void)close(fd);
+	assert_int_equal(venv_box_add(w->ctx, NULL, image, &op, NULL), 0);
+	wait_for(op);
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		venv_project *project = open_text(w, texts[i]);
+		venv_error *err;
+
+		assert_int_equal(venv_up(project, NULL, NULL, &op, NULL), 0);
+		err = end_with(op, VENV_ERR_UNSUPPORTED);
+		assert_non_null(strstr(venv_error_message(err), "box 'd' is a disk"));
+		assert_non_null(strstr(venv_error_hint(err), "kvm"));
+		assert_int_equal(venv_error_line(err), 2);
+		assert_int_equal(venv_error_column(err), 6);
+		venv_error_free(err);
+		venv_project_free(project);
+	}
+	assert_true(is_empty(w, "machines"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -524,6 +553,7 @@ int main(void)
 		CASE(keys_that_reach_the_host_need_approval),
 		CASE(bad_folders_are_told_before_anything_is_made),
 		CASE(planted_links_are_not_read),
+		CASE(disk_boxes_want_a_provider_that_has_disks),
 		CASE(what_the_file_no_longer_names_can_be_destroyed),
 		CASE(recipes_are_listed),
 		CASE(a_box_in_use_stays),

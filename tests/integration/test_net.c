@@ -205,13 +205,6 @@ static int lend(void *user, int *ret_userns_fd, int *ret_netns_fd)
 	return 0;
 }
 
-static void wait_end(pid_t pid)
-{
-	for (int i = 0; i < 300 && kill(pid, 0) == 0; i++)
-		(void)usleep(10000);
-	assert_int_not_equal(kill(pid, 0), 0);
-}
-
 /* Kill one of the three: all go; the next connection takes the namespaces up, the machine goes on. */
 static void killed_is_adopted(struct fixture *fixture, const char *victim)
 {
@@ -418,21 +411,6 @@ static void addresses_are_stable(void **state)
 	machine_stop(&web);
 }
 
-static void tap_for_virtual_machines(void **state)
-{
-	struct machine_spec spec = { .name = TEXT("vm"), ON_PROJECT };
-	_cleanup_json_ json_t *request = json_pack("{s:s, s:s}", "op", "tap", "interface", "eth0");
-	_cleanup_msg_fds_ struct msg_fds fds = MSG_FDS_INIT;
-	_cleanup_error_ venv_error *err = NULL;
-	struct net_attachment net;
-
-	assert_int_equal(try_attach(*state, &spec, "33", &net, &err), 0);
-	if (venv__msg_call(net.socket, request, NULL, 0, 5000, NULL, &fds, &err) < 0)
-		fail_msg("%s", venv_error_message(err));
-	assert_int_equal(fds.count, 1);
-	venv__net_attachment_done(&net);
-}
-
 static int run_group(const char *name)
 {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, fixture_make, fixture_end)
@@ -459,7 +437,11 @@ static int run_group(const char *name)
 		TEST(backpressure),
 		TEST(queries),
 		TEST(addresses_are_stable),
-		TEST(tap_for_virtual_machines),
+		TEST(tap_is_a_machine),
+		TEST(tap_has_host_access),
+		TEST(tap_cannot_spoof),
+		TEST(tap_goes_with_its_connection),
+		TEST(tap_survives_netd),
 		TEST(helpers_are_confined),
 		TEST(figures),
 	};

@@ -141,6 +141,7 @@ void host_access_opens_one(void **state)
 	struct machine_spec b = { .name = TEXT("db"), ON_PROJECT };
 	struct fake_machine web, db;
 	_cleanup_free_ char *output = NULL;
+	char id[33];
 
 	machine_start(*state, &db, &b);
 	machine_start(*state, &web, &a);
@@ -161,6 +162,12 @@ void host_access_opens_one(void **state)
 			  db.address, web.address, db.net.interfaces[0].gateway, web.address),
 		0);
 	is_closed(&db.agent, "tcp", "192.0.0.9", 9001);
+	/* nor when it was taken away from the one that had it */
+	memcpy(id, web.id, sizeof(id));
+	machine_stop(&web);
+	a.host_access = false;
+	machine_start_as(*state, &web, &a, id);
+	is_closed(&web.agent, "tcp", "192.0.0.9", 9001);
 	machine_stop(&web);
 	machine_stop(&db);
 }

@@ -293,18 +293,27 @@ void machine_enter(struct fake_machine *machine)
 	assert_true(machine->netns_fd >= 0);
 }
 
-void machine_start(struct fixture *fixture, struct fake_machine *machine,
-		   const struct machine_spec *spec)
+void machine_start_as(struct fixture *fixture, struct fake_machine *machine,
+		      const struct machine_spec *spec, const char *id)
 {
 	_cleanup_error_ venv_error *err = NULL;
 
 	*machine = (struct fake_machine){ .netns_fd = -1 };
-	assert_int_equal(venv__random_id(machine->id), 0);
+	(void)snprintf(machine->id, sizeof(machine->id), "%s", id);
 	if (try_attach(fixture, spec, machine->id, &machine->net, &err) < 0)
 		fail_msg("attach: %s", venv_error_message(err));
 	machine_enter(machine);
 	assert_int_equal(machine_plug(machine), 0);
 	machine->address = machine->net.n_interfaces ? machine->net.interfaces[0].address : NULL;
+}
+
+void machine_start(struct fixture *fixture, struct fake_machine *machine,
+		   const struct machine_spec *spec)
+{
+	char id[33];
+
+	assert_int_equal(venv__random_id(id), 0);
+	machine_start_as(fixture, machine, spec, id);
 }
 
 void machine_stop(struct fake_machine *machine)
@@ -406,6 +415,13 @@ size_t count_descriptors(pid_t pid)
 
 	assert_int_equal(agent_run(&host, &output, "ls /proc/%d/fd | wc -l", pid), 0);
 	return strtoul(output, NULL, 10);
+}
+
+void wait_end(pid_t pid)
+{
+	for (int i = 0; i < 300 && kill(pid, 0) == 0; i++)
+		(void)usleep(10000);
+	assert_int_not_equal(kill(pid, 0), 0);
 }
 
 bool netd_gone(const struct fixture *fixture)

@@ -62,6 +62,8 @@ int try_attach(struct fixture *fixture, const struct machine_spec *spec, const c
 /* Attach, make its namespaces as the container provider does, plug. */
 void machine_start(struct fixture *fixture, struct fake_machine *machine,
 		   const struct machine_spec *spec);
+void machine_start_as(struct fixture *fixture, struct fake_machine *machine,
+		      const struct machine_spec *spec, const char *id);
 void machine_enter(struct fake_machine *machine); /* only the namespaces */
 int machine_plug(struct fake_machine *machine);
 void machine_stop(struct fake_machine *machine);
@@ -70,6 +72,7 @@ bool netd_gone(const struct fixture *fixture);
 /* pid of the project's netd, or of its child of this name. */
 pid_t netd_pid(const struct fixture *fixture);
 pid_t child_pid(pid_t parent, const char *name);
+void wait_end(pid_t pid); /* of a process that was killed */
 size_t count_descriptors(pid_t pid);
 
 /* Members of specs are char *, but nothing here writes to them. */
@@ -95,5 +98,11 @@ void new_host_address_is_closed(void **state);
 void host_access_opens_one(void **state);
 void helpers_are_confined(void **state);
 void figures(void **state);
+/* test_net_tap.c */
+void tap_is_a_machine(void **state);
+void tap_has_host_access(void **state);
+void tap_cannot_spoof(void **state);
+void tap_goes_with_its_connection(void **state);
+void tap_survives_netd(void **state);
 
 #endif

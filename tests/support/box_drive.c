@@ -123,6 +123,20 @@ static int made(int r, struct box *box, json_t **ret)
 	return r;
 }
 
+static int make_disk(struct venv *ctx, char **argv, json_t **ret, venv_error **err)
+{
+	_cleanup_box_ struct box box = { 0 };
+	_cleanup_free_ char *path = NULL;
+	int r = venv__box_open(ctx, argv[2], NULL, NULL, &box, err);
+
+	if (r == 0)
+		r = venv__box_make_disk(ctx, &box, argv[3] ? strtoull(argv[3], NULL, 10) : 0, NULL,
+					&path, err);
+	if (r == 0)
+		*ret = json_pack("{s:s}", "path", path);
+	return r;
+}
+
 static int run_box(struct venv *ctx, char **argv, json_t **ret, venv_error **err)
 {
 	struct box box = { 0 };
@@ -133,6 +147,8 @@ static int run_box(struct venv *ctx, char **argv, json_t **ret, venv_error **err
 		return made(venv__box_build(ctx, argv[2], NULL, &box, err), &box, ret);
 	if (!strcmp(argv[1], "open"))
 		return made(venv__box_open(ctx, argv[2], argv[3], NULL, &box, err), &box, ret);
+	if (!strcmp(argv[1], "mkdisk"))
+		return make_disk(ctx, argv, ret, err);
 	if (!strcmp(argv[1], "info"))
 		return venv__box_info(ctx, argv[2], ret, err);
 	return venv__box_remove(ctx, argv[2], err);

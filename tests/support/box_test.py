@@ -20,6 +20,7 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from box_corpus import Tar, cases, elf, gz, opaque, text, whiteout  # noqa: E402
+from box_disks import DiskBoxes  # noqa: E402
 
 OPTIONS = None
 
@@ -46,7 +47,7 @@ def digest(data):
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-class Store(unittest.TestCase):
+class Store(DiskBoxes, unittest.TestCase):
     user = None
 
     @classmethod

@@ -6,10 +6,12 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "provider.h"
 #include "util/msg.h"
+#include "util/process.h"
 #include "util/sys.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -198,7 +200,7 @@ static int exec(struct machine *machine, const struct exec_spec *spec, struct ex
 	}
 	(void)waitpid(pid, NULL, 0);
 	(void)close(pair[1]);
-	*ret = (struct exec_handle){ pair[0], -1 };
+	*ret = (struct exec_handle){ .control = pair[0], .tty = -1 };
 	return 0;
 }
 
@@ -212,6 +214,114 @@ const struct provider container_provider = {
 	.observe = observe,
 	.connect = connect_it,
 	.exec = exec,
+	.pause = pause_it,
+	.resume = resume,
+};
+
+/* ---- Reached by ssh alone ------------------------------------------------------------------ */
+
+static enum ssh_fault ssh_fault;
+static int ssh_faults;
+static unsigned ssh_tries;
+static const char *console_text;
+
+void fake_ssh(enum ssh_fault fault, int times)
+{
+	ssh_fault = fault;
+	ssh_faults = times;
+}
+
+void fake_console(const char *text)
+{
+	console_text = text;
+}
+
+unsigned fake_ssh_tries(void)
+{
+	unsigned tries = ssh_tries;
+
+	ssh_tries = 0;
+	return tries;
+}
+
+static enum ssh_fault next_fault(void)
+{
+	ssh_tries++;
+	if (ssh_fault == SSH_GOOD || ssh_faults == 0)
+		return SSH_GOOD;
+	ssh_faults -= ssh_faults > 0;
+	return ssh_fault;
+}
+
+/* One connection's server. As root it wants a directory of its own in /run. */
+static int run_sshd(const struct machine *machine, enum ssh_fault fault, int socket,
+		    venv_error **err)
+{
+	static const char text[] =
+		"test $(id -u) = 0 && { mount -t tmpfs none /run && mkdir /run/sshd || exit 1; }\n"
+		"exec /usr/sbin/sshd -i -f /dev/null -h \"$1\" -o PidFile=none -o UsePAM=no "
+		"-o StrictModes=no -o \"AuthorizedKeysFile=$2\" -o PasswordAuthentication=no "
+		"-o 'Subsystem=sftp internal-sftp' -o AllowTcpForwarding=yes";
+	_cleanup_free_ char *host_key = NULL, *authorized = NULL;
+	char unshare_[] = "unshare", mount_[] = "-m", shell[] = "sh", flag[] = "-c", name[] = "sh";
+	char *argv[] = { unshare_, mount_, shell, flag, (char *)(uintptr_t)text,
+			 name,     NULL,   NULL,  NULL };
+	struct spawn spawn = { .path = "/usr/bin/unshare",
+			       .program_fd = -1,
+			       .argv = argv,
+			       .fds = { socket, socket, -1 },
+			       .n_fds = 3 };
+
+	if (asprintf(&host_key, "%s/keys/%s", machine->dir,
+		     fault == SSH_HOST_KEY ? "user" : "host") < 0 ||
+	    asprintf(&authorized, "%s/keys/%s", machine->dir,
+		     fault == SSH_NO_KEY ? "none" : "authorized") < 0)
+		return venv__fail_nomem(err);
+	argv[6] = host_key;
+	argv[7] = authorized;
+	return venv__spawn(&spawn, NULL, NULL, err);
+}
+
+static int connect_ssh(struct machine *machine, int *ret_fd, venv_error **err)
+{
+	enum ssh_fault fault = next_fault();
+	int pair[2], r = 0;
+
+	if (fault == SSH_ENDS)
+		(void)unlinkat(machine->dir_fd, "running", 0);
+	if (fault == SSH_CLOSED || fault == SSH_ENDS)
+		return venv__fail(err, VENV_ERR_NETWORK, "nobody answers");
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return venv__fail(err, VENV_ERR_SYSTEM, "no socket");
+	if (fault != SSH_MUTE)
+		r = run_sshd(machine, fault, pair[1], err);
+	(void)close(pair[1]);
+	if (r < 0)
+		(void)close(pair[0]);
+	else
+		*ret_fd = pair[0];
+	return r;
+}
+
+static int start_ssh(struct machine *machine, struct venv_op *op, venv_error **err)
+{
+	_cleanup_close_ int log = openat(machine->dir_fd, "console.log",
+					 O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+
+	if (console_text && venv__write_all(log, console_text, strlen(console_text)) < 0)
+		return venv__fail(err, VENV_ERR_SYSTEM, "no console");
+	return start(machine, op, err);
+}
+
+const struct provider kvm_provider = {
+	.name = "kvm",
+	.probe = probe,
+	.create = create,
+	.destroy = destroy,
+	.start = start_ssh,
+	.stop = stop,
+	.observe = observe,
+	.connect = connect_ssh,
 	.pause = pause_it,
 	.resume = resume,
 };

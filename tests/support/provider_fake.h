@@ -13,4 +13,23 @@ const char *fake_calls(void);
 /* Let the next start of this machine take so long. */
 void fake_delay_ms(unsigned ms);
 
+/*
+ * The second provider, "kvm", has no exec: its machines are reached by ssh alone, which a real sshd
+ * answers, on the host.
+ */
+enum ssh_fault {
+	SSH_GOOD,
+	SSH_CLOSED,   /* nobody answers */
+	SSH_MUTE,     /* answers and closes */
+	SSH_HOST_KEY, /* another one than is pinned */
+	SSH_NO_KEY,   /* lets nobody in */
+	SSH_ENDS      /* the machine is gone at the first try */
+};
+/* times: how many tries meet it, -1: all */
+void fake_ssh(enum ssh_fault fault, int times);
+/* What the next machines say on their consoles when they start; NULL: nothing. */
+void fake_console(const char *text);
+/* How often ssh was tried since the last call of this. */
+unsigned fake_ssh_tries(void);
+
 #endif

@@ -20,7 +20,7 @@ int venv__sandbox_files(const struct sandbox_path *paths, size_t n);
 struct sandbox_argument { /* a call that is allowed with one of these values at a position */
 	int call;
 	unsigned position;
-	uint32_t values[4];
+	uint32_t values[6];
 	size_t n_values;
 };
 struct sandbox_calls { /* what one helper needs beside what all of them do */

@@ -21,8 +21,9 @@ static void unplug(struct machine *machine)
 	for (size_t i = 0; i < machine->n_interfaces; i++)
 		(void)json_array_append_new(devices, json_string(machine->interfaces[i].device));
 	venv__helper_ask(machine->netd,
-			 json_pack("{s:s, s:s, s:o}", "op", "unplug", "machine", machine->id,
-				   "devices", devices),
+			 json_pack("{s:s, s:s, s:b, s:o}", "op", "unplug", "machine", machine->id,
+				   "filtered", machine->tap || machine->host_access, "devices",
+				   devices),
 			 -1, NULL, NULL);
 }
 
@@ -40,7 +41,7 @@ void venv__machine_free(struct machine *machine)
 	venv__tcp_close_all(machine);
 	for (size_t i = 0; i < machine->n_ports; i++)
 		venv__port_done(&machine->ports[i]);
-	if (machine->plugged && !machine->tap)
+	if (machine->plugged)
 		unplug(machine);
 	free(machine->ports);
 	free(machine->interfaces);
@@ -182,6 +183,8 @@ void venv__machine_tap(struct client *client, const json_t *request, venv_error 
 		(void)venv__json_set_str(question, "op", "tap");
 		(void)json_object_set_new(question, "host_access",
 					  json_boolean(machine->host_access));
+		(void)json_object_set_new(question, "held",
+					  json_boolean(venv__json_bool(request, "held", false)));
 		venv__helper_ask(client->netd, question, -1, on_tap, client);
 		return;
 	}

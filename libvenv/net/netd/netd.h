@@ -28,8 +28,8 @@ struct network {
 	uint32_t subnet, gateway;
 	unsigned prefix;
 	struct netd *netd;
-	int udp_fd, tcp_fd; /* of the resolver */
-	struct loop_source *udp, *tcp;
+	int udp_fd, tcp_fd, dhcp_fd; /* of the resolver, and of DHCP */
+	struct loop_source *udp, *tcp, *dhcp;
 };
 
 struct interface {
@@ -39,6 +39,8 @@ struct interface {
 	char name[16];   /* in the machine: "eth0" */
 	char device[16]; /* our end */
 	char mac[18];
+	unsigned dhcp_replies; /* in the second since */
+	uint64_t dhcp_since;
 };
 
 struct port {
@@ -197,5 +199,10 @@ bool venv__host_routes(const struct netd *netd, uint32_t first, uint32_t last);
 struct resolver *venv__resolver_new(struct netd *netd);
 void venv__resolver_udp(void *user, int fd, uint32_t events); /* user: the network */
 void venv__resolver_tcp(void *user, int fd, uint32_t events);
+
+/* leases.c: DHCP, for virtual machines */
+size_t venv__dhcp_serve(const struct network *network, const uint8_t *message, size_t length,
+			uint8_t *reply, struct sockaddr_in *ret_to); /* reply's length, or 0 */
+void venv__dhcp_receive(void *user, int fd, uint32_t events);        /* user: the network */
 
 #endif

@@ -201,6 +201,7 @@ struct network *venv__network_get(struct netd *netd, const json_t *request, venv
 				     .name = strdup(name),
 				     .udp_fd = -1,
 				     .tcp_fd = -1,
+				     .dhcp_fd = -1,
 				     .nat = !mode || strcmp(mode, "internal") != 0 };
 	(void)snprintf(network->bridge, sizeof(network->bridge), "br%08x",
 		       (unsigned)venv__name_hash("bridge", name));
@@ -233,7 +234,10 @@ static void on_made(void *user, const json_t *answer, struct msg_fds *fds, const
 	network->tcp_fd = venv__msg_fds_take(fds, 1);
 	network->udp = venv__loop_add(loop, network->udp_fd, EPOLLIN, venv__resolver_udp, network);
 	network->tcp = venv__loop_add(loop, network->tcp_fd, EPOLLIN, venv__resolver_tcp, network);
-	if (!network->udp || !network->tcp)
+	network->dhcp_fd = venv__msg_fds_take(fds, 2);
+	network->dhcp =
+		venv__loop_add(loop, network->dhcp_fd, EPOLLIN, venv__dhcp_receive, network);
+	if (!network->udp || !network->tcp || !network->dhcp)
 		venv__netd_log("cannot listen for names on network '%s'", network->name);
 }
 

@@ -22,7 +22,10 @@ int venv__netns_confine(venv_error **err)
 	static const struct sandbox_argument arguments[] = {
 		{ SYS_socket, 0, { AF_INET, AF_NETLINK }, 2 },
 		{ SYS_setns, 1, { CLONE_NEWNET }, 1 },
-		{ SYS_ioctl, 1, { NS_GET_NSTYPE, TUNSETIFF, SIOCGIFINDEX }, 3 },
+		{ SYS_ioctl,
+		  1,
+		  { NS_GET_NSTYPE, TUNSETIFF, TUNSETVNETHDRSZ, TUNSETOFFLOAD, SIOCGIFINDEX },
+		  5 },
 	};
 	static const struct sandbox_calls allowed = { calls, ARRAY_SIZE(calls), arguments,
 						      ARRAY_SIZE(arguments) };

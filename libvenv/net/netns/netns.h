@@ -4,6 +4,7 @@
 #define VENV_NET_NETNS_H
 
 #include "../common/ranges.h"
+#include "rtnl.h"
 #include "util/msg.h"
 
 struct machine_ns { /* a machine that has plugged; sockets can be made in its namespace */
@@ -32,6 +33,14 @@ int venv__netns_tap(struct netns *netns, const json_t *request, struct msg_fds *
 		    venv_error **err);
 int venv__netns_socket(struct netns *netns, const json_t *request, struct msg_fds *ret_fds,
 		       venv_error **err);
+
+struct plug { /* one interface */
+	const char *device, *name, *bridge;
+	uint32_t address, gateway;
+	unsigned prefix;
+	uint8_t mac[MAC_LENGTH];
+};
+bool venv__plug_read(const json_t *object, struct plug *ret);
 
 /* A TAP device, up, with the MTU of our networks: its descriptor or -errno. */
 int venv__tap_open(const char *name, int flags);

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <libmnl/libmnl.h>
+#include <linux/if_ether.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_tables.h>
@@ -196,21 +197,118 @@ int venv__nft_network(const char *bridge, uint32_t gateway, bool nat)
 	return nft_commit(&batch);
 }
 
+static void add_port(struct batch *batch, const char *port, uint32_t policy)
+{
+	struct hook hook = { "filter", NF_NETDEV_INGRESS, 0, policy, port };
+
+	nft_table(batch, NFT_MSG_NEWTABLE, NFPROTO_NETDEV, TABLE);
+	nft_chain(batch, NFPROTO_NETDEV, TABLE, port, &hook);
+	nft_flush(batch, NFPROTO_NETDEV, TABLE, port);
+}
+
+static void begin_protocol(struct batch *batch, const char *port, uint16_t protocol)
+{
+	protocol = htons(protocol);
+	nft_rule(batch, NFPROTO_NETDEV, TABLE, port);
+	nft_meta(batch, NFT_META_PROTOCOL);
+	nft_compare(batch, NFT_CMP_EQ, &protocol, sizeof(protocol));
+}
+
+static void add_mark(struct batch *batch, const char *port, uint32_t address)
+{
+	begin_protocol(batch, port, ETH_P_IP);
+	nft_payload(batch, NFT_PAYLOAD_NETWORK_HEADER, 12, 4);
+	nft_compare_u32(batch, NFT_CMP_EQ, htonl(address));
+	nft_set_mark(batch, HOST_ACCESS_MARK);
+	nft_rule_end(batch);
+}
+
 int venv__nft_host_access(const char *port, uint32_t address)
 {
 	_cleanup_batch_ struct batch batch = { 0 };
-	struct hook hook = { "filter", NF_NETDEV_INGRESS, 0, NF_ACCEPT, port };
 
 	nft_begin(&batch);
-	nft_table(&batch, NFT_MSG_NEWTABLE, NFPROTO_NETDEV, TABLE);
-	nft_chain(&batch, NFPROTO_NETDEV, TABLE, port, &hook);
-	nft_flush(&batch, NFPROTO_NETDEV, TABLE, port);
+	add_port(&batch, port, NF_ACCEPT);
+	add_mark(&batch, port, address);
+	return nft_commit(&batch);
+}
+
+/* ARP by this MAC, for the address or while it is looked whether somebody has it (RFC 5227). */
+static void add_arp(struct batch *batch, const char *port, const uint8_t mac[MAC_LENGTH],
+		    uint32_t address)
+{
+	begin_protocol(batch, port, ETH_P_ARP);
+	nft_payload(batch, NFT_PAYLOAD_NETWORK_HEADER, 8, MAC_LENGTH);
+	nft_compare(batch, NFT_CMP_EQ, mac, MAC_LENGTH);
+	nft_payload(batch, NFT_PAYLOAD_NETWORK_HEADER, 14, 4);
+	nft_compare_u32(batch, NFT_CMP_EQ, htonl(address));
+	nft_verdict(batch, NF_ACCEPT, NULL);
+	nft_rule_end(batch);
+}
+
+static void begin_dhcp(struct batch *batch, const char *port)
+{
+	const uint8_t protocol = IPPROTO_UDP;
+	const uint16_t server = htons(67);
+
+	begin_protocol(batch, port, ETH_P_IP);
+	nft_meta(batch, NFT_META_L4PROTO);
+	nft_compare(batch, NFT_CMP_EQ, &protocol, sizeof(protocol));
+	nft_payload(batch, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2);
+	nft_compare(batch, NFT_CMP_EQ, &server, sizeof(server));
+}
+
+/* Asking for an address: for its own MAC only, and without an address to nobody but everybody. */
+static void add_dhcp(struct batch *batch, const char *port, const uint8_t mac[MAC_LENGTH])
+{
+	enum { CHADDR = 8 + 28 };
+
+	begin_dhcp(batch, port);
+	nft_payload(batch, NFT_PAYLOAD_TRANSPORT_HEADER, CHADDR, MAC_LENGTH);
+	nft_compare(batch, NFT_CMP_NEQ, mac, MAC_LENGTH);
+	nft_verdict(batch, NF_DROP, NULL);
+	nft_rule_end(batch);
+
+	begin_dhcp(batch, port);
+	nft_payload(batch, NFT_PAYLOAD_NETWORK_HEADER, 12, 4);
+	nft_compare_u32(batch, NFT_CMP_EQ, 0);
+	nft_payload(batch, NFT_PAYLOAD_NETWORK_HEADER, 16, 4);
+	nft_compare_u32(batch, NFT_CMP_EQ, UINT32_MAX);
+	nft_verdict(batch, NF_ACCEPT, NULL);
+	nft_rule_end(batch);
+}
+
+int venv__nft_guard(const char *port, const uint8_t mac[MAC_LENGTH], uint32_t address,
+		    bool host_access)
+{
+	_cleanup_batch_ struct batch batch = { 0 };
+
+	nft_begin(&batch);
+	add_port(&batch, port, NF_DROP);
 	nft_rule(&batch, NFPROTO_NETDEV, TABLE, port);
-	nft_meta(&batch, NFT_META_PROTOCOL);
-	nft_compare(&batch, NFT_CMP_EQ, (const uint8_t[]){ 0x08, 0x00 }, 2);
+	nft_payload(&batch, NFT_PAYLOAD_LL_HEADER, 6, MAC_LENGTH);
+	nft_compare(&batch, NFT_CMP_NEQ, mac, MAC_LENGTH);
+	nft_verdict(&batch, NF_DROP, NULL);
+	nft_rule_end(&batch);
+	add_arp(&batch, port, mac, address);
+	add_arp(&batch, port, mac, 0);
+	add_dhcp(&batch, port, mac);
+	if (host_access)
+		add_mark(&batch, port, address);
+	begin_protocol(&batch, port, ETH_P_IP);
 	nft_payload(&batch, NFT_PAYLOAD_NETWORK_HEADER, 12, 4);
 	nft_compare_u32(&batch, NFT_CMP_EQ, htonl(address));
-	nft_set_mark(&batch, HOST_ACCESS_MARK);
+	nft_verdict(&batch, NF_ACCEPT, NULL);
 	nft_rule_end(&batch);
 	return nft_commit(&batch);
+}
+
+void venv__nft_forget(const char *port)
+{
+	_cleanup_batch_ struct batch batch = { 0 };
+
+	nft_begin(&batch);
+	nft_flush(&batch, NFPROTO_NETDEV, TABLE, port);
+	nft_chain_delete(&batch, NFPROTO_NETDEV, TABLE, port);
+	(void)nft_commit(&batch); /* older kernels have deleted it together with the device */
 }

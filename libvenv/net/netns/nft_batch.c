@@ -112,6 +112,17 @@ void nft_chain(struct batch *batch, uint8_t family, const char *table, const cha
 	finish(batch);
 }
 
+void nft_chain_delete(struct batch *batch, uint8_t family, const char *table, const char *name)
+{
+	struct nlmsghdr *m = begin(batch, NFT_MSG_DELCHAIN, 0, family);
+
+	if (!m)
+		return;
+	mnl_attr_put_strz(m, NFTA_CHAIN_TABLE, table);
+	mnl_attr_put_strz(m, NFTA_CHAIN_NAME, name);
+	finish(batch);
+}
+
 void nft_flush(struct batch *batch, uint8_t family, const char *table, const char *chain)
 {
 	struct nlmsghdr *m = begin(batch, NFT_MSG_DELRULE, 0, family);

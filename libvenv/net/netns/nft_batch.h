@@ -38,6 +38,7 @@ void nft_batch_done(struct batch *batch);
 void nft_table(struct batch *batch, uint16_t type, uint8_t family, const char *name);
 void nft_chain(struct batch *batch, uint8_t family, const char *table, const char *name,
 	       const struct hook *hook);
+void nft_chain_delete(struct batch *batch, uint8_t family, const char *table, const char *name);
 void nft_flush(struct batch *batch, uint8_t family, const char *table, const char *chain);
 
 /* A rule: nft_rule(), its expressions in order, nft_rule_end(). Everything loads into one register. */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What netd asks: networks, machines' interfaces, sockets. */
 #include <arpa/inet.h>
-#include <linux/if_tun.h>
 #include <linux/nsfs.h>
 #include <net/if.h>
 #include <sched.h>
@@ -51,10 +50,25 @@ static int bound_socket(int type, uint32_t address, uint16_t port)
 	return take_fd(&fd);
 }
 
-/* Listeners of the resolver at the network's gateway. */
-static int open_services(uint32_t gateway, struct msg_fds *ret_fds)
+/* Who asks for an address has none, and asks everybody: the bridge is what tells networks apart. */
+static int dhcp_socket(const char *bridge)
 {
-	int udp, tcp;
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_in local = { .sin_family = AF_INET, .sin_port = htons(67) };
+	int on = 1;
+
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_BROADCAST, &on, sizeof(on)) < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, bridge, (socklen_t)strlen(bridge)) < 0 ||
+	    bind(fd, (const struct sockaddr *)&local, sizeof(local)) < 0)
+		return -errno;
+	return take_fd(&fd);
+}
+
+/* Listeners of the resolver at the network's gateway, and of DHCP. */
+static int open_services(const char *bridge, uint32_t gateway, struct msg_fds *ret_fds)
+{
+	int udp, tcp, dhcp;
 
 	udp = bound_socket(SOCK_DGRAM, gateway, 53);
 	if (udp < 0)
@@ -64,6 +78,10 @@ static int open_services(uint32_t gateway, struct msg_fds *ret_fds)
 	if (tcp < 0)
 		return tcp;
 	ret_fds->fd[ret_fds->count++] = tcp;
+	dhcp = dhcp_socket(bridge);
+	if (dhcp < 0)
+		return dhcp;
+	ret_fds->fd[ret_fds->count++] = dhcp;
 	return 0;
 }
 
@@ -110,8 +128,9 @@ int venv__netns_network(struct netns *netns, const json_t *request, struct msg_f
 	r = venv__nft_network(bridge, gateway, venv__json_bool(request, "nat", false));
 	if (r < 0)
 		return venv__fail_errno(err, -r, "cannot change the packet filter");
-	r = open_services(gateway, ret_fds);
-	return r < 0 ? venv__fail_errno(err, -r, "cannot open the resolver's sockets") : 0;
+	r = open_services(bridge, gateway, ret_fds);
+	return r < 0 ? venv__fail_errno(err, -r, "cannot open the sockets for names and addresses")
+		     : 0;
 }
 
 static struct machine_ns **find_machine(struct netns *netns, const char *id)
@@ -152,14 +171,7 @@ static int remember_machine(struct netns *netns, const char *id, int fd)
 	return 0;
 }
 
-struct plug { /* one interface */
-	const char *device, *name, *bridge;
-	uint32_t address, gateway;
-	unsigned prefix;
-	uint8_t mac[MAC_LENGTH];
-};
-
-static bool read_plug(const json_t *object, struct plug *ret)
+bool venv__plug_read(const json_t *object, struct plug *ret)
 {
 	*ret = (struct plug){
 		.device = device_name(object, "device"),
@@ -188,7 +200,7 @@ static int configure_inside(const json_t *interfaces)
 	venv__rtnl_up(&rtnl, 1, 0, 0);
 	json_array_foreach(interfaces, i, item)
 	{
-		int index = read_plug(item, &plug) ? venv__rtnl_index(plug.name) : -EINVAL;
+		int index = venv__plug_read(item, &plug) ? venv__rtnl_index(plug.name) : -EINVAL;
 
 		if (index < 0) {
 			r = index;
@@ -259,8 +271,9 @@ static int connect_all(const struct netns *netns, const json_t *interfaces, int 
 		return r;
 	json_array_foreach(interfaces, i, item)
 	{
-		r = read_plug(item, &plug) ? connect_interface(netns, &rtnl, machine_fd, &plug)
-					   : -EINVAL;
+		r = venv__plug_read(item, &plug)
+			    ? connect_interface(netns, &rtnl, machine_fd, &plug)
+			    : -EINVAL;
 		if (r == 0 && host_access && plug.gateway)
 			r = venv__nft_host_access(plug.device, plug.address);
 		if (r < 0)
@@ -279,8 +292,9 @@ static void wait_for_ports(const json_t *interfaces)
 
 	if (venv__rtnl_open(&rtnl) < 0)
 		return;
-	json_array_foreach(interfaces, i, item) if (read_plug(item, &plug)) venv__rtnl_wait_port(
-		&rtnl, venv__rtnl_index(plug.device), venv__rtnl_index(plug.bridge));
+	json_array_foreach(interfaces, i, item) if (venv__plug_read(item, &plug))
+		venv__rtnl_wait_port(&rtnl, venv__rtnl_index(plug.device),
+				     venv__rtnl_index(plug.bridge));
 	venv__rtnl_done(&rtnl);
 }
 
@@ -331,42 +345,14 @@ int venv__netns_unplug(struct netns *netns, const json_t *request, venv_error **
 		const char *name = json_string_value(item);
 		int index = name ? venv__rtnl_index(name) : -EINVAL;
 
+		if (name && venv__json_bool(request, "filtered", false))
+			venv__nft_forget(name);
 		if (index < 0)
 			continue; /* went with the machine's namespace */
 		venv__rtnl_delete(&rtnl, index);
 		(void)venv__rtnl_commit(&rtnl);
 	}
 	venv__rtnl_done(&rtnl);
-	return 0;
-}
-
-int venv__netns_tap(struct netns *netns, const json_t *request, struct msg_fds *ret_fds,
-		    venv_error **err)
-{
-	_cleanup_close_ int fd = -1;
-	struct plug plug;
-	struct rtnl rtnl;
-	int index, bridge, r;
-
-	(void)netns;
-	if (!read_plug(request, &plug))
-		return venv__fail(err, VENV_ERR_INVALID, "bad interface");
-	fd = venv__tap_open(plug.device, IFF_VNET_HDR);
-	if (fd < 0)
-		return venv__fail_errno(err, -fd, "cannot make a TAP device");
-	index = venv__rtnl_index(plug.device);
-	bridge = venv__rtnl_index(plug.bridge);
-	r = index < 0 ? index : bridge < 0 ? bridge : venv__rtnl_open(&rtnl);
-	if (r == 0) {
-		venv__rtnl_up(&rtnl, index, NET_MTU, bridge);
-		r = venv__rtnl_commit(&rtnl);
-		venv__rtnl_done(&rtnl);
-	}
-	if (r == 0 && plug.gateway && venv__json_bool(request, "host_access", false))
-		r = venv__nft_host_access(plug.device, plug.address);
-	if (r < 0)
-		return venv__fail_errno(err, -r, "cannot set up a TAP device");
-	ret_fds->fd[ret_fds->count++] = take_fd(&fd);
 	return 0;
 }
 

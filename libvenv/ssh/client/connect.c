@@ -166,8 +166,20 @@ int remote_connect(struct remote *remote, venv_error **err)
 	remote->channel = ssh_channel_new(remote->session);
 	if (!remote->channel || remote_prepare_channel(remote) < 0)
 		return venv__fail_nomem(err);
+	if (remote->probe)
+		return 0;
 	STEP(remote, r, ssh_channel_open_session(remote->channel));
 	return r == SSH_OK ? 0 : remote_fail(remote, "cannot open a session", err);
+}
+
+int remote_probe(struct remote *remote, venv_error **err)
+{
+	int r;
+
+	STEP(remote, r,
+	     ssh_channel_open_forward(remote->channel, "localhost", remote->probe, "127.0.0.1", 0));
+	remote->status = 0;
+	return r == SSH_OK ? 0 : remote_fail(remote, "nobody listens on the port", err);
 }
 
 /* A server may refuse a variable; that is not worth a failure. */

@@ -43,6 +43,7 @@ static int read_config(struct remote *remote)
 	remote->term = copy(config, "term");
 	remote->agent = copy(config, "agent");
 	remote->env = venv__json_strv(config, "env");
+	remote->probe = (int)venv__json_int(config, "probe", 0);
 	tty = json_object_get(config, "tty");
 	remote->tty = tty != NULL;
 	remote->rows = (int)venv__json_int(tty, "rows", 24);
@@ -109,6 +110,8 @@ static int run(struct remote *remote, venv_error **err)
 	if (r < 0)
 		return venv__fail_errno(err, -r, "venv-ssh cannot give up its rights");
 	r = remote_connect(remote, err);
+	if (r == 0 && remote->probe)
+		return remote_probe(remote, err);
 	if (r == 0)
 		r = remote_start(remote, err);
 	if (r == 0)

@@ -36,6 +36,7 @@ struct remote {
 	char **env;
 	bool tty;
 	int rows, columns;
+	int probe; /* port to look at instead of running a command, or 0 */
 	bool tcp;
 
 	ssh_session session;
@@ -54,6 +55,7 @@ struct remote {
 int remote_connect(struct remote *remote, venv_error **err); /* up to the open channel */
 int remote_start(struct remote *remote, venv_error **err);   /* the command */
 int remote_run(struct remote *remote, venv_error **err);     /* to its end */
+int remote_probe(struct remote *remote, venv_error **err);   /* in the place of both */
 /* Wait until something can have changed; false: nobody waits for us any more. */
 bool remote_wait(struct remote *remote);
 int remote_fail(struct remote *remote, const char *what, venv_error **err);
