@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What venv-vmm is told and answers. Messages as util/msg.h.
+ *
+ * The library starts it with /dev/null on 0 and 1, its log on 2 and on 3 a socket to itself, and sends
+ *
+ *   {"op":"start","spawned_us":T,"fds":N,"machine":{…}} + up to 8 descriptors, of N in all
+ *   {"op":"fds"} + up to 8 more, until there are N
+ *
+ * and gets {"ready":true, …as "state"} or {"error":…}. T: when it was started (CLOCK_MONOTONIC). The first
+ * descriptor is the machine's directory. In the machine, FD is a number from 0 to N - 1:
+ *
+ *   {"name":S, "memory":BYTES (a multiple of 2 MiB), "cpus":N, "stop_timeout_ms":N,
+ *    "kernel":FD, "initrd":FD?, "cmdline":S          a kernel, loaded directly
+ *    "firmware":FD, "boot_order":S?                  or firmware; one of both
+ *    "state":FD, "memory_file":FD                    a suspended machine that goes on; else absent
+ *    "devices":[{"kind":K,"slot":1…31, …}…],         what K needs: devices.c
+ *    "folders":[{"directory":FD,"read_only":B}…],    what stays reachable (see "fs" among the devices)
+ *    "debug_exit":B}                                 tests: a port that ends the machine
+ *
+ * In the machine's directory it keeps "alive", locked as long as it lives, whose text is as "state" or
+ * {"state":"stopped","debug_exit":N?} or {"state":"crashed","reason":S}; "console.log"; and the socket "ctl":
+ *
+ *   {"op":"state"} -> {"state":"running"|"paused"|"stopping","pid":N,"started":SECONDS,"version":N}
+ *   {"op":"pause"}, {"op":"resume"} -> {}
+ *   {"op":"stop","timeout_ms":N?} -> {} when the machine is gone: the power button, after that time force
+ *   {"op":"kill"} -> {} when the machine is gone
+ *   {"op":"save"} + file for the state, file for the memory -> {}; the machine stays paused
+ *   {"op":"stats"} -> {"exits":{KIND:N…},"timing_us":{PHASE:T…},"cpu_us":T,"resets":N}; times of phases
+ *      count from spawned_us: configured, made, loaded, jailed, first_run
+ *   {"op":"console"} -> {} + stream socket: what the guest says from now on, what it is told
+ *   {"op":"balloon","bytes":N} -> {"bytes":N}: how large it shall be -> how large it is
+ *
+ * "venv-vmm probe" says on stdout, as one line of JSON, {"ok":true} or {"error":…}: whether this host can
+ * run unmodified kernels.
+ */
+#ifndef VENV_KVM_PROTOCOL_H
+#define VENV_KVM_PROTOCOL_H
+
+enum { KVM_PROTOCOL_VERSION = 1, KVM_STARTER_FD = 3, KVM_FDS_MAX = 128 };
+
+#endif

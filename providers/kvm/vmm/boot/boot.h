@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a machine begins with: a kernel that is loaded directly, or firmware.
+ *
+ * Kernels, initrds and firmware are input from strangers: every field that is used is checked, and all
+ * that is written lies in guest memory by mem_at(). Loading again over an earlier run is a reboot.
+ */
+#ifndef VMM_BOOT_H
+#define VMM_BOOT_H
+
+#include "../mem.h"
+
+enum boot_mode {
+	BOOT_RESET,     /* the processor's reset state: firmware */
+	BOOT_PROTECTED, /* 32 bits, flat, no paging; argument in EBX: PVH */
+	BOOT_LONG,      /* 64 bits, the first 4 GiB mapped one to one; argument in RSI: Linux */
+};
+
+struct boot_entry {
+	enum boot_mode mode;
+	uint64_t ip, argument;
+};
+
+struct boot_source {
+	const struct mem *mem;
+	int kernel_fd, initrd_fd; /* regular files; initrd_fd may be -1 */
+	const char *cmdline;
+	uint64_t rsdp; /* LAYOUT_ACPI, or 0 */
+};
+
+/* A part of a file at an address: what boot_place() has put there. */
+struct boot_piece {
+	uint64_t address, size;
+};
+
+/* A kernel of either kind, told by its first bytes. VENV_ERR_INVALID: it is none, or damaged. */
+int boot_kernel(const struct boot_source *source, struct boot_entry *ret, venv_error **err);
+int boot_bzimage(const struct boot_source *source, struct boot_entry *ret, venv_error **err);
+int boot_elf(const struct boot_source *source, struct boot_entry *ret, venv_error **err);
+
+/*
+ * For the loaders. `what` names the file in messages.
+ */
+int boot_file_size(int fd, const char *what, uint64_t *ret, venv_error **err);
+int boot_read(int fd, const char *what, uint64_t offset, void *data, size_t size, venv_error **err);
+/* size bytes of the file into RAM; VENV_ERR_INVALID when it is not RAM, or not in the file. */
+int boot_place(const struct mem *mem, int fd, const char *what, uint64_t offset,
+	       const struct boot_piece *piece, venv_error **err);
+/* As high as it goes below `limit`, without touching the kernel. Nothing when there is no initrd. */
+int boot_initrd(const struct boot_source *source, const struct boot_piece *kernel, uint64_t limit,
+		struct boot_piece *ret, venv_error **err);
+int boot_cmdline(const struct boot_source *source, size_t max, venv_error **err);
+/* The page of a Linux kernel by the 64-bit protocol; header: the kernel's setup header, or NULL. */
+int boot_zero_page(const struct boot_source *source, const void *header, size_t header_size,
+		   const struct boot_piece *initrd, venv_error **err);
+/* Segments and page tables of BOOT_PROTECTED and BOOT_LONG. */
+int boot_tables(const struct mem *mem, venv_error **err);
+
+/* what the descriptors that boot_tables() makes are called */
+enum { BOOT_CS = 0x10, BOOT_DS = 0x18, BOOT_TSS = 0x20, BOOT_CS_32 = 0x28, BOOT_GDT_SIZE = 0x30 };
+
+#endif

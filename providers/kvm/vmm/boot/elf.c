@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Kernels as ELF programs. One with Xen's note for it is entered by PVH (xen/include/public/arch-x86/hvm/
+ * start_info.h), with 32 bits; else it is taken for a Linux vmlinux and entered with 64 bits.
+ */
+#include <elf.h>
+#include <string.h>
+
+#include "boot.h"
+#include "e820.h"
+#include "machine/layout.h"
+
+enum {
+	HEADERS_MAX = 64,
+	NOTES_MAX = 65536,
+	NOTE_PHYS32_ENTRY = 18,
+	CMDLINE_MAX = 4095, /* what Linux takes */
+	START_MAGIC = 0x336ec578,
+	START_VERSION = 1,
+};
+
+struct start_info {
+	uint32_t magic, version, flags, n_modules;
+	uint64_t modules, cmdline, rsdp, memmap;
+	uint32_t n_memmap, reserved;
+};
+
+struct start_module {
+	uint64_t address, size, cmdline, reserved;
+};
+
+struct start_memory {
+	uint64_t address, size;
+	uint32_t type, reserved;
+};
+
+struct program {
+	Elf64_Ehdr header;
+	Elf64_Phdr segments[HEADERS_MAX];
+	uint64_t size;            /* of the file */
+	struct boot_piece memory; /* from the lowest to the highest byte */
+	uint64_t pvh_entry;       /* 0: none */
+};
+
+static int damaged(venv_error **err)
+{
+	return venv__fail(err, VENV_ERR_INVALID,
+			  "the kernel cannot be booted: its ELF headers are damaged");
+}
+
+static int read_headers(int fd, struct program *program, venv_error **err)
+{
+	Elf64_Ehdr *header = &program->header;
+	int r = boot_file_size(fd, "kernel", &program->size, err);
+
+	if (r == 0)
+		r = boot_read(fd, "kernel", 0, header, sizeof(*header), err);
+	if (r < 0)
+		return r;
+	if (header->e_ident[EI_CLASS] != ELFCLASS64 || header->e_ident[EI_DATA] != ELFDATA2LSB ||
+	    header->e_machine != EM_X86_64)
+		return venv__fail(err, VENV_ERR_INVALID,
+				  "the kernel cannot be booted: it is not for x86-64");
+	if (header->e_phentsize != sizeof(Elf64_Phdr) || header->e_phnum == 0 ||
+	    header->e_phnum > HEADERS_MAX || header->e_phoff > program->size)
+		return damaged(err);
+	return boot_read(fd, "kernel", header->e_phoff, program->segments,
+			 header->e_phnum * sizeof(Elf64_Phdr), err);
+}
+
+/* One segment; memory that the file does not fill is zero. Nothing goes where our own tables are. */
+static int load_segment(const struct boot_source *source, struct program *program,
+			const Elf64_Phdr *segment, venv_error **err)
+{
+	const struct boot_piece piece = { segment->p_paddr, segment->p_filesz };
+	struct boot_piece *memory = &program->memory;
+	uint64_t end = memory->address + memory->size;
+	uint8_t *at;
+	int r = 0;
+
+	if (segment->p_memsz == 0)
+		return 0;
+	at = mem_at(source->mem, segment->p_paddr, segment->p_memsz);
+	if (segment->p_filesz > segment->p_memsz || segment->p_paddr < LAYOUT_KERNEL)
+		return damaged(err);
+	if (!at || segment->p_paddr >= MEM_HOLE) {
+		r = venv__fail(err, VENV_ERR_INVALID,
+			       "the kernel does not fit into the machine's memory");
+		return venv__hint(r, err, "give the machine more memory in venv.yml");
+	}
+	if (piece.size)
+		r = boot_place(source->mem, source->kernel_fd, "kernel", segment->p_offset, &piece,
+			       err);
+	if (r < 0)
+		return r;
+	memset(at + segment->p_filesz, 0, segment->p_memsz - segment->p_filesz);
+	end = MAX(end, segment->p_paddr + segment->p_memsz);
+	memory->address = memory->size ? MIN(memory->address, segment->p_paddr) : segment->p_paddr;
+	memory->size = end - memory->address;
+	return 0;
+}
+
+static size_t padded(uint32_t size)
+{
+	return ((size_t)size + 3) & ~(size_t)3;
+}
+
+/* Look for the entry in notes; each turn goes on by a header at least. */
+static uint64_t find_entry(const uint8_t *notes, size_t size)
+{
+	Elf64_Nhdr note;
+
+	while (size >= sizeof(note)) {
+		size_t name, content;
+		uint32_t entry;
+
+		memcpy(&note, notes, sizeof(note));
+		notes += sizeof(note);
+		size -= sizeof(note);
+		name = padded(note.n_namesz);
+		content = padded(note.n_descsz);
+		if (name > size || content > size - name)
+			return 0;
+		if (note.n_type == NOTE_PHYS32_ENTRY && note.n_namesz == 4 &&
+		    memcmp(notes, "Xen", 4) == 0 && note.n_descsz >= sizeof(entry)) {
+			memcpy(&entry, notes + name, sizeof(entry));
+			return entry;
+		}
+		notes += name + content;
+		size -= name + content;
+	}
+	return 0;
+}
+
+static int read_notes(const struct boot_source *source, struct program *program,
+		      const Elf64_Phdr *segment, venv_error **err)
+{
+	_cleanup_free_ uint8_t *notes = NULL;
+	int r;
+
+	if (segment->p_filesz > NOTES_MAX || program->pvh_entry)
+		return 0;
+	notes = malloc(segment->p_filesz + 1);
+	if (!notes)
+		return venv__fail_nomem(err);
+	r = boot_read(source->kernel_fd, "kernel", segment->p_offset, notes, segment->p_filesz,
+		      err);
+	if (r == 0)
+		program->pvh_entry = find_entry(notes, segment->p_filesz);
+	return r;
+}
+
+static int load(const struct boot_source *source, struct program *program, venv_error **err)
+{
+	int r = read_headers(source->kernel_fd, program, err);
+
+	for (size_t i = 0; r == 0 && i < program->header.e_phnum; i++) {
+		const Elf64_Phdr *segment = &program->segments[i];
+
+		if (segment->p_type != PT_LOAD && segment->p_type != PT_NOTE)
+			continue;
+		if (segment->p_offset > program->size ||
+		    segment->p_filesz > program->size - segment->p_offset)
+			return damaged(err);
+		r = segment->p_type == PT_LOAD ? load_segment(source, program, segment, err)
+					       : read_notes(source, program, segment, err);
+	}
+	if (r == 0 && program->memory.size == 0)
+		return damaged(err);
+	return r;
+}
+
+static int write_start_info(const struct boot_source *source, const struct boot_piece *initrd,
+			    venv_error **err)
+{
+	struct e820_entry entries[E820_MAX];
+	struct start_memory memory[E820_MAX] = { 0 };
+	const struct start_module module = { .address = initrd->address, .size = initrd->size };
+	struct start_info info = { .magic = START_MAGIC,
+				   .version = START_VERSION,
+				   .n_modules = initrd->size ? 1 : 0,
+				   .modules = initrd->size ? LAYOUT_PVH_MODULES : 0,
+				   .cmdline = LAYOUT_CMDLINE,
+				   .rsdp = source->rsdp,
+				   .memmap = LAYOUT_PVH_MEMMAP };
+
+	info.n_memmap = (uint32_t)e820_make(source->mem, false, entries);
+	for (size_t i = 0; i < info.n_memmap; i++)
+		memory[i] = (struct start_memory){ .address = entries[i].address,
+						   .size = entries[i].size,
+						   .type = entries[i].type };
+	if (mem_write(source->mem, LAYOUT_PVH_INFO, &info, sizeof(info)) < 0 ||
+	    mem_write(source->mem, LAYOUT_PVH_MODULES, &module, sizeof(module)) < 0 ||
+	    mem_write(source->mem, LAYOUT_PVH_MEMMAP, memory, sizeof(memory)) < 0)
+		return venv__fail(err, VENV_ERR_INVALID, "the machine has no memory");
+	return 0;
+}
+
+int boot_elf(const struct boot_source *source, struct boot_entry *ret, venv_error **err)
+{
+	struct program program = { .size = 0 };
+	struct boot_piece initrd = { 0 };
+	struct boot_entry entry;
+	int r = load(source, &program, err);
+
+	if (r < 0)
+		return r;
+	entry = program.pvh_entry
+			? (struct boot_entry){ BOOT_PROTECTED, program.pvh_entry, LAYOUT_PVH_INFO }
+			: (struct boot_entry){ BOOT_LONG, program.header.e_entry,
+					       LAYOUT_ZERO_PAGE };
+	if (entry.ip < program.memory.address ||
+	    entry.ip - program.memory.address >= program.memory.size)
+		return damaged(err);
+	r = boot_initrd(source, &program.memory, MEM_HOLE, &initrd, err);
+	if (r == 0)
+		r = boot_cmdline(source, CMDLINE_MAX, err);
+	if (r == 0)
+		r = program.pvh_entry ? write_start_info(source, &initrd, err)
+				      : boot_zero_page(source, NULL, 0, &initrd, err);
+	if (r == 0)
+		r = boot_tables(source->mem, err);
+	if (r == 0)
+		*ret = entry;
+	return r;
+}

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "console.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+
+#include "util/file.h"
+#include "util/sys.h"
+
+enum {
+	RING_SIZE = 64 * 1024,
+	INPUT_SIZE = 4096,
+	DELAY_NS = 2 * 1000 * 1000,
+	RETRY_MS = 5,
+};
+
+struct console {
+	struct loop *loop;
+	pthread_mutex_t lock;
+	uint8_t ring[RING_SIZE]; /* under lock, as the next two */
+	size_t first, count;
+	uint64_t dropped;
+	int timer_fd;
+	struct loop_source *timer;
+
+	int log, old_log;
+	uint64_t credit, credited_us; /* bytes that the log may take, as of when */
+	uint64_t left_out;
+	bool in_line; /* the last byte in the log was no line's end */
+
+	int peer; /* who is attached */
+	struct loop_source *peer_source, *retry;
+	uint8_t input[INPUT_SIZE];
+	size_t n_input;
+	size_t (*take)(void *user, const void *data, size_t size);
+	void *user;
+};
+
+void console_put(void *user, const void *data, size_t size)
+{
+	static const struct itimerspec soon = { .it_value = { .tv_nsec = DELAY_NS } };
+	struct console *console = user;
+	const uint8_t *bytes = data;
+	bool was_empty;
+
+	(void)pthread_mutex_lock(&console->lock);
+	was_empty = console->count == 0;
+	for (size_t i = 0; i < size; i++) {
+		if (console->count == RING_SIZE) {
+			console->dropped += size - i;
+			break;
+		}
+		console->ring[(console->first + console->count++) % RING_SIZE] = bytes[i];
+	}
+	if (was_empty && size)
+		(void)timerfd_settime(console->timer_fd, 0, &soon, NULL);
+	(void)pthread_mutex_unlock(&console->lock);
+}
+
+/* Begin the log anew; what it held becomes the old one. */
+static void rotate(struct console *console)
+{
+	char chunk[16384];
+	off_t at = 0;
+	ssize_t n;
+
+	if (ftruncate(console->old_log, 0) < 0)
+		return;
+	while ((n = pread(console->log, chunk, sizeof(chunk), at)) > 0) {
+		if (venv__write_all(console->old_log, chunk, (size_t)n) < 0)
+			break;
+		at += n;
+	}
+	(void)!ftruncate(console->log, 0); /* then it grows on */
+}
+
+static void append(struct console *console, const void *data, size_t size)
+{
+	struct stat st;
+
+	if (console->log < 0 || !size)
+		return;
+	if (fstat(console->log, &st) == 0 && st.st_size > CONSOLE_LOG_MAX)
+		rotate(console);
+	/* a full disk must not stop the machine */
+	(void)venv__write_all(console->log, data, size);
+	console->in_line = ((const uint8_t *)data)[size - 1] != '\n';
+}
+
+void console_say(struct console *console, const char *format, ...)
+{
+	char line[512] = "\nvenv: ";
+	size_t prefix = strlen(line), skip = console->in_line ? 0 : 1;
+	va_list args;
+	int n;
+
+	va_start(args, format);
+	n = vsnprintf(line + prefix, sizeof(line) - prefix - 1, format, args);
+	va_end(args);
+	if (n < 0)
+		return;
+	prefix += MIN((size_t)n, sizeof(line) - prefix - 2);
+	line[prefix++] = '\n';
+	append(console, line + skip, prefix - skip);
+}
+
+static void refill(struct console *console)
+{
+	uint64_t now = venv__now_us(), gained;
+
+	gained = (now - console->credited_us) * CONSOLE_LOG_RATE / 1000000;
+	if (!gained)
+		return;
+	console->credit = MIN(console->credit + gained, (uint64_t)CONSOLE_LOG_BURST);
+	console->credited_us = now;
+}
+
+static void log_output(struct console *console, const uint8_t *data, size_t size)
+{
+	size_t n;
+
+	refill(console);
+	n = MIN(size, console->credit);
+	if (n && console->left_out) {
+		console_say(console,
+			    "%llu bytes of the guest's output are left out: it says too much",
+			    (unsigned long long)console->left_out);
+		console->left_out = 0;
+	}
+	append(console, data, n);
+	console->credit -= n;
+	console->left_out += size - n;
+}
+
+static void let_go(struct console *console)
+{
+	venv__loop_remove(take_ptr(console->peer_source));
+	if (console->peer >= 0)
+		(void)close(take_fd(&console->peer));
+}
+
+/* The socket's buffer is the backlog; what it does not take is lost for who is attached. */
+static void show(struct console *console, const uint8_t *data, size_t size)
+{
+	while (size && console->peer >= 0) {
+		ssize_t n = send(console->peer, data, size, MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno != EAGAIN)
+			let_go(console);
+		if (n <= 0)
+			return;
+		data += n;
+		size -= (size_t)n;
+	}
+}
+
+static size_t take_ring(struct console *console, uint8_t *ret, uint64_t *ret_dropped)
+{
+	size_t n, head;
+
+	(void)pthread_mutex_lock(&console->lock);
+	n = console->count;
+	head = MIN(n, RING_SIZE - console->first);
+	memcpy(ret, console->ring + console->first, head);
+	memcpy(ret + head, console->ring, n - head);
+	console->first = console->count = 0;
+	*ret_dropped = console->dropped;
+	console->dropped = 0;
+	(void)pthread_mutex_unlock(&console->lock);
+	return n;
+}
+
+void console_flush(struct console *console)
+{
+	uint8_t chunk[RING_SIZE];
+	uint64_t dropped;
+	size_t n = take_ring(console, chunk, &dropped);
+
+	log_output(console, chunk, n);
+	show(console, chunk, n);
+	console->left_out += dropped;
+}
+
+static void on_timer(void *user, int fd, uint32_t events)
+{
+	uint64_t count;
+
+	(void)events;
+	(void)!read(fd, &count, sizeof(count));
+	console_flush(user);
+}
+
+static void on_retry(void *user, int fd, uint32_t events);
+
+/* To the guest; what it does not take now is offered again, and no more is read meanwhile. */
+static void offer(struct console *console)
+{
+	size_t n = console->take ? console->take(console->user, console->input, console->n_input)
+				 : console->n_input;
+
+	n = MIN(n, console->n_input);
+	console->n_input -= n;
+	memmove(console->input, console->input + n, console->n_input);
+	if (console->n_input && !console->retry)
+		console->retry =
+			venv__loop_timer(console->loop, RETRY_MS, RETRY_MS, on_retry, console);
+	if (!console->n_input)
+		venv__loop_remove(take_ptr(console->retry));
+	if (console->peer_source)
+		(void)venv__loop_set_events(console->peer_source,
+					    console->n_input ? EPOLLRDHUP : EPOLLIN);
+}
+
+static void on_retry(void *user, int fd, uint32_t events)
+{
+	(void)fd;
+	(void)events;
+	offer(user);
+}
+
+static void on_peer(void *user, int fd, uint32_t events)
+{
+	struct console *console = user;
+	ssize_t n = 0;
+
+	if (events & EPOLLIN) {
+		n = read(fd, console->input + console->n_input, INPUT_SIZE - console->n_input);
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return;
+	}
+	if (n <= 0) {
+		let_go(console);
+		return;
+	}
+	console->n_input += (size_t)n;
+	offer(console);
+}
+
+int console_attach(struct console *console, int fd, venv_error **err)
+{
+	int r;
+
+	let_go(console);
+	console->n_input = 0;
+	if (fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK) < 0)
+		goto fail;
+	console->peer_source = venv__loop_add(console->loop, fd, EPOLLIN, on_peer, console);
+	if (!console->peer_source)
+		goto fail;
+	console->peer = fd;
+	return 0;
+fail:
+	r = venv__fail_errno(err, errno, "cannot attach to the console");
+	(void)close(fd);
+	return r;
+}
+
+void console_on_input(struct console *console,
+		      size_t (*fn)(void *user, const void *data, size_t size), void *user)
+{
+	console->take = fn;
+	console->user = user;
+}
+
+int console_new(struct loop *loop, int log, int old_log, struct console **ret, venv_error **err)
+{
+	struct console *console = calloc(1, sizeof(*console));
+	int r;
+
+	if (!console)
+		return venv__fail_nomem(err);
+	*console = (struct console){ .loop = loop,
+				     .log = log,
+				     .old_log = old_log,
+				     .peer = -1,
+				     .credit = CONSOLE_LOG_BURST,
+				     .credited_us = venv__now_us() };
+	(void)pthread_mutex_init(&console->lock, NULL);
+	console->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (console->timer_fd >= 0)
+		console->timer =
+			venv__loop_add(loop, console->timer_fd, EPOLLIN, on_timer, console);
+	if (!console->timer) {
+		r = venv__fail_errno(err, errno, "cannot make the console");
+		console_free(console);
+		return r;
+	}
+	*ret = console;
+	return 0;
+}
+
+void console_free(struct console *console)
+{
+	if (!console)
+		return;
+	console_flush(console);
+	let_go(console);
+	venv__loop_remove(console->retry);
+	venv__loop_remove(console->timer);
+	if (console->timer_fd >= 0)
+		(void)close(console->timer_fd);
+	if (console->log >= 0)
+		(void)close(console->log);
+	if (console->old_log >= 0)
+		(void)close(console->old_log);
+	(void)pthread_mutex_destroy(&console->lock);
+	free(console);
+}

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The socket "ctl" in the machine's directory, and the ops of protocol.h. */
+#include <string.h>
+#include <sys/socket.h>
+
+#include "virtio/balloon.h"
+#include "vmm.h"
+
+struct client {
+	struct client *next;
+	struct vmm *vmm;
+	int fd;
+	struct loop_source *source;
+	bool waits; /* for the machine's end */
+};
+
+/* ret_reply: NULL is {}; ret_fd: to be sent along and closed, or -1. */
+struct answer {
+	json_t *reply;
+	int fd;
+	bool later;
+};
+
+struct op {
+	const char *name;
+	int (*run)(struct client *client, const json_t *request, struct msg_fds *fds,
+		   struct answer *ret, venv_error **err);
+};
+
+static int op_state(struct client *client, const json_t *request, struct msg_fds *fds,
+		    struct answer *ret, venv_error **err)
+{
+	(void)request;
+	(void)fds;
+	(void)err;
+	ret->reply = vmm_record_json(client->vmm);
+	return 0;
+}
+
+static int op_stats(struct client *client, const json_t *request, struct msg_fds *fds,
+		    struct answer *ret, venv_error **err)
+{
+	(void)request;
+	(void)fds;
+	(void)err;
+	ret->reply = vmm_record_stats(client->vmm);
+	return 0;
+}
+
+static int op_pause(struct client *client, const json_t *request, struct msg_fds *fds,
+		    struct answer *ret, venv_error **err)
+{
+	bool pause = strcmp(venv__json_str(request, "op"), "pause") == 0;
+
+	(void)fds;
+	(void)ret;
+	return vmm_pause(client->vmm, pause, err);
+}
+
+static int op_stop(struct client *client, const json_t *request, struct msg_fds *fds,
+		   struct answer *ret, venv_error **err)
+{
+	struct vmm *vmm = client->vmm;
+	int64_t timeout = venv__json_int(request, "timeout_ms", vmm->config.stop_timeout_ms);
+
+	(void)fds;
+	(void)err;
+	client->waits = ret->later = true;
+	vmm_stop(vmm, timeout > 0 && timeout < UINT32_MAX ? (unsigned)timeout : 0);
+	return 0;
+}
+
+static int op_kill(struct client *client, const json_t *request, struct msg_fds *fds,
+		   struct answer *ret, venv_error **err)
+{
+	(void)request;
+	(void)fds;
+	(void)err;
+	client->waits = ret->later = true;
+	vmm_kill(client->vmm);
+	return 0;
+}
+
+static int op_save(struct client *client, const json_t *request, struct msg_fds *fds,
+		   struct answer *ret, venv_error **err)
+{
+	_cleanup_close_ int state_fd = venv__msg_fds_take(fds, 0);
+	_cleanup_close_ int memory_fd = venv__msg_fds_take(fds, 1);
+
+	(void)request;
+	(void)ret;
+	if (state_fd < 0 || memory_fd < 0)
+		return venv__fail(err, VENV_ERR_INVALID, "saving needs two files");
+	return vmm_save(client->vmm, state_fd, memory_fd, err);
+}
+
+static int op_console(struct client *client, const json_t *request, struct msg_fds *fds,
+		      struct answer *ret, venv_error **err)
+{
+	int pair[2], r;
+
+	(void)request;
+	(void)fds;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return venv__fail_errno(err, errno, "cannot make a connection");
+	r = console_attach(client->vmm->console, pair[0], err);
+	if (r < 0)
+		(void)close(pair[1]);
+	else
+		ret->fd = pair[1];
+	return r;
+}
+
+static int op_balloon(struct client *client, const json_t *request, struct msg_fds *fds,
+		      struct answer *ret, venv_error **err)
+{
+	struct virtio_device *balloon = client->vmm->devices.balloon;
+	int64_t bytes = venv__json_int(request, "bytes", -1);
+
+	(void)fds;
+	if (!balloon || bytes < 0)
+		return venv__fail(err, VENV_ERR_INVALID, "the machine has no balloon of that size");
+	virtio_balloon_ask(balloon, (uint64_t)bytes);
+	ret->reply = json_pack("{s:I}", "bytes", (json_int_t)virtio_balloon_size(balloon));
+	return 0;
+}
+
+static const struct op ops[] = {
+	{ "state", op_state },  { "stats", op_stats },     { "pause", op_pause },
+	{ "resume", op_pause }, { "stop", op_stop },       { "kill", op_kill },
+	{ "save", op_save },    { "console", op_console }, { "balloon", op_balloon },
+};
+
+static int run_request(struct client *client, const json_t *request, struct msg_fds *fds,
+		       struct answer *ret, venv_error **err)
+{
+	const char *name = venv__json_str(request, "op");
+
+	for (size_t i = 0; name && i < ARRAY_SIZE(ops); i++)
+		if (strcmp(ops[i].name, name) == 0)
+			return ops[i].run(client, request, fds, ret, err);
+	return venv__fail(err, VENV_ERR_UNSUPPORTED, "venv-vmm does not know '%s'",
+			  name ? name : "");
+}
+
+static void reply(const struct client *client, struct answer *answer)
+{
+	_cleanup_json_ json_t *message = answer->reply ? answer->reply : json_object();
+	_cleanup_close_ int fd = answer->fd;
+
+	if (message)
+		(void)venv__msg_send(client->fd, message, &fd, fd >= 0 ? 1 : 0, NULL);
+}
+
+static void close_client(struct client *client)
+{
+	struct client **link = &client->vmm->clients;
+
+	while (*link && *link != client)
+		link = &(*link)->next;
+	if (*link)
+		*link = client->next;
+	venv__loop_remove(client->source);
+	(void)close(client->fd);
+	free(client);
+}
+
+static void on_message(void *user, int fd, uint32_t events)
+{
+	struct client *client = user;
+	_cleanup_msg_fds_ struct msg_fds fds = MSG_FDS_INIT;
+	_cleanup_json_ json_t *request = NULL;
+	_cleanup_error_ venv_error *error = NULL;
+	struct answer answer = { .fd = -1 };
+	int r = venv__msg_receive(fd, 0, &request, &fds, &error);
+
+	(void)events;
+	if (r <= 0 && venv_error_code(error) != VENV_ERR_INVALID) {
+		close_client(client);
+		return;
+	}
+	if (r > 0)
+		r = run_request(client, request, &fds, &answer, &error);
+	if (r < 0)
+		(void)venv__msg_send_error(fd, error);
+	else if (!answer.later)
+		reply(client, &answer);
+}
+
+static void on_connection(void *user, int fd, uint32_t events)
+{
+	_cleanup_close_ int connection = venv__msg_accept(fd);
+	struct vmm *vmm = user;
+	struct client *client;
+
+	(void)events;
+	client = connection >= 0 ? calloc(1, sizeof(*client)) : NULL;
+	if (!client)
+		return;
+	*client = (struct client){ .next = vmm->clients, .vmm = vmm, .fd = connection };
+	client->source = venv__loop_add(vmm->loop, connection, EPOLLIN, on_message, client);
+	if (!client->source) {
+		free(client);
+		return;
+	}
+	vmm->clients = client;
+	(void)take_fd(&connection);
+}
+
+int vmm_control_open(struct vmm *vmm, venv_error **err)
+{
+	vmm->ctl_fd = venv__msg_listen(vmm->machine_fd, "ctl", err);
+	if (vmm->ctl_fd < 0)
+		return vmm->ctl_fd;
+	if (!venv__loop_add(vmm->loop, vmm->ctl_fd, EPOLLIN, on_connection, vmm))
+		return venv__fail_errno(err, errno, "cannot listen on 'ctl'");
+	return 0;
+}
+
+void vmm_control_end(struct vmm *vmm)
+{
+	while (vmm->clients) {
+		struct answer answer = { .fd = -1 };
+
+		if (vmm->clients->waits)
+			reply(vmm->clients, &answer);
+		close_client(vmm->clients);
+	}
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The virtio devices of a machine, made from its configuration. */
+#ifndef VMM_DEVICES_H
+#define VMM_DEVICES_H
+
+#include "config.h"
+#include "console.h"
+#include "jail/jail.h"
+#include "machine/machine.h"
+#include "virtio/device.h"
+
+struct virtio_pci;
+
+struct device {
+	struct virtio_device *virtio;
+	struct virtio_pci *transport;
+	struct worker *worker; /* its own, or NULL: the shared one */
+	enum jail_thread thread;
+};
+
+struct devices {
+	struct device device[PCI_SLOTS];
+	size_t n;
+	struct worker *shared;         /* of those with little to do */
+	struct virtio_device *balloon; /* one of them, or NULL */
+};
+
+/* In the order of "devices", each in its slot. */
+int devices_make(struct devices *devices, const struct config *config, struct machine *machine,
+		 venv_error **err);
+/* Each worker's thread. */
+int devices_jail(struct devices *devices, venv_error **err);
+void devices_done(struct devices *devices);
+
+#endif

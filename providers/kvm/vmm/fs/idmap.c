@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "idmap.h"
+
+uid_t fs_idmap_uid(const struct fs_idmap *map, uid_t host)
+{
+	return host == map->host_uid ? map->guest_uid : FS_NOBODY;
+}
+
+gid_t fs_idmap_gid(const struct fs_idmap *map, gid_t host)
+{
+	return host == map->host_gid ? map->guest_gid : FS_NOBODY;
+}
+
+bool fs_idmap_may_own(const struct fs_idmap *map, uid_t host_uid, gid_t host_gid, uid_t guest_uid,
+		      gid_t guest_gid)
+{
+	bool uid_ok = guest_uid == (uid_t)-1 || guest_uid == fs_idmap_uid(map, host_uid) ||
+		      (host_uid == map->host_uid && guest_uid == 0);
+	bool gid_ok = guest_gid == (gid_t)-1 || guest_gid == fs_idmap_gid(map, host_gid) ||
+		      (host_gid == map->host_gid && guest_gid == 0);
+
+	return uid_ok && gid_ok;
+}

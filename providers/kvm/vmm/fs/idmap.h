@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who owns a file, on either side.
+ *
+ * The server has no rights but those of the user who runs it: every file that it makes is that user's.
+ * In a guest these files belong to its login user; what belongs to others on the host belongs to nobody
+ * there. So a chown changes nothing. One that asks for what is shown already, or what would be natural
+ * for root (tar, npm and cp -p run by the guest's root do), is granted; any other is refused.
+ */
+#ifndef VMM_FS_IDMAP_H
+#define VMM_FS_IDMAP_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+enum { FS_NOBODY = 65534 };
+
+struct fs_idmap {
+	uid_t host_uid, guest_uid;
+	gid_t host_gid, guest_gid;
+};
+
+uid_t fs_idmap_uid(const struct fs_idmap *map, uid_t host);
+gid_t fs_idmap_gid(const struct fs_idmap *map, gid_t host);
+/* May a file that is the host's uid and gid "become" the guest's? (uid_t)-1: unchanged */
+bool fs_idmap_may_own(const struct fs_idmap *map, uid_t host_uid, gid_t host_gid, uid_t guest_uid,
+		      gid_t guest_gid);
+
+#endif

@@ -1,0 +1,611 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "inodes.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <linux/openat2.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#include "names.h"
+#include "util/cleanup.h"
+
+enum {
+	BUCKETS_MIN = 256,
+	EVICT_TRIES = 16, /* inodes that one lookup looks at to close descriptors */
+	DEPTH_MAX = 4096, /* of closed directories, or of a tree in which one moves */
+	STAT_MASK = STATX_BASIC_STATS | STATX_BTIME,
+};
+
+/* ---- the host's side -------------------------------------------------------------------------- */
+
+static int open_name(int dir, const char *name)
+{
+	const struct open_how how = {
+		.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS,
+	};
+	long fd = syscall(SYS_openat2, dir, name, &how, sizeof(how));
+
+	return fd < 0 ? -errno : (int)fd;
+}
+
+static int stat_name(int dir, const char *name, struct statx *ret)
+{
+	int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
+
+	return statx(dir, name, *name ? flags : flags | AT_EMPTY_PATH, STAT_MASK, ret) < 0 ? -errno
+											   : 0;
+}
+
+static struct fs_key key_of(const struct statx *stat)
+{
+	struct fs_key key = {
+		.ino = stat->stx_ino,
+		.dev_major = stat->stx_dev_major,
+		.dev_minor = stat->stx_dev_minor,
+		.type = stat->stx_mode & S_IFMT,
+	};
+
+	if (stat->stx_mask & STATX_BTIME)
+		key.born = stat->stx_btime.tv_sec * 1000000000 + stat->stx_btime.tv_nsec;
+	return key;
+}
+
+static bool same_file(const struct fs_key *a, const struct fs_key *b)
+{
+	return a->ino == b->ino && a->dev_major == b->dev_major && a->dev_minor == b->dev_minor &&
+	       a->born == b->born && a->type == b->type;
+}
+
+static bool is_inode(const struct fs_inode *inode, const struct statx *stat)
+{
+	struct fs_key key = key_of(stat);
+
+	return same_file(&inode->key, &key);
+}
+
+/* ---- tables ----------------------------------------------------------------------------------- */
+
+static uint64_t hash_key(const struct fs_key *key)
+{
+	uint64_t x = key->ino ^ (uint64_t)key->dev_minor << 44 ^ (uint64_t)key->dev_major << 52;
+
+	return (x ^ x >> 29) * 0x9e3779b97f4a7c15 >> 20;
+}
+
+static size_t bucket_of(const struct fs_inodes *t, const struct fs_inode *inode, int table)
+{
+	return (table == FS_BY_ID ? inode->id : hash_key(&inode->key)) & (t->size - 1);
+}
+
+static void table_add(struct fs_inodes *t, struct fs_inode *inode, int table)
+{
+	struct fs_bucket *bucket = &t->bucket[table][bucket_of(t, inode, table)];
+
+	inode->next[table] = bucket->first;
+	bucket->first = inode;
+}
+
+static void table_remove(struct fs_inodes *t, struct fs_inode *inode, int table)
+{
+	struct fs_inode **at = &t->bucket[table][bucket_of(t, inode, table)].first;
+
+	while (*at != inode)
+		at = &(*at)->next[table];
+	*at = inode->next[table];
+}
+
+static struct fs_inode *find_id(const struct fs_inodes *t, uint64_t id)
+{
+	struct fs_inode *inode = t->bucket[FS_BY_ID][id & (t->size - 1)].first;
+
+	while (inode && inode->id != id)
+		inode = inode->next[FS_BY_ID];
+	return inode;
+}
+
+static struct fs_inode *find_file(const struct fs_inodes *t, const struct fs_key *key)
+{
+	struct fs_inode *inode = t->bucket[FS_BY_FILE][hash_key(key) & (t->size - 1)].first;
+
+	while (inode && !same_file(&inode->key, key))
+		inode = inode->next[FS_BY_FILE];
+	return inode;
+}
+
+/* Twice as many buckets; without memory the chains are longer. */
+static void grow(struct fs_inodes *t)
+{
+	struct fs_bucket *old = t->bucket[FS_BY_ID], *bucket[FS_TABLES];
+	size_t old_size = t->size;
+
+	for (int i = 0; i < FS_TABLES; i++)
+		bucket[i] = calloc(old_size * 2, sizeof(struct fs_bucket));
+	if (!bucket[FS_BY_ID] || !bucket[FS_BY_FILE]) {
+		free(bucket[FS_BY_ID]);
+		free(bucket[FS_BY_FILE]);
+		return;
+	}
+	free(t->bucket[FS_BY_FILE]);
+	memcpy(t->bucket, bucket, sizeof(bucket));
+	t->size = old_size * 2;
+	for (size_t i = 0; i < old_size; i++)
+		for (struct fs_inode *inode = old[i].first, *next; inode; inode = next) {
+			next = inode->next[FS_BY_ID];
+			table_add(t, inode, FS_BY_ID);
+			table_add(t, inode, FS_BY_FILE);
+		}
+	free(old);
+}
+
+/* ---- descriptors, the least recently used first ------------------------------------------------- */
+
+static void lru_remove(struct fs_inodes *t, struct fs_inode *inode)
+{
+	*(inode->newer ? &inode->newer->older : &t->newest) = inode->older;
+	*(inode->older ? &inode->older->newer : &t->oldest) = inode->newer;
+}
+
+static void lru_add(struct fs_inodes *t, struct fs_inode *inode)
+{
+	inode->newer = NULL;
+	inode->older = t->newest;
+	*(t->newest ? &t->newest->newer : &t->oldest) = inode;
+	t->newest = inode;
+}
+
+static void lru_touch(struct fs_inodes *t, struct fs_inode *inode)
+{
+	if (inode->fd < 0 || t->newest == inode)
+		return;
+	lru_remove(t, inode);
+	lru_add(t, inode);
+}
+
+static void set_fd(struct fs_inodes *t, struct fs_inode *inode, int fd)
+{
+	inode->fd = fd;
+	t->n_open++;
+	lru_add(t, inode);
+}
+
+static void close_fd(struct fs_inodes *t, struct fs_inode *inode)
+{
+	if (inode->fd < 0)
+		return;
+	lru_remove(t, inode);
+	t->n_open--;
+	(void)close(inode->fd);
+	inode->fd = -1;
+}
+
+/*
+ * Can it be found again by its name? A file without one cannot. What the guest has forgotten is there for the
+ * names below it, which went with it.
+ */
+static bool may_close(const struct fs_inodes *t, const struct fs_inode *inode)
+{
+	struct statx stat;
+
+	if (inode->users || inode == t->root)
+		return false;
+	return !inode->lookups ||
+	       (inode->name && stat_name(inode->fd, "", &stat) == 0 && stat.stx_nlink > 0);
+}
+
+/* Make room for one more. Those that cannot be closed count against the guest: a half more, then none. */
+static int make_room(struct fs_inodes *t)
+{
+	for (int i = 0; i < EVICT_TRIES && t->n_open >= t->max_open; i++) {
+		struct fs_inode *inode = t->oldest;
+
+		if (may_close(t, inode))
+			close_fd(t, inode);
+		else
+			lru_touch(t, inode);
+	}
+	return t->n_open < t->max_open + t->max_open / 2 ? 0 : -ENFILE;
+}
+
+static int reopen_one(struct fs_inodes *t, struct fs_inode *inode)
+{
+	_cleanup_close_ int fd = -1;
+	struct statx stat;
+	int r = make_room(t);
+
+	if (r < 0)
+		return r;
+	if (!inode->parent || inode->parent->fd < 0)
+		return -ESTALE;
+	fd = open_name(inode->parent->fd, inode->name);
+	if (fd < 0)
+		return fd == -ENOENT || fd == -ENOTDIR ? -ESTALE : fd;
+	r = stat_name(fd, "", &stat);
+	if (r < 0)
+		return r;
+	if (!is_inode(inode, &stat))
+		return -ESTALE;
+	set_fd(t, inode, take_fd(&fd));
+	return 0;
+}
+
+/* From the uppermost directory that is closed down to the inode; the root is always open. */
+static int reopen(struct fs_inodes *t, struct fs_inode *inode)
+{
+	while (inode->fd < 0) {
+		struct fs_inode *top = inode;
+		int depth = 0, r;
+
+		while (top->parent && top->parent->fd < 0 && depth++ < DEPTH_MAX)
+			top = top->parent;
+		r = reopen_one(t, top);
+		if (r < 0)
+			return r;
+	}
+	lru_touch(t, inode);
+	return 0;
+}
+
+/* ---- lives ------------------------------------------------------------------------------------ */
+
+/* Free an inode that nobody needs, then its directory if that was needed for it only, and so on. */
+static void release(struct fs_inodes *t, struct fs_inode *inode)
+{
+	while (inode && inode != t->root && !inode->lookups && !inode->users && !inode->children) {
+		struct fs_inode *parent = inode->parent;
+
+		close_fd(t, inode);
+		table_remove(t, inode, FS_BY_ID);
+		table_remove(t, inode, FS_BY_FILE);
+		t->n--;
+		free(inode->name);
+		free(inode);
+		if (parent)
+			parent->children--;
+		inode = parent;
+	}
+}
+
+/* Would the directory be below the inode, by what we know? (The host may have moved either.) */
+static bool is_below(const struct fs_inode *dir, const struct fs_inode *inode)
+{
+	int depth = 0;
+
+	for (; dir && depth < DEPTH_MAX; dir = dir->parent, depth++)
+		if (dir == inode)
+			return true;
+	return dir;
+}
+
+/* Remember where an inode was seen; without memory it keeps its descriptor, or is stale later. */
+static void set_place(struct fs_inodes *t, struct fs_inode *inode, struct fs_inode *parent,
+		      const char *name)
+{
+	struct fs_inode *before = inode->parent;
+	char *copy;
+
+	if (inode == t->root || (before == parent && inode->name && strcmp(inode->name, name) == 0))
+		return;
+	if (before != parent && inode->children && is_below(parent, inode))
+		return;
+	copy = strdup(name);
+	if (!copy)
+		return;
+	free(inode->name);
+	inode->name = copy;
+	parent->children++;
+	inode->parent = parent;
+	if (before) {
+		before->children--;
+		release(t, before);
+	}
+}
+
+/* A new inode, known to nobody yet. fd: -1 or a descriptor, which is taken if there is memory. */
+static struct fs_inode *make(struct fs_inodes *t, const struct statx *stat, int *fd)
+{
+	struct fs_inode *inode;
+
+	if (t->n >= t->max)
+		return NULL;
+	inode = calloc(1, sizeof(*inode));
+	if (!inode)
+		return NULL;
+	if (t->n >= t->size)
+		grow(t);
+	inode->id = t->next_id++;
+	inode->key = key_of(stat);
+	inode->fd = -1;
+	if (*fd >= 0)
+		set_fd(t, inode, take_fd(fd));
+	table_add(t, inode, FS_BY_ID);
+	table_add(t, inode, FS_BY_FILE);
+	t->n++;
+	return inode;
+}
+
+int fs_inodes_init(struct fs_inodes *t, int root, size_t max, size_t max_open)
+{
+	struct statx stat;
+	int r;
+
+	*t = (struct fs_inodes){ .size = BUCKETS_MIN, .max = max, .max_open = MAX(max_open, 64) };
+	t->next_id = FUSE_ROOT_ID;
+	(void)pthread_mutex_init(&t->lock, NULL);
+	for (int i = 0; i < FS_TABLES; i++)
+		t->bucket[i] = calloc(t->size, sizeof(struct fs_bucket));
+	r = stat_name(root, "", &stat);
+	if (r == 0 && !S_ISDIR(stat.stx_mode))
+		r = -ENOTDIR;
+	if (r == 0 && t->bucket[FS_BY_ID] && t->bucket[FS_BY_FILE])
+		t->root = make(t, &stat, &root);
+	if (t->root)
+		return 0;
+	if (root >= 0)
+		(void)close(root);
+	fs_inodes_done(t);
+	return r < 0 ? r : -ENOMEM;
+}
+
+/* Everything but the root, whose descriptor stays. */
+static void clear(struct fs_inodes *t)
+{
+	for (size_t i = 0; i < t->size; i++) {
+		struct fs_inode *next;
+
+		for (struct fs_inode *inode = t->bucket[FS_BY_ID][i].first; inode; inode = next) {
+			next = inode->next[FS_BY_ID];
+			if (inode == t->root)
+				continue;
+			close_fd(t, inode);
+			free(inode->name);
+			free(inode);
+		}
+		t->bucket[FS_BY_ID][i].first = t->bucket[FS_BY_FILE][i].first = NULL;
+	}
+}
+
+void fs_inodes_reset(struct fs_inodes *t)
+{
+	(void)pthread_mutex_lock(&t->lock);
+	clear(t);
+	t->root->children = 0;
+	t->root->lookups = 0;
+	table_add(t, t->root, FS_BY_ID);
+	table_add(t, t->root, FS_BY_FILE);
+	t->n = 1;
+	(void)pthread_mutex_unlock(&t->lock);
+}
+
+void fs_inodes_done(struct fs_inodes *t)
+{
+	if (t->root) {
+		clear(t);
+		close_fd(t, t->root);
+		free(t->root);
+	}
+	for (int i = 0; i < FS_TABLES; i++)
+		free(t->bucket[i]);
+	(void)pthread_mutex_destroy(&t->lock);
+	*t = (struct fs_inodes){ 0 };
+}
+
+/* ---- requests --------------------------------------------------------------------------------- */
+
+int fs_inode_get(struct fs_inodes *t, uint64_t id, struct fs_inode **ret)
+{
+	struct fs_inode *inode;
+
+	(void)pthread_mutex_lock(&t->lock);
+	inode = find_id(t, id);
+	if (inode && !inode->lookups && inode != t->root)
+		inode = NULL; /* here for its children's sake only */
+	if (inode) {
+		inode->users++;
+		*ret = inode;
+	}
+	(void)pthread_mutex_unlock(&t->lock);
+	return inode ? 0 : -ENOENT;
+}
+
+void fs_inode_use(struct fs_inodes *t, struct fs_inode *inode)
+{
+	(void)pthread_mutex_lock(&t->lock);
+	inode->users++;
+	(void)pthread_mutex_unlock(&t->lock);
+}
+
+void fs_inode_put(struct fs_inodes *t, struct fs_inode *inode)
+{
+	if (!inode)
+		return;
+	(void)pthread_mutex_lock(&t->lock);
+	inode->users--;
+	release(t, inode);
+	(void)pthread_mutex_unlock(&t->lock);
+}
+
+int fs_inode_open(struct fs_inodes *t, struct fs_inode *inode)
+{
+	int r;
+
+	(void)pthread_mutex_lock(&t->lock);
+	r = reopen(t, inode);
+	(void)pthread_mutex_unlock(&t->lock);
+	return r;
+}
+
+int fs_inode_stat(struct fs_inodes *t, struct fs_inode *inode, struct statx *ret)
+{
+	struct fs_inode *from = inode; /* whose descriptor is used */
+	char name[FS_NAME_SIZE] = "";
+	int r = 0;
+
+	(void)pthread_mutex_lock(&t->lock);
+	if (inode->fd < 0 && inode->name && inode->parent->fd >= 0) {
+		from = inode->parent;
+		memcpy(name, inode->name, strlen(inode->name) + 1);
+	} else {
+		r = reopen(t, inode);
+	}
+	from->users++;
+	(void)pthread_mutex_unlock(&t->lock);
+	if (r == 0)
+		r = stat_name(from->fd, name, ret);
+	fs_inode_put(t, from);
+	if (r == -ENOENT || r == -ENOTDIR || (r == 0 && !is_inode(inode, ret)))
+		return -ESTALE;
+	return r;
+}
+
+/* Count a lookup of the file that stat tells of. Under lock. @return NULL: no memory, too many */
+static struct fs_inode *intern(struct fs_inodes *t, const struct statx *stat, int *fd)
+{
+	struct fs_key key = key_of(stat);
+	struct fs_inode *inode = find_file(t, &key);
+
+	if (inode && inode->fd < 0 && *fd >= 0)
+		set_fd(t, inode, take_fd(fd));
+	if (!inode)
+		inode = make(t, stat, fd);
+	if (!inode)
+		return NULL;
+	inode->lookups++;
+	inode->users++;
+	lru_touch(t, inode);
+	return inode;
+}
+
+static bool is_known_open(struct fs_inodes *t, const struct statx *stat)
+{
+	struct fs_key key = key_of(stat);
+	const struct fs_inode *inode;
+	bool known;
+
+	(void)pthread_mutex_lock(&t->lock);
+	inode = find_file(t, &key);
+	known = inode && inode->fd >= 0;
+	(void)pthread_mutex_unlock(&t->lock);
+	return known;
+}
+
+/* A directory that is new here gets its descriptor: what was just looked at, or another one. */
+static int open_directory(const struct fs_inode *parent, const char *name, struct statx *stat)
+{
+	int fd = open_name(parent->fd, name), r;
+
+	if (fd < 0)
+		return fd;
+	r = stat_name(fd, "", stat);
+	if (r < 0) {
+		(void)close(fd);
+		return r;
+	}
+	return fd;
+}
+
+int fs_inode_lookup(struct fs_inodes *t, struct fs_inode *parent, const char *name,
+		    struct fs_inode **ret, struct statx *stat)
+{
+	_cleanup_close_ int fd = -1;
+	struct fs_inode *inode = NULL;
+	int r;
+
+	r = stat_name(parent->fd, name, stat);
+	if (r < 0)
+		return r;
+	if (S_ISDIR(stat->stx_mode) && !is_known_open(t, stat)) {
+		fd = open_directory(parent, name, stat);
+		if (fd < 0)
+			return fd;
+	}
+	(void)pthread_mutex_lock(&t->lock);
+	r = fd >= 0 ? make_room(t) : 0;
+	if (r == 0)
+		inode = intern(t, stat, &fd);
+	if (inode)
+		set_place(t, inode, parent, name);
+	(void)pthread_mutex_unlock(&t->lock);
+	if (!inode)
+		return r < 0 ? r : -ENFILE;
+	*ret = inode;
+	return 0;
+}
+
+int fs_inode_adopt(struct fs_inodes *t, int fd, struct fs_inode **ret, struct statx *stat)
+{
+	_cleanup_close_ int owned = fd;
+	struct fs_inode *inode = NULL;
+	int r;
+
+	r = stat_name(fd, "", stat);
+	if (r < 0)
+		return r;
+	(void)pthread_mutex_lock(&t->lock);
+	r = make_room(t);
+	if (r == 0)
+		inode = intern(t, stat, &owned);
+	(void)pthread_mutex_unlock(&t->lock);
+	if (!inode)
+		return r < 0 ? r : -ENFILE;
+	*ret = inode;
+	return 0;
+}
+
+void fs_inode_forget(struct fs_inodes *t, uint64_t id, uint64_t lookups)
+{
+	struct fs_inode *inode;
+
+	(void)pthread_mutex_lock(&t->lock);
+	inode = find_id(t, id);
+	if (inode && inode != t->root) {
+		inode->lookups -= MIN(lookups, inode->lookups);
+		release(t, inode);
+	}
+	(void)pthread_mutex_unlock(&t->lock);
+}
+
+/* ---- names come and go ------------------------------------------------------------------------ */
+
+static struct fs_inode *find_name(struct fs_inodes *t, const struct fs_inode *parent,
+				  const char *name)
+{
+	struct statx stat;
+	struct fs_key key;
+
+	if (stat_name(parent->fd, name, &stat) < 0)
+		return NULL;
+	key = key_of(&stat);
+	return find_file(t, &key);
+}
+
+void fs_inode_rename(struct fs_inodes *t, struct fs_inode *parent, const char *name)
+{
+	struct fs_inode *inode;
+
+	(void)pthread_mutex_lock(&t->lock);
+	inode = find_name(t, parent, name);
+	if (inode)
+		set_place(t, inode, parent, name);
+	(void)pthread_mutex_unlock(&t->lock);
+}
+
+bool fs_inode_hidden(const struct fs_inodes *t, const struct fs_inode *parent, const char *name)
+{
+	struct fs_key hidden_key, key;
+	struct statx hidden, stat;
+
+	if (parent != t->root || *name != '.')
+		return false;
+	if (strcmp(name, FS_HIDDEN) == 0)
+		return true;
+	/* a file system that folds cases knows it by other names as well */
+	if (stat_name(parent->fd, FS_HIDDEN, &hidden) < 0 || stat_name(parent->fd, name, &stat) < 0)
+		return false;
+	hidden_key = key_of(&hidden);
+	key = key_of(&stat);
+	return same_file(&hidden_key, &key);
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The process gives up what it does not need, before the guest's first instruction: the guest is hostile,
+ * and whoever takes a device over finds a process that has the machine's descriptors and nothing else.
+ *
+ * Theory of operation: jail_process() comes when all files are open and before the first thread is made:
+ * no new privileges, no core dumps, nobody's debugger, no capabilities but those that shared folders
+ * need, no file system but those folders (Landlock). Then each thread calls jail_thread() with what it
+ * does, the main thread last; from there on system calls that are not in its list kill the process.
+ * Where filters do not work, the machine does not start. Where Landlock is missing it does, and says so.
+ */
+#ifndef VMM_JAIL_H
+#define VMM_JAIL_H
+
+#include <stdbool.h>
+
+#include "util/error.h"
+
+enum jail_thread {
+	JAIL_VCPU,   /* KVM_RUN, eventfds */
+	JAIL_WORKER, /* devices: disks, networks, consoles */
+	JAIL_FOLDER, /* a worker that serves folders */
+	JAIL_MAIN,   /* control socket, console, KVM's state */
+};
+
+struct jail_folder {
+	int fd; /* everything below it stays reachable */
+	bool read_only;
+};
+
+/* ret_landlock: whether the file system is closed. */
+int jail_process(const struct jail_folder *folders, size_t n_folders, bool *ret_landlock,
+		 venv_error **err);
+/* In the thread itself; 0 or -errno. In builds with sanitizers, which need more, it does nothing. */
+int jail_thread(enum jail_thread kind);
+
+#endif

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Pausing, stopping, saving; and what happens when the guest ends by itself. */
+#include <signal.h>
+#include <stdio.h>
+#include <sys/signalfd.h>
+
+#include "vmm.h"
+
+static void set_state(struct vmm *vmm, enum vmm_state state)
+{
+	vmm->state = state;
+	vmm_record_write(vmm);
+}
+
+static void crash(struct vmm *vmm, const char *why)
+{
+	vmm->crashed = true;
+	(void)snprintf(vmm->reason, sizeof(vmm->reason), "%s", why);
+	console_flush(vmm->console);
+	console_say(vmm->console, "%s", why);
+	venv__loop_quit(vmm->loop, 1);
+}
+
+static void restart(struct vmm *vmm)
+{
+	_cleanup_error_ venv_error *error = NULL;
+
+	machine_pause(vmm->machine);
+	if (machine_reset(vmm->machine, &error) < 0) {
+		crash(vmm, venv_error_message(error));
+		return;
+	}
+	vmm->resets++;
+	console_flush(vmm->console);
+	console_say(vmm->console, "the guest restarted the machine");
+	machine_resume(vmm->machine);
+}
+
+static void on_end(void *user, int fd, uint32_t events)
+{
+	struct vmm *vmm = user;
+	unsigned value = 0;
+	char text[256];
+	uint64_t count;
+
+	(void)events;
+	(void)!read(fd, &count, sizeof(count));
+	switch (vm_ended(vmm->machine->vm, &value, text, sizeof(text))) {
+	case VM_RUNS:
+		break;
+	case VM_RESET:
+		if (vmm->state == VMM_STOPPING)
+			venv__loop_quit(vmm->loop, 0);
+		else
+			restart(vmm);
+		break;
+	case VM_DEBUG_EXIT:
+		vmm->debug_exit = (int)value;
+		venv__loop_quit(vmm->loop, 0);
+		break;
+	case VM_POWER_OFF:
+		venv__loop_quit(vmm->loop, 0);
+		break;
+	default:
+		crash(vmm, text);
+		break;
+	}
+}
+
+/* Somebody ends us: the guest gets its chance to stop. */
+static void on_signal(void *user, int fd, uint32_t events)
+{
+	struct vmm *vmm = user;
+	struct signalfd_siginfo info;
+
+	(void)events;
+	while (read(fd, &info, sizeof(info)) == sizeof(info))
+		vmm_stop(vmm, vmm->config.stop_timeout_ms);
+}
+
+int vmm_watch(struct vmm *vmm, venv_error **err)
+{
+	sigset_t set;
+	int fd;
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGTERM);
+	(void)sigaddset(&set, SIGINT);
+	(void)sigprocmask(SIG_BLOCK, &set, NULL);
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0 || !venv__loop_add(vmm->loop, fd, EPOLLIN, on_signal, vmm) ||
+	    !venv__loop_add(vmm->loop, vm_end_fd(vmm->machine->vm), EPOLLIN, on_end, vmm))
+		return venv__fail_errno(err, errno, "cannot watch the machine");
+	return 0;
+}
+
+int vmm_pause(struct vmm *vmm, bool pause, venv_error **err)
+{
+	enum vmm_state wanted = pause ? VMM_PAUSED : VMM_RUNNING;
+
+	if (vmm->state == wanted)
+		return 0;
+	if (vmm->state == VMM_STOPPING)
+		return venv__fail(err, VENV_ERR_STATE, "the machine is stopping");
+	if (pause)
+		machine_pause(vmm->machine);
+	else
+		machine_resume(vmm->machine);
+	set_state(vmm, wanted);
+	return 0;
+}
+
+void vmm_kill(struct vmm *vmm)
+{
+	vmm->state = VMM_STOPPING;
+	venv__loop_quit(vmm->loop, 0);
+}
+
+static void on_timeout(void *user, int fd, uint32_t events)
+{
+	struct vmm *vmm = user;
+
+	(void)fd;
+	(void)events;
+	vmm->stop_timer = NULL;
+	console_say(vmm->console, "the guest did not switch off in time: it is stopped by force");
+	vmm_kill(vmm);
+}
+
+void vmm_stop(struct vmm *vmm, unsigned timeout_ms)
+{
+	if (vmm->state == VMM_PAUSED)
+		machine_resume(vmm->machine);
+	venv__loop_remove(take_ptr(vmm->stop_timer));
+	vmm->stop_timer = venv__loop_timer(vmm->loop, timeout_ms, 0, on_timeout, vmm);
+	if (!vmm->stop_timer) {
+		vmm_kill(vmm);
+		return;
+	}
+	set_state(vmm, VMM_STOPPING);
+	power_button(&vmm->machine->power);
+}
+
+int vmm_save(struct vmm *vmm, int state_fd, int memory_fd, venv_error **err)
+{
+	int r = vmm_pause(vmm, true, err);
+
+	return r < 0 ? r : machine_save(vmm->machine, state_fd, memory_fd, err);
+}

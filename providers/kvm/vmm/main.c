@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "machine/kvm.h"
+#include "machine/probe.h"
+#include "machine/state.h"
+#include "util/sys.h"
+#include "vmm.h"
+
+static void mark(struct vmm *vmm, enum vmm_phase phase)
+{
+	vmm->phase_us[phase] = venv__now_us();
+}
+
+/* Not followed, begun where it ended last. */
+static int open_log(const struct vmm *vmm, const char *name)
+{
+	return openat(vmm->machine_fd, name, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC,
+		      0600);
+}
+
+static int open_files(struct vmm *vmm, venv_error **err)
+{
+	int r;
+
+	vmm->machine_fd = vmm->config.fd[0];
+	vmm->loop = venv__loop_new();
+	if (!vmm->loop)
+		return venv__fail_nomem(err);
+	r = vmm_record_lock(vmm, err);
+	if (r == 0)
+		r = console_new(vmm->loop, open_log(vmm, "console.log"),
+				open_log(vmm, "console.log.1"), &vmm->console, err);
+	if (r < 0)
+		return r;
+	vmm->kvm_fd = kvm_open(err);
+	return vmm->kvm_fd < 0 ? vmm->kvm_fd : vmm_control_open(vmm, err);
+}
+
+static size_t on_input(void *user, const void *data, size_t size)
+{
+	return uart_input(user, data, size);
+}
+
+static int make(struct vmm *vmm, venv_error **err)
+{
+	const struct config *config = &vmm->config;
+	const struct machine_config machine = { .memory = config->memory,
+						.n_cpus = config->cpus,
+						.kernel_fd = config->kernel,
+						.initrd_fd = config->initrd,
+						.firmware_fd = config->firmware,
+						.cmdline = config->cmdline,
+						.boot_order = config->boot_order,
+						.debug_exit = config->debug_exit,
+						.memory_fd = config->memory_file,
+						.output = console_put,
+						.output_user = vmm->console };
+	int r = machine_new(vmm->kvm_fd, &machine, &vmm->machine, err);
+
+	if (r < 0)
+		return r;
+	console_on_input(vmm->console, on_input, &vmm->machine->uart);
+	r = devices_make(&vmm->devices, config, vmm->machine, err);
+	return r < 0 ? r : vmm_watch(vmm, err);
+}
+
+static int jail_vcpu(void *user)
+{
+	(void)user;
+	return jail_thread(JAIL_VCPU);
+}
+
+static int load(struct vmm *vmm, venv_error **err)
+{
+	struct state_reader reader = { 0 };
+	bool suspended = vmm->config.state >= 0;
+	int r = suspended ? state_reader_open(&reader, vmm->config.state, err) : 0;
+
+	if (r == 0)
+		r = machine_start(vmm->machine, suspended ? &reader : NULL, jail_vcpu, NULL, err);
+	state_reader_done(&reader);
+	return r;
+}
+
+static int read_folders(const struct config *config, struct jail_folder *ret, size_t *ret_n,
+			venv_error **err)
+{
+	const json_t *list = json_object_get(config->json, "folders");
+
+	for (*ret_n = 0; *ret_n < json_array_size(list); ++*ret_n) {
+		const json_t *folder = json_array_get(list, *ret_n);
+		int fd = *ret_n < KVM_FDS_MAX ? config_fd(config, folder, "directory") : -1;
+
+		if (fd < 0)
+			return venv__fail(err, VENV_ERR_INVALID, "no descriptor for a folder");
+		ret[*ret_n] =
+			(struct jail_folder){ fd, venv__json_bool(folder, "read_only", false) };
+	}
+	return 0;
+}
+
+/* Before the first thread, when all files are open. */
+static int close_doors(struct vmm *vmm, venv_error **err)
+{
+	struct jail_folder folders[KVM_FDS_MAX];
+	bool landlock = false;
+	size_t n;
+	int r = read_folders(&vmm->config, folders, &n, err);
+
+	if (r == 0)
+		r = jail_process(folders, n, &landlock, err);
+	if (r == 0 && !landlock)
+		console_say(vmm->console, "this kernel has no Landlock: the file system stays open "
+					  "to the machine's process");
+	return r;
+}
+
+static int start(struct vmm *vmm, venv_error **err)
+{
+	int r = config_receive(vmm->starter_fd, &vmm->config, err);
+
+	if (r < 0)
+		return r;
+	mark(vmm, PHASE_CONFIGURED);
+	r = open_files(vmm, err);
+	if (r == 0)
+		r = close_doors(vmm, err);
+	if (r == 0)
+		r = make(vmm, err);
+	mark(vmm, PHASE_MADE);
+	if (r == 0)
+		r = load(vmm, err);
+	mark(vmm, PHASE_LOADED);
+	if (r == 0)
+		r = devices_jail(&vmm->devices, err);
+	if (r == 0 && jail_thread(JAIL_MAIN) < 0)
+		r = venv__fail(err, VENV_ERR_HOST, "the machine's process cannot be secured");
+	mark(vmm, PHASE_JAILED);
+	return r;
+}
+
+static void tell_starter(struct vmm *vmm, const venv_error *error)
+{
+	_cleanup_json_ json_t *ready = error ? NULL : vmm_record_json(vmm);
+
+	if (error) {
+		(void)venv__msg_send_error(vmm->starter_fd, error);
+	} else if (ready) {
+		(void)json_object_set_new(ready, "ready", json_true());
+		(void)venv__msg_send(vmm->starter_fd, ready, NULL, 0, NULL);
+	}
+	(void)close(take_fd(&vmm->starter_fd));
+}
+
+static void run(struct vmm *vmm)
+{
+	vmm->state = VMM_RUNNING;
+	vmm->started = venv__wall_seconds();
+	machine_resume(vmm->machine);
+	vmm_record_write(vmm);
+	tell_starter(vmm, NULL);
+	(void)venv__loop_run(vmm->loop);
+}
+
+/* The lock comes last: who starts the machine again waits for it. */
+static void finish(struct vmm *vmm)
+{
+	if (vmm->machine)
+		machine_pause(vmm->machine);
+	devices_done(&vmm->devices);
+	machine_free(take_ptr(vmm->machine));
+	if (vmm->state != VMM_STARTING)
+		vmm_record_end(vmm);
+	console_free(take_ptr(vmm->console));
+	vmm_control_end(vmm);
+	venv__loop_free(take_ptr(vmm->loop));
+	config_done(&vmm->config);
+}
+
+static int probe(void)
+{
+	_cleanup_error_ venv_error *error = NULL;
+	_cleanup_json_ json_t *json = NULL;
+	_cleanup_free_ char *text = NULL;
+
+	if (probe_host(&error) == 0)
+		json = json_pack("{s:b}", "ok", 1);
+	else
+		json = venv__error_to_json(error);
+	text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+	return text && puts(text) >= 0 ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+	struct vmm vmm = {
+		.starter_fd = KVM_STARTER_FD,
+		.kvm_fd = -1,
+		.machine_fd = -1,
+		.alive_fd = -1,
+		.ctl_fd = -1,
+		.debug_exit = -1,
+	};
+	_cleanup_error_ venv_error *error = NULL;
+
+	if (argc == 2 && strcmp(argv[1], "probe") == 0)
+		return probe();
+	if (argc > 1) {
+		(void)fprintf(stderr,
+			      "venv-vmm is started by venv; 'venv-vmm probe' looks at this host\n");
+		return 2;
+	}
+	(void)fcntl(KVM_STARTER_FD, F_SETFD, FD_CLOEXEC);
+	if (start(&vmm, &error) < 0)
+		tell_starter(&vmm, error);
+	else
+		run(&vmm);
+	finish(&vmm);
+	return error || vmm.crashed ? 1 : 0;
+}

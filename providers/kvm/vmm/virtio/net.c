@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "net.h"
+
+#include <errno.h>
+#include <linux/if_tun.h>
+#include <linux/virtio_ids.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "machine/state.h"
+#include "net_rx.h"
+
+enum {
+	RX = NET_RX_QUEUE,
+	TX = 1,
+	TURN_MAX = 64, /* frames, so that neither direction keeps the other waiting */
+	SOURCE_AT = 6, /* of the sender's address in a frame */
+};
+
+struct net {
+	struct virtio_device device;
+	struct virtio_net_config config;
+	int tap;
+	struct loop_source *source; /* there are buffers for what it may have */
+	struct virtq_chain tx;
+	uint64_t sent, dropped;
+	struct net_rx rx;
+};
+
+static struct net *net_of(struct virtio_device *device)
+{
+	return CONTAINER_OF(device, struct net, device);
+}
+
+static bool has_link(const struct net *net)
+{
+	return net->config.status & VIRTIO_NET_S_LINK_UP;
+}
+
+/* ---- Receiving ---- */
+
+static void on_tap(void *user, int fd, uint32_t events);
+
+/* A source that waits without interest would still be told of a hang-up, for ever: so there is none. */
+static void watch(struct net *net, bool wanted)
+{
+	if (!wanted || net->tap < 0) {
+		venv__loop_remove(net->source);
+		net->source = NULL;
+	} else if (!net->source) {
+		net->source = venv__loop_add(worker_loop(net->device.worker), net->tap, EPOLLIN,
+					     on_tap, net);
+	}
+}
+
+static void lose_tap(struct net *net)
+{
+	watch(net, false);
+	(void)close(net->tap);
+	net->tap = -1;
+	net->config.status &= (uint16_t)~VIRTIO_NET_S_LINK_UP;
+	virtio_config_changed(&net->device);
+}
+
+/* Under lock. */
+static void receive(struct net *net)
+{
+	enum net_rx_state state;
+
+	if (!has_link(net) || !virtio_is_live(&net->device) || !net->device.queue[RX].started) {
+		watch(net, false);
+		return;
+	}
+	state = net_rx_run(&net->rx, &net->device, net->tap, TURN_MAX);
+	virtio_signal(&net->device, RX);
+	if (state == NET_RX_DEAD)
+		lose_tap(net);
+	else
+		watch(net, state != NET_RX_STARVED);
+}
+
+static void on_tap(void *user, int fd, uint32_t events)
+{
+	struct net *net = user;
+
+	(void)fd;
+	(void)events;
+	(void)pthread_mutex_lock(&net->device.lock);
+	receive(net);
+	(void)pthread_mutex_unlock(&net->device.lock);
+}
+
+/* ---- Sending ---- */
+
+/* What of a request is looked at, and is the host's copy from then on. */
+struct head {
+	struct virtio_net_hdr_mrg_rxbuf header;
+	uint8_t ethernet[NET_ETHERNET];
+};
+
+/* @return whether it went out */
+static bool send_frame(struct net *net, struct virtq_chain *chain)
+{
+	struct iovec io[VIRTQ_IOV_MAX];
+	struct head head;
+	int n;
+
+	if (chain->read_size < NET_HEADER + NET_ETHERNET || !has_link(net))
+		return false;
+	(void)virtq_chain_read(chain, &head.header, NET_HEADER);
+	(void)virtq_chain_read(chain, head.ethernet, NET_ETHERNET);
+	if (!net_header_from_guest(&head.header, chain->read_size - NET_HEADER, net->config.mtu,
+				   net->device.features) ||
+	    memcmp(head.ethernet + SOURCE_AT, net->config.mac, NET_MAC) != 0)
+		return false;
+	io[0] = (struct iovec){ &head.header, NET_HEADER };
+	io[1] = (struct iovec){ head.ethernet, NET_ETHERNET };
+	n = virtq_chain_read_iov(chain, chain->read_size - chain->read_done, io + 2,
+				 VIRTQ_IOV_MAX - 2);
+	return n >= 0 && writev(net->tap, io, n + 2) >= 0;
+}
+
+static uint32_t transmit(struct virtio_device *device, struct virtq_chain *chain)
+{
+	struct net *net = net_of(device);
+
+	if (send_frame(net, chain))
+		net->sent++;
+	else
+		net->dropped++;
+	return 0;
+}
+
+static void on_notify(struct virtio_device *device, unsigned queue)
+{
+	struct net *net = net_of(device);
+
+	if (queue == RX)
+		receive(net);
+	else
+		virtio_each(device, TX, &net->tx, TURN_MAX, transmit);
+}
+
+/* ---- The device ---- */
+
+static void on_config_read(struct virtio_device *device, uint32_t offset, void *data, size_t size)
+{
+	memcpy(data, (const uint8_t *)&net_of(device)->config + offset, size);
+}
+
+/* The TAP gives what the guest can take. What is no TAP (in tests) gives what it is told to. */
+static int on_activate(struct virtio_device *device)
+{
+	static const struct {
+		unsigned feature, flag;
+	} offloads[] = {
+		{ VIRTIO_NET_F_GUEST_CSUM, TUN_F_CSUM },
+		{ VIRTIO_NET_F_GUEST_TSO4, TUN_F_TSO4 },
+		{ VIRTIO_NET_F_GUEST_TSO6, TUN_F_TSO6 },
+	};
+	struct net *net = net_of(device);
+	unsigned flags = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(offloads); i++)
+		if (virtio_has(device, VIRTIO_NET_F_GUEST_CSUM) &&
+		    virtio_has(device, offloads[i].feature))
+			flags |= offloads[i].flag;
+	if (net->tap >= 0)
+		(void)ioctl(net->tap, TUNSETOFFLOAD, (unsigned long)flags);
+	return 0; /* the TAP is watched from the first look at the queue on */
+}
+
+static void on_reset(struct virtio_device *device)
+{
+	struct net *net = net_of(device);
+
+	watch(net, false);
+	net_rx_reset(&net->rx);
+}
+
+static void on_drain(struct virtio_device *device)
+{
+	net_rx_drain(&net_of(device)->rx, device);
+	virtio_again(device, RX); /* should it go on: with what was given back */
+}
+
+static void on_free(struct virtio_device *device)
+{
+	struct net *net = net_of(device);
+
+	virtio_device_done(device);
+	if (net->tap >= 0)
+		(void)close(net->tap);
+	free(net);
+}
+
+#define NET_TAG STATE_TAG('N', 'E', 'T', '0')
+enum { NET_VERSION = 1 };
+
+static int on_save(struct virtio_device *device, struct state_writer *writer)
+{
+	const struct net *net = net_of(device);
+
+	state_begin(writer, NET_TAG, NET_VERSION);
+	state_put(writer, net->config.mac, NET_MAC);
+	state_put_u16(writer, net->config.mtu);
+	return state_end(writer);
+}
+
+/* The guest knows its address and MTU: a device with others would not be the same. The link is what it
+ * is now. */
+static int on_load(struct virtio_device *device, struct state_reader *reader)
+{
+	const struct net *net = net_of(device);
+	uint8_t mac[NET_MAC];
+	uint16_t mtu;
+	int r = state_enter(reader, NET_TAG, NET_VERSION);
+
+	if (r < 0)
+		return r;
+	state_get(reader, mac, sizeof(mac));
+	mtu = state_get_u16(reader);
+	r = state_leave(reader);
+	if (r == 0 && (memcmp(mac, net->config.mac, NET_MAC) != 0 || mtu != net->config.mtu))
+		r = -EPROTO;
+	return r;
+}
+
+static const struct virtio_ops net_ops = {
+	.name = "net",
+	.id = VIRTIO_ID_NET,
+	.pci_class = 0x020000,
+	.config_read = on_config_read,
+	.activate = on_activate,
+	.reset = on_reset,
+	.notify = on_notify,
+	.drain = on_drain,
+	.save = on_save,
+	.load = on_load,
+	.free = on_free,
+};
+
+#define NET_FEATURES                                                                               \
+	(1ULL << VIRTIO_NET_F_MAC | 1ULL << VIRTIO_NET_F_STATUS | 1ULL << VIRTIO_NET_F_MTU |       \
+	 1ULL << VIRTIO_NET_F_CSUM | 1ULL << VIRTIO_NET_F_GUEST_CSUM |                             \
+	 1ULL << VIRTIO_NET_F_HOST_TSO4 | 1ULL << VIRTIO_NET_F_HOST_TSO6 |                         \
+	 1ULL << VIRTIO_NET_F_GUEST_TSO4 | 1ULL << VIRTIO_NET_F_GUEST_TSO6 |                       \
+	 1ULL << VIRTIO_NET_F_MRG_RXBUF)
+
+int virtio_net_new(const struct mem *mem, struct worker *worker,
+		   const struct virtio_net_options *options, struct virtio_device **ret,
+		   venv_error **err)
+{
+	static const uint16_t sizes[] = { NET_QUEUE_SIZE, NET_QUEUE_SIZE };
+	_cleanup_close_ int tap = options->tap;
+	struct net *net = calloc(1, sizeof(*net));
+	int r;
+
+	if (!net)
+		return venv__fail_nomem(err);
+	memcpy(net->config.mac, options->mac, NET_MAC);
+	net->config.status = VIRTIO_NET_S_LINK_UP;
+	net->config.max_virtqueue_pairs = 1;
+	net->config.mtu = options->mtu;
+	net->device.config_size = offsetof(struct virtio_net_config, speed);
+	r = virtio_device_init(&net->device, &net_ops, mem, worker, NET_FEATURES, sizes, 2, err);
+	if (r < 0) {
+		free(net);
+		return r;
+	}
+	net->tap = take_fd(&tap);
+	*ret = &net->device;
+	return 0;
+}
+
+void virtio_net_set_link(struct virtio_device *device, bool up)
+{
+	struct net *net = net_of(device);
+	uint16_t status;
+
+	(void)pthread_mutex_lock(&device->lock);
+	status = up && net->tap >= 0 ? VIRTIO_NET_S_LINK_UP : 0;
+	if (status != net->config.status) {
+		net->config.status = status;
+		virtio_config_changed(device);
+		virtio_again(device, RX);
+	}
+	(void)pthread_mutex_unlock(&device->lock);
+}
+
+struct virtio_net_counts virtio_net_counts(struct virtio_device *device)
+{
+	const struct net *net = net_of(device);
+	struct virtio_net_counts counts;
+
+	(void)pthread_mutex_lock(&device->lock);
+	counts = (struct virtio_net_counts){ .received = net->rx.frames,
+					     .sent = net->sent,
+					     .received_dropped = net->rx.dropped,
+					     .sent_dropped = net->dropped };
+	(void)pthread_mutex_unlock(&device->lock);
+	return counts;
+}

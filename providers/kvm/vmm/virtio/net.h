@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * virtio-net (virtio 1.2, section 5.1) with one pair of queues, on a TAP.
+ *
+ * Theory of operation: the TAP speaks virtio's own header (IFF_VNET_HDR, 12 bytes), so checksums and
+ * segmentation are left to whoever does them best, and a frame goes from the guest's memory to the host's
+ * kernel in one writev() and back in one readv(). Headers are copied and checked first (net_header.h), and
+ * the sender's address with them: a guest sends from its own only. What must not pass is dropped, as
+ * networks do. What the guest cannot take the TAP is told not to give (TUNSETOFFLOAD), when the features
+ * are known. Receiving is net_rx.h's. When the TAP goes, the link is down.
+ */
+#ifndef VMM_VIRTIO_NET_H
+#define VMM_VIRTIO_NET_H
+
+#include "device.h"
+
+enum { NET_MAC = 6 };
+
+struct virtio_net_options {
+	int tap; /* taken over in any case; non-blocking, IFF_TAP | IFF_NO_PI | IFF_VNET_HDR */
+	uint8_t mac[NET_MAC];
+	uint16_t mtu;
+};
+
+struct virtio_net_counts {
+	uint64_t received, sent;
+	uint64_t received_dropped, sent_dropped;
+};
+
+int virtio_net_new(const struct mem *mem, struct worker *worker,
+		   const struct virtio_net_options *options, struct virtio_device **ret,
+		   venv_error **err);
+/* Any thread. Without link nothing goes in or out. */
+void virtio_net_set_link(struct virtio_device *device, bool up);
+struct virtio_net_counts virtio_net_counts(struct virtio_device *device);
+
+#endif

@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The program venv-vmm as the library drives it: messages, files, rights, ends. Guests of tests/guest/. */
+#include "tests/unit/test.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "machine/kvm.h"
+#include "providers/kvm/protocol.h"
+#include "util/buf.h"
+#include "util/file.h"
+#include "util/msg.h"
+#include "util/process.h"
+#include "util/sys.h"
+
+enum { PATIENCE_MS = 30000, MEMORY = 16 << 20 };
+
+struct world {
+	char directory[64];
+	int dir_fd;
+	int socket, ctl;
+	pid_t pid;
+	int pidfd;
+};
+
+static int setup(void **state)
+{
+	struct world *world = calloc(1, sizeof(*world));
+
+	*state = world;
+	world->socket = world->ctl = world->pidfd = -1;
+	(void)snprintf(world->directory, sizeof(world->directory), "/tmp/venv-vmm-XXXXXX");
+	if (!mkdtemp(world->directory))
+		return -1;
+	world->dir_fd = open(world->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return world->dir_fd < 0;
+}
+
+static int teardown(void **state)
+{
+	struct world *world = *state;
+	const int fds[] = { world->socket, world->ctl, world->pidfd, world->dir_fd };
+
+	if (world->pidfd >= 0)
+		(void)venv__pidfd_signal(world->pidfd, SIGKILL);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		if (fds[i] >= 0)
+			(void)close(fds[i]);
+	(void)venv__tree_delete(AT_FDCWD, world->directory, NULL);
+	free(world);
+	return 0;
+}
+
+static int open_below(const char *variable, const char *name, int flags)
+{
+	_cleanup_free_ char *path = NULL;
+	int fd;
+
+	assert_true(asprintf(&path, "%s/%s", getenv(variable), name) > 0);
+	fd = open(path, flags | O_CLOEXEC);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+/* Starts the program and sends it this machine. fds: after the directory. */
+static int send_start(struct world *world, json_t *machine, const int *fds, size_t n_fds,
+		      json_t **ret, venv_error **err)
+{
+	_cleanup_free_ char *path = NULL;
+	_cleanup_json_ json_t *message = NULL;
+	char *argv[] = { (char[]){ "venv-vmm" }, NULL };
+	struct spawn spawn = { .argv = argv, .fds = { -1, -1, 2, -1 }, .n_fds = 4 };
+	int pair[2], all[MSG_FDS_MAX] = { world->dir_fd };
+
+	assert_true(asprintf(&path, "%s/venv-vmm", getenv("VENV_LIBEXEC")) > 0);
+	assert_int_equal(venv__msg_pair(pair), 0);
+	spawn.path = path;
+	spawn.fds[KVM_STARTER_FD] = pair[1];
+	message = json_pack("{s:s, s:I, s:i, s:o}", "op", "start", "spawned_us",
+			    (json_int_t)venv__now_us(), "fds", (int)n_fds + 1, "machine", machine);
+	assert_non_null(message);
+	memcpy(all + 1, fds, n_fds * sizeof(fds[0]));
+	assert_int_equal(venv__spawn(&spawn, &world->pid, &world->pidfd, NULL), 0);
+	(void)close(pair[1]);
+	world->socket = pair[0];
+	return venv__msg_call(world->socket, message, all, n_fds + 1, PATIENCE_MS, ret, NULL, err);
+}
+
+static json_t *machine_json(const char *cmdline)
+{
+	return json_pack("{s:s, s:I, s:i, s:i, s:s, s:b}", "name", "test", "memory",
+			 (json_int_t)MEMORY, "cpus", 1, "kernel", 1, "cmdline", cmdline,
+			 "debug_exit", 1);
+}
+
+static void start(struct world *world, json_t *machine)
+{
+	_cleanup_close_ int kernel = open_below("VENV_GUESTS", "guest_long", O_RDONLY);
+	_cleanup_error_ venv_error *error = NULL;
+	_cleanup_json_ json_t *ready = NULL;
+
+	if (send_start(world, machine, &kernel, 1, &ready, &error) < 0)
+		fail_msg("%s", venv_error_message(error));
+	assert_true(venv__json_bool(ready, "ready", false));
+	world->ctl = venv__msg_connect(world->dir_fd, "ctl", NULL);
+	assert_true(world->ctl >= 0);
+}
+
+static int call(struct world *world, json_t *request, json_t **ret, struct msg_fds *fds)
+{
+	_cleanup_json_ json_t *message = request;
+
+	return venv__msg_call(world->ctl, message, NULL, 0, PATIENCE_MS, ret, fds, NULL);
+}
+
+static int ask(struct world *world, const char *op)
+{
+	return call(world, json_pack("{s:s}", "op", op), NULL, NULL);
+}
+
+static void wait_end(struct world *world)
+{
+	struct pollfd fd = { .fd = world->pidfd, .events = POLLIN };
+
+	assert_int_equal(poll(&fd, 1, PATIENCE_MS), 1);
+	(void)close(take_fd(&world->pidfd));
+}
+
+static bool log_has(struct world *world, const char *text)
+{
+	_cleanup_free_ char *log = NULL;
+
+	return venv__file_read(world->dir_fd, "console.log", 1 << 21, &log, NULL, NULL) == 0 &&
+	       strstr(log, text) != NULL;
+}
+
+static void wait_log(struct world *world, const char *text)
+{
+	for (int i = 0; i < PATIENCE_MS && !log_has(world, text); i++)
+		(void)usleep(1000);
+	assert_true(log_has(world, text));
+}
+
+static void assert_record(struct world *world, const char *text)
+{
+	_cleanup_free_ char *record = NULL;
+
+	assert_int_equal(venv__file_read(world->dir_fd, "alive", 4096, &record, NULL, NULL), 0);
+	if (!strstr(record, text))
+		fail_msg("'%s' is not in '%s'", text, record);
+}
+
+static void it_runs_to_its_end(void **state)
+{
+	struct world *world = *state;
+
+	start(world, machine_json("hello"));
+	wait_end(world);
+	assert_true(log_has(world, "hello from long mode\n"));
+	assert_record(world, "\"stopped\"");
+}
+
+static void ends_have_names(void **state)
+{
+	static const struct {
+		const char *cmdline, *record;
+	} cases[] = {
+		{ "fault", "triple fault" },
+		{ "timer", "\"debug_exit\":0" },
+		{ "unknown", "\"debug_exit\":255" },
+	};
+	struct world *world = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		start(world, machine_json(cases[i].cmdline));
+		wait_end(world);
+		assert_record(world, cases[i].record);
+		(void)close(take_fd(&world->socket));
+		(void)close(take_fd(&world->ctl));
+	}
+	assert_true(log_has(world, "venv: the guest's processor met a triple fault\n"));
+}
+
+static void it_answers(void **state)
+{
+	struct world *world = *state;
+	_cleanup_json_ json_t *stats = NULL, *more = NULL;
+	const json_t *timing;
+
+	start(world, machine_json("spin"));
+	wait_log(world, "ready");
+	assert_int_equal(ask(world, "state"), 0);
+	assert_record(world, "\"running\"");
+	assert_int_equal(ask(world, "pause"), 0);
+	assert_int_equal(ask(world, "pause"), 0);
+	assert_record(world, "\"paused\"");
+	assert_int_equal(ask(world, "resume"), 0);
+	assert_int_equal(ask(world, "nonsense"), VENV_ERR_UNSUPPORTED);
+	assert_int_equal(ask(world, "save"), VENV_ERR_INVALID); /* no files */
+	assert_int_equal(call(world, json_pack("{s:s}", "op", "stats"), &stats, NULL), 0);
+	timing = json_object_get(stats, "timing_us");
+	print_message(
+		"spawn to configured %lld, made %lld, loaded %lld, jailed %lld, first KVM_RUN "
+		"%lld us\n",
+		(long long)venv__json_int(timing, "configured", -1),
+		(long long)venv__json_int(timing, "made", -1),
+		(long long)venv__json_int(timing, "loaded", -1),
+		(long long)venv__json_int(timing, "jailed", -1),
+		(long long)venv__json_int(timing, "first_run", -1));
+	assert_true(venv__json_int(timing, "first_run", -1) > 0);
+	assert_int_equal(venv__json_int(json_object_get(stats, "exits"), "io_out", 0), 6);
+	/* it does not know the button: force, after a moment */
+	assert_int_equal(
+		call(world, json_pack("{s:s, s:i}", "op", "stop", "timeout_ms", 50), &more, NULL),
+		0);
+	wait_end(world);
+	assert_record(world, "\"stopped\"");
+	assert_true(log_has(world, "stopped by force"));
+}
+
+static void the_button_works_also_when_paused(void **state)
+{
+	struct world *world = *state;
+
+	start(world, machine_json("button"));
+	wait_log(world, "ready");
+	assert_int_equal(ask(world, "pause"), 0);
+	assert_int_equal(ask(world, "stop"), 0);
+	wait_end(world);
+	assert_false(log_has(world, "force"));
+}
+
+static void resets_stay_in_the_process(void **state)
+{
+	struct world *world = *state;
+
+	start(world, machine_json("reset"));
+	wait_end(world);
+	assert_record(world, "\"debug_exit\":0");
+	assert_true(log_has(world, "again\nvenv: the guest restarted the machine\nagain\n"));
+}
+
+/* One line of a thread's status. */
+static void assert_status(pid_t pid, const char *line)
+{
+	_cleanup_free_ char *path = NULL;
+	_cleanup_strv_ char **threads = NULL;
+	_cleanup_close_ int tasks = -1;
+
+	assert_true(asprintf(&path, "/proc/%d/task", (int)pid) > 0);
+	tasks = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(venv__dir_list(tasks, &threads, NULL), 0);
+	assert_true(venv__strv_count(threads) >= 3);
+	for (size_t i = 0; threads[i]; i++) {
+		_cleanup_free_ char *name = NULL, *text = NULL;
+
+		assert_true(asprintf(&name, "%s/status", threads[i]) > 0);
+		assert_int_equal(venv__file_read(tasks, name, 65536, &text, NULL, NULL), 0);
+		if (!strstr(text, line))
+			fail_msg("thread %s has no '%s'", threads[i], line);
+	}
+}
+
+static void every_thread_is_in_the_jail(void **state)
+{
+	struct world *world = *state;
+	json_t *machine = machine_json("spin");
+
+	(void)json_object_set_new(machine, "devices",
+				  json_pack("[{s:s, s:i}, {s:s, s:i}]", "kind", "rng", "slot", 1,
+					    "kind", "balloon", "slot", 2));
+	start(world, machine);
+	wait_log(world, "ready");
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+	assert_status(world->pid, "\nSeccomp:\t2\n");
+#endif
+	assert_status(world->pid, "\nNoNewPrivs:\t1\n");
+	assert_status(world->pid, "\nCapEff:\t0000000000000000\n");
+	assert_int_equal(ask(world, "kill"), 0);
+	wait_end(world);
+}
+
+static void the_console_is_shared(void **state)
+{
+	struct world *world = *state;
+	_cleanup_msg_fds_ struct msg_fds fds = MSG_FDS_INIT;
+	char data[256];
+
+	start(world, machine_json("count"));
+	assert_int_equal(call(world, json_pack("{s:s}", "op", "console"), NULL, &fds), 0);
+	assert_int_equal(fds.count, 1);
+	assert_int_equal(write(fds.fd[0], "typed", 5), 5);
+	assert_int_equal(recv(fds.fd[0], data, sizeof(data), MSG_WAITALL), sizeof(data));
+	for (size_t i = 1; i < sizeof(data); i++)
+		assert_int_equal(data[i], data[i - 1] == '9' ? '0' : data[i - 1] + 1);
+	assert_int_equal(ask(world, "kill"), 0);
+	wait_end(world);
+}
+
+static void it_is_suspended_and_goes_on(void **state)
+{
+	struct world *world = *state;
+	_cleanup_close_ int kernel = open_below("VENV_GUESTS", "guest_long", O_RDONLY);
+	_cleanup_close_ int state_fd = memfd_create("state", MFD_CLOEXEC);
+	_cleanup_close_ int memory_fd = memfd_create("memory", MFD_CLOEXEC);
+	_cleanup_json_ json_t *save = json_pack("{s:s}", "op", "save"), *ready = NULL;
+	const int files[] = { state_fd, memory_fd }, all[] = { kernel, state_fd, memory_fd };
+	json_t *machine = machine_json("button");
+
+	start(world, machine_json("button"));
+	wait_log(world, "ready");
+	assert_int_equal(venv__msg_call(world->ctl, save, files, 2, PATIENCE_MS, NULL, NULL, NULL),
+			 0);
+	assert_record(world, "\"paused\"");
+	assert_int_equal(ask(world, "kill"), 0);
+	wait_end(world);
+	(void)close(take_fd(&world->socket));
+	(void)close(take_fd(&world->ctl));
+	(void)json_object_set_new(machine, "state", json_integer(2));
+	(void)json_object_set_new(machine, "memory_file", json_integer(3));
+	assert_int_equal(send_start(world, machine, all, 3, &ready, NULL), 0);
+	world->ctl = venv__msg_connect(world->dir_fd, "ctl", NULL);
+	assert_int_equal(ask(world, "stop"), 0); /* its guest is waiting for the button */
+	wait_end(world);
+	assert_false(log_has(world, "force"));
+}
+
+static void bad_machines_are_refused(void **state)
+{
+	static const struct {
+		const char *change; /* merged into a good one */
+		int code;
+	} cases[] = {
+		{ "{\"memory\":0}", VENV_ERR_INVALID },
+		{ "{\"memory\":1048577}", VENV_ERR_INVALID },
+		{ "{\"cpus\":33}", VENV_ERR_INVALID },
+		{ "{\"kernel\":7}", VENV_ERR_INVALID },
+		{ "{\"kernel\":\"x\"}", VENV_ERR_INVALID },
+		{ "{\"kernel\":0}", VENV_ERR_INVALID }, /* a directory */
+		{ "{\"firmware\":1}", VENV_ERR_INVALID },
+		{ "{\"initrd\":9}", VENV_ERR_INVALID },
+		{ "{\"state\":1}", VENV_ERR_INVALID },
+		{ "{\"state\":1,\"memory_file\":1}", VENV_ERR_CORRUPT },
+		{ "{\"devices\":[{\"kind\":\"gpu\",\"slot\":1}]}", VENV_ERR_INVALID },
+		{ "{\"devices\":[{\"kind\":\"rng\",\"slot\":0}]}", VENV_ERR_INVALID },
+		{ "{\"devices\":[{\"kind\":\"rng\",\"slot\":1},{\"kind\":\"rng\",\"slot\":1}]}",
+		  VENV_ERR_EXISTS },
+		{ "{\"folders\":[{\"directory\":8}]}", VENV_ERR_INVALID },
+	};
+	struct world *world = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_close_ int kernel = open_below("VENV_GUESTS", "guest_long", O_RDONLY);
+		_cleanup_json_ json_t *change = json_loads(cases[i].change, 0, NULL);
+		_cleanup_error_ venv_error *error = NULL;
+		json_t *machine = machine_json("spin");
+		int r;
+
+		assert_int_equal(json_object_update(machine, change), 0);
+		r = send_start(world, machine, &kernel, 1, NULL, &error);
+		if (r != cases[i].code)
+			fail_msg("%s: %d, %s", cases[i].change, r,
+				 error ? venv_error_message(error) : "");
+		wait_end(world);
+		(void)close(take_fd(&world->socket));
+	}
+}
+
+static void two_do_not_share_a_directory(void **state)
+{
+	struct world *world = *state;
+	_cleanup_close_ int kernel = open_below("VENV_GUESTS", "guest_long", O_RDONLY);
+	struct world second = *world;
+
+	start(world, machine_json("spin"));
+	assert_int_equal(send_start(&second, machine_json("spin"), &kernel, 1, NULL, NULL),
+			 VENV_ERR_STATE);
+	wait_end(&second);
+	(void)close(second.socket);
+	assert_int_equal(ask(world, "kill"), 0);
+	wait_end(world);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(it_runs_to_its_end, setup, teardown),
+		cmocka_unit_test_setup_teardown(ends_have_names, setup, teardown),
+		cmocka_unit_test_setup_teardown(it_answers, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_button_works_also_when_paused, setup, teardown),
+		cmocka_unit_test_setup_teardown(resets_stay_in_the_process, setup, teardown),
+		cmocka_unit_test_setup_teardown(every_thread_is_in_the_jail, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_console_is_shared, setup, teardown),
+		cmocka_unit_test_setup_teardown(it_is_suspended_and_goes_on, setup, teardown),
+		cmocka_unit_test_setup_teardown(bad_machines_are_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(two_do_not_share_a_directory, setup, teardown),
+	};
+	_cleanup_error_ venv_error *error = NULL;
+	_cleanup_close_ int fd = kvm_open(&error);
+
+	if (fd < 0) {
+		print_message("SKIPPED: %s\n", venv_error_message(error));
+		return 77;
+	}
+	return cmocka_run_group_tests_name("vmm_program", tests, NULL, NULL);
+}

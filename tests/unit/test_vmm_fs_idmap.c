@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/test.h"
+
+#include "fs/idmap.h"
+#include "util/compiler.h"
+
+static const struct fs_idmap map = {
+	.host_uid = 501, .guest_uid = 1000, .host_gid = 502, .guest_gid = 1001
+};
+
+static void the_user_is_the_user_and_others_nobody(void **state)
+{
+	(void)state;
+	assert_int_equal(fs_idmap_uid(&map, 501), 1000);
+	assert_int_equal(fs_idmap_gid(&map, 502), 1001);
+	assert_int_equal(fs_idmap_uid(&map, 0), FS_NOBODY);
+	assert_int_equal(fs_idmap_uid(&map, 1000), FS_NOBODY);
+	assert_int_equal(fs_idmap_gid(&map, 0), FS_NOBODY);
+}
+
+static void owners_change_in_name_only(void **state)
+{
+	static const uid_t same = (uid_t)-1;
+	const struct {
+		uid_t host_uid, host_gid, uid, gid;
+		bool ok;
+	} cases[] = {
+		{ 501, 502, 1000, 1001, true },    { 501, 502, same, same, true },
+		{ 501, 502, 0, 0, true },          { 501, 502, 1002, same, false },
+		{ 501, 502, same, 4, false },      { 0, 0, 1000, same, false },
+		{ 0, 0, 0, same, false },          { 0, 0, FS_NOBODY, FS_NOBODY, true },
+		{ 501, 0, same, FS_NOBODY, true }, { 501, 0, same, 1001, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		assert_int_equal(fs_idmap_may_own(&map, cases[i].host_uid, cases[i].host_gid,
+						  cases[i].uid, cases[i].gid),
+				 cases[i].ok);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_user_is_the_user_and_others_nobody),
+		cmocka_unit_test(owners_change_in_name_only),
+	};
+	return cmocka_run_group_tests_name("vmm_fs_idmap", tests, NULL, NULL);
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The jail from inside: what must not work there, each in a process of its own. */
+#include "tests/unit/test.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "jail/jail.h"
+
+static int in_child(int (*fn)(void))
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(fn());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+static int allowed(void)
+{
+	uint8_t *memory;
+
+	if (jail_thread(JAIL_VCPU) < 0)
+		return 1;
+	memory = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (memory == MAP_FAILED)
+		return 2;
+	memory[0] = 1;
+	free(malloc(1 << 20));
+	/* KVM's ioctls reach the descriptor, which refuses them */
+	return ioctl(0, 0xae80, 0) == -1 ? 0 : 3;
+}
+
+static int try_open(void)
+{
+	(void)jail_thread(JAIL_MAIN);
+	return open("/etc/passwd", O_RDONLY | O_CLOEXEC) >= 0;
+}
+
+static int try_socket(void)
+{
+	(void)jail_thread(JAIL_MAIN);
+	return socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) >= 0;
+}
+
+static int try_program(void)
+{
+	(void)jail_thread(JAIL_FOLDER);
+	return execl("/bin/true", "true", NULL);
+}
+
+static int try_code(void)
+{
+	(void)jail_thread(JAIL_WORKER);
+	return mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) !=
+	       MAP_FAILED;
+}
+
+static int try_terminal(void)
+{
+	char byte = 'x';
+
+	(void)jail_thread(JAIL_VCPU);
+	return ioctl(0, TIOCSTI, &byte) == 0;
+}
+
+static int try_32_bits(void)
+{
+	long r;
+
+	(void)jail_thread(JAIL_MAIN);
+	/* the number of getpid there */
+	__asm__ volatile("int $0x80" : "=a"(r) : "a"(20) : "memory");
+	return r > 0;
+}
+
+static int try_process(void)
+{
+	(void)jail_thread(JAIL_WORKER);
+	return fork() >= 0;
+}
+
+static void filters_let_through_what_is_needed(void **state)
+{
+	(void)state;
+	assert_int_equal(in_child(allowed), 0);
+}
+
+static void filters_kill(void **state)
+{
+	int (*const cases[])(void) = { try_open,     try_socket,  try_program, try_code,
+				       try_terminal, try_32_bits, try_process };
+
+	(void)state;
+#if defined(__SANITIZE_ADDRESS__)
+	print_message("SKIPPED: sanitizers need what filters forbid\n");
+	skip();
+#endif
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		int status = in_child(cases[i]);
+
+		if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGSYS)
+			fail_msg("case %zu: %#x", i, (unsigned)status);
+	}
+}
+
+static char directory[] = "/tmp/venv-jail-XXXXXX";
+
+static int closed_files(void)
+{
+	struct jail_folder folder = { -1, false };
+	bool landlock = false;
+	int inside;
+
+	folder.fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (jail_process(&folder, 1, &landlock, NULL) < 0)
+		return 2;
+	if (prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 0 || prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1)
+		return 3;
+	inside = openat(folder.fd, "file", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (inside < 0)
+		return 4;
+	(void)unlinkat(folder.fd, "file", 0);
+	if (landlock && open("/etc/passwd", O_RDONLY | O_CLOEXEC) >= 0)
+		return 5;
+	if (landlock && errno != EACCES)
+		return 6;
+	if (!landlock)
+		print_message("SKIPPED in part: this kernel has no Landlock\n");
+	return 0;
+}
+
+static void files_are_closed(void **state)
+{
+	(void)state;
+	assert_non_null(mkdtemp(directory));
+	assert_int_equal(in_child(closed_files), 0);
+	assert_int_equal(rmdir(directory), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(filters_let_through_what_is_needed),
+		cmocka_unit_test(filters_kill),
+		cmocka_unit_test(files_are_closed),
+	};
+
+	return cmocka_run_group_tests_name("vmm_jail", tests, NULL, NULL);
+}
