@@ -97,11 +97,12 @@ static int plan(const struct fat_file *files, size_t n, struct layout *ret)
 static void write_boot_sector(struct image *image, const char *label, uint32_t serial)
 {
 	static const unsigned char jump[] = { 0xeb, 0x3c, 0x90 };
+	static const char maker[8] = { "venv    " }, type[8] = { "FAT12   " };
 	const struct layout *layout = &image->layout;
 	unsigned char *boot = image->bytes;
 
 	memcpy(boot, jump, sizeof(jump));
-	memcpy(boot + 3, "venv    ", 8);
+	memcpy(boot + 3, maker, sizeof(maker));
 	put16(boot + 11, SECTOR);
 	boot[13] = (unsigned char)layout->cluster;
 	put16(boot + 14, 1); /* reserved sectors: this one */
@@ -116,7 +117,7 @@ static void write_boot_sector(struct image *image, const char *label, uint32_t s
 	boot[38] = 0x29;     /* serial, label and type follow */
 	put32(boot + 39, serial);
 	memcpy(boot + 43, label, SHORT_CHARS);
-	memcpy(boot + 54, "FAT12   ", 8);
+	memcpy(boot + 54, type, sizeof(type));
 	put16(boot + 510, 0xaa55);
 }
 

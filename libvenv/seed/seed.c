@@ -7,22 +7,34 @@
 
 enum { FILES = 3 };
 
-/* As RFC 3629: no overlong form, no surrogate, nothing above U+10FFFF. */
+/* RFC 3629, section 4: first byte from … to, bytes that follow, what the first of them may be. */
+static const struct form {
+	unsigned char from, to, more, low, high;
+} forms[] = {
+	{ 0x01, 0x7f, 0, 0x00, 0x00 }, { 0xc2, 0xdf, 1, 0x80, 0xbf }, { 0xe0, 0xe0, 2, 0xa0, 0xbf },
+	{ 0xe1, 0xec, 2, 0x80, 0xbf }, { 0xed, 0xed, 2, 0x80, 0x9f }, { 0xee, 0xef, 2, 0x80, 0xbf },
+	{ 0xf0, 0xf0, 3, 0x90, 0xbf }, { 0xf1, 0xf3, 3, 0x80, 0xbf }, { 0xf4, 0xf4, 3, 0x80, 0x8f },
+};
+
+static const struct form *form_of(unsigned char first)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(forms); i++)
+		if (first >= forms[i].from && first <= forms[i].to)
+			return &forms[i];
+	return NULL;
+}
+
 static bool is_utf8(const char *text)
 {
 	const unsigned char *c = (const unsigned char *)text;
 
 	while (*c) {
-		unsigned more = *c < 0x80                 ? 0
-				: *c >= 0xc2 && *c < 0xe0 ? 1
-				: *c >= 0xe0 && *c < 0xf0 ? 2
-				: *c >= 0xf0 && *c < 0xf5 ? 3
-							  : 4;
+		const struct form *form = form_of(*c);
 
-		if (more == 4 || (*c == 0xe0 && c[1] < 0xa0) || (*c == 0xed && c[1] > 0x9f) ||
-		    (*c == 0xf0 && c[1] < 0x90) || (*c == 0xf4 && c[1] > 0x8f))
+		if (!form || (form->more && (c[1] < form->low || c[1] > form->high)))
 			return false;
-		for (c++; more > 0; more--, c++)
+		c++;
+		for (unsigned i = 0; i < form->more; i++, c++)
 			if ((*c & 0xc0) != 0x80)
 				return false;
 	}

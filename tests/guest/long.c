@@ -241,6 +241,7 @@ static void test_processors(const uint8_t *zero_page)
 	volatile uint8_t *target = (volatile uint8_t *)TRAMPOLINE;
 
 	(void)zero_page;
+	/* cppcheck-suppress comparePointers ; labels of one section */
 	for (size_t i = 0; trampoline + i < trampoline_end; i++)
 		target[i] = trampoline[i];
 	lapic(LAPIC_SPURIOUS, 0x1ff);

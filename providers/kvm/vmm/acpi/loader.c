@@ -39,7 +39,8 @@ _Static_assert(sizeof(struct entry) == ENTRY_SIZE, "romfile_loader_entry_s");
 
 static void set_name(char ret[FILE_NAME_SIZE], const char *name)
 {
-	memcpy(ret, name, strlen(name));
+	for (size_t i = 0; name[i] && i < FILE_NAME_SIZE - 1; i++)
+		ret[i] = name[i];
 }
 
 static const char *file_of(bool in_rsdp)

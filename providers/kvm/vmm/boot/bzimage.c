@@ -35,7 +35,7 @@ static int read_header(int fd, struct setup_header *ret, size_t *ret_size, venv_
 {
 	enum { BOOT_FLAG = 0xaa55, HDRS = 0x53726448 };
 	struct setup_header header;
-	uint8_t jump;
+	uint8_t jump = 0;
 	int r = boot_read(fd, "kernel", HEADER_AT, &header, sizeof(header), err);
 
 	if (r == 0)

@@ -45,6 +45,7 @@ __asm__(".pushsection .rodata\n"
 static int write_guest(const struct mem *mem)
 {
 	enum { VECTOR = 3, INTERRUPT_GATE = 0x8e };
+	/* cppcheck-suppress comparePointers ; labels of one section */
 	const uint32_t handler = GUEST + (uint32_t)(probe_guest_handler - probe_guest);
 	const uint64_t gate[2] = { (handler & 0xffff) | (uint64_t)BOOT_CS << 16 |
 				   (uint64_t)INTERRUPT_GATE << 40 |
@@ -52,6 +53,7 @@ static int write_guest(const struct mem *mem)
 	int r = mem_write(mem, LAYOUT_IDT + VECTOR * sizeof(gate), gate, sizeof(gate));
 
 	if (r == 0)
+		/* cppcheck-suppress comparePointers */
 		r = mem_write(mem, GUEST, probe_guest, (size_t)(probe_guest_end - probe_guest));
 	return r;
 }
