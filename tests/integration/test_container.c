@@ -554,9 +554,11 @@ static void restarts_with_folders_and_volumes(void **state)
 
 static void runs_the_image_command(void **state)
 {
+	/* its last words come before those of how it ended */
 	static char sh[] = "/bin/sh", option[] = "-c",
-		    script[] = "echo service $(id -u) $PWD $MODE; echo again >/dev/stderr; "
-			       "exit 9",
+		    script[] =
+			    "echo service $(id -u) $PWD $MODE; seq 400; echo again >/dev/stderr; "
+			    "exit 9",
 		    *entrypoint[] = { sh, option, NULL }, *cmd[] = { script, NULL },
 		    mode[] = "MODE=image", *env[] = { mode, NULL };
 	static char user[] = "dev", workdir[] = "/var/tmp";
@@ -576,8 +578,9 @@ static void runs_the_image_command(void **state)
 	world_down(world);
 	assert_int_equal(
 		venv__file_read(world->machine.dir_fd, "console.log", 65536, &log, NULL, NULL), 0);
-	assert_non_null(strstr(log, "service 1000 /var/tmp image\r\nagain\r\n"));
-	assert_non_null(strstr(log, "venv: the image's command ended with status 9\n"));
+	assert_non_null(strstr(log, "service 1000 /var/tmp image\r\n1\r\n2\r\n"));
+	assert_non_null(strstr(log, "399\r\n400\r\nagain\r\n"
+				    "venv: the image's command ended with status 9\n"));
 }
 
 static void runs_the_image_init(void **state)

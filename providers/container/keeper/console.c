@@ -11,7 +11,7 @@
 
 #include "keeper.h"
 
-enum { LOG_MAX = 1024 * 1024 };
+enum { LOG_MAX = 1024 * 1024, CHUNK = 4096, CHUNKS_MAX = 64 };
 
 static const char log_name[] = "console.log", old_name[] = "console.log.1";
 
@@ -42,6 +42,26 @@ static void append(struct keeper *keeper, const char *data, size_t length)
 	(void)venv__write_all(keeper->console_log_fd, data, length);
 }
 
+/* @return whether something was read */
+static bool take_console(struct keeper *keeper, int fd)
+{
+	char chunk[CHUNK];
+	ssize_t n = read(fd, chunk, sizeof(chunk));
+
+	if (n > 0)
+		append(keeper, chunk, (size_t)n);
+	return n > 0;
+}
+
+/* What was written so far, but not for ever what goes on being written. */
+static void drain(struct keeper *keeper)
+{
+	for (int i = 0; keeper->console_fd >= 0 && i < CHUNKS_MAX; i++)
+		if (!take_console(keeper, keeper->console_fd))
+			break;
+}
+
+/* After what the machine said before, so that the log tells things in their order. */
 void keeper_console_say(struct keeper *keeper, const char *format, ...)
 {
 	char line[512] = "venv: ";
@@ -56,21 +76,11 @@ void keeper_console_say(struct keeper *keeper, const char *format, ...)
 		return;
 	prefix += MIN((size_t)n, sizeof(line) - prefix - 2);
 	line[prefix++] = '\n';
+	drain(keeper);
 	append(keeper, line, prefix);
 }
 
 static void on_quiet(void *user, int fd, uint32_t events);
-
-/* @return whether something was read */
-static bool take_console(struct keeper *keeper, int fd)
-{
-	char chunk[4096];
-	ssize_t n = read(fd, chunk, sizeof(chunk));
-
-	if (n > 0)
-		append(keeper, chunk, (size_t)n);
-	return n > 0;
-}
 
 static void on_console(void *user, int fd, uint32_t events)
 {
@@ -106,13 +116,9 @@ void keeper_console_attach(struct keeper *keeper, int master_fd)
 
 void keeper_console_detach(struct keeper *keeper)
 {
-	char chunk[4096];
-	ssize_t n;
-
 	if (keeper->console_fd < 0)
 		return;
-	while ((n = read(keeper->console_fd, chunk, sizeof(chunk))) > 0)
-		append(keeper, chunk, (size_t)n);
+	drain(keeper);
 	venv__loop_remove(take_ptr(keeper->console_source));
 	(void)close(take_fd(&keeper->console_fd));
 }
