@@ -340,14 +340,14 @@ static int append_versions(const struct store *store, const json_t *names, json_
 		for (size_t j = 0; j < record.n_disks; j++)
 			size += record.disks[j].size;
 		disk = record.kind == BOX_DISK;
-		item = json_pack(
-			"{s:s, s:s, s:o, s:s, s:s, s:I, s:I, s:I, s:s}", "name", name, "version",
-			version, "digest", json_sprintf("sha256:%s", hex), "kind",
-			disk ? "disk" : "rootfs", "architecture", record.architecture, "size",
-			(json_int_t)size, disk ? "disks" : "layers",
-			(json_int_t)(disk ? record.n_disks : record.n_layers), "added",
-			(json_int_t)venv__json_int(entry, "added", 0), "source",
-			source ? source : record.source);
+		item = json_pack("{s:s, s:s, s:o, s:s, s:s, s:I, s:I, s:I, s:s}", "name", name,
+				 "version", version, "digest", json_sprintf("sha256:%s", hex),
+				 "kind", disk ? "disk" : "rootfs", "architecture",
+				 record.architecture, "size", (json_int_t)size,
+				 disk ? "disks" : "layers",
+				 (json_int_t)(disk ? record.n_disks : record.n_layers), "added",
+				 (json_int_t)venv__json_int(entry, "added", 0), "source",
+				 source ? source : record.source);
 		if (!item || json_array_append_new(list, item) < 0)
 			return venv__fail_nomem(err);
 	}

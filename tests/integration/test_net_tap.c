@@ -47,8 +47,8 @@ static _Noreturn void carry(int a, int b)
 
 			if (n < 0 && errno != EAGAIN)
 				_exit(0); /* unplugged */
-			if (n > 0)
-				(void)write(fds[!i].fd, frame, (size_t)n);
+			if (n > 0 && write(fds[!i].fd, frame, (size_t)n) < 0)
+				continue; /* as on a wire: lost */
 		}
 	_exit(0);
 }
