@@ -14,9 +14,27 @@
  *    "kernel":FD, "initrd":FD?, "cmdline":S          a kernel, loaded directly
  *    "firmware":FD, "boot_order":S?                  or firmware; one of both
  *    "state":FD, "memory_file":FD                    a suspended machine that goes on; else absent
- *    "devices":[{"kind":K,"slot":1…31, …}…],         what K needs: devices.c
- *    "folders":[{"directory":FD,"read_only":B}…],    what stays reachable (see "fs" among the devices)
+ *    "devices":[{"kind":K,"slot":1…31, …}…],         at most 31; what K needs: below
  *    "debug_exit":B}                                 tests: a port that ends the machine
+ *
+ * Devices:
+ *
+ *   {"kind":"rng"}, {"kind":"balloon"}
+ *   {"kind":"console","socket":FD}       a stream
+ *   {"kind":"blk","images":[{"file":FD,"format":"raw"|"qcow2","name":S}…],"read_only":B?,"serial":S?,
+ *    "threads":B?}                       images from the top; each below is open for reading only, and its
+ *                                        name is the one by which the image above it names it (and says
+ *                                        its format). serial: 20 bytes of it. threads: no io_uring
+ *   {"kind":"net","tap":FD,"mac":"02:…","mtu":N}
+ *                                        a TAP without packet information, with headers of 12 bytes
+ *                                        (IFF_VNET_HDR); lower case
+ *   {"kind":"fs","tag":S,"directory":FD,"read_only":B?,"uid":N,"gid":N}
+ *                                        tag: 1 to 36 bytes; uid, gid: in the guest, of the files that are
+ *                                        ours. ".machines" at its top does not exist there
+ *   {"kind":"vsock","cid":N,"listener":FD?,"directory":FD?}
+ *                                        cid: from 3; who connects to the listener says "CONNECT PORT\n"
+ *                                        and is told "OK PORT\n"; directory: of sockets named by their
+ *                                        port, to which the guest may connect
  *
  * In the machine's directory it keeps "alive", locked as long as it lives, whose text is as "state" or
  * {"state":"stopped","debug_exit":N?} or {"state":"crashed","reason":S}; "console.log"; and the socket "ctl":

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "disk/disk.h"
 #include "machine/kvm.h"
 #include "providers/kvm/protocol.h"
 #include "util/buf.h"
@@ -246,6 +247,137 @@ static void resets_stay_in_the_process(void **state)
 	assert_true(log_has(world, "again\nvenv: the guest restarted the machine\nagain\n"));
 }
 
+/* A file of a machine's directory, of that many bytes. */
+static int make_file(struct world *world, const char *name, off_t size)
+{
+	int fd = openat(world->dir_fd, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, size), 0);
+	return fd;
+}
+
+/* An overlay of `backing`. */
+static int make_overlay(struct world *world, const char *name, const char *backing)
+{
+	const struct disk_create create = { .format = DISK_QCOW2,
+					    .length = 1 << 20,
+					    .backing = backing,
+					    .backing_format = DISK_RAW };
+	int fd = make_file(world, name, 0);
+
+	assert_int_equal(venv__disk_create(fd, &create, NULL), 0);
+	return fd;
+}
+
+static int reopen(struct world *world, const char *name)
+{
+	int fd = openat(world->dir_fd, name, O_RDONLY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+enum { FD_KERNEL = 1, FD_RAW, FD_RAW_READ, FD_OVERLAY, FD_TAP, FD_SOCKET, FDS };
+
+/* Descriptors as devices are given them: what is said of them is in device_cases. fd[0]: not sent. */
+static void open_device_files(struct world *world, int fd[FDS])
+{
+	int tap[2];
+
+	fd[0] = -1;
+	fd[FD_KERNEL] = open_below("VENV_GUESTS", "guest_long", O_RDONLY);
+	fd[FD_RAW] = make_file(world, "raw", 1 << 20);
+	fd[FD_RAW_READ] = reopen(world, "raw");
+	fd[FD_OVERLAY] = make_overlay(world, "overlay", "raw");
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, tap), 0);
+	fd[FD_TAP] = tap[0];
+	(void)close(tap[1]);
+	fd[FD_SOCKET] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+}
+
+static int start_devices(struct world *world, const char *devices, venv_error **err)
+{
+	json_t *machine = machine_json("spin"), *list = json_loads(devices, 0, NULL);
+	int fd[FDS], r;
+
+	assert_non_null(list);
+	(void)json_object_set_new(machine, "devices", list);
+	open_device_files(world, fd);
+	r = send_start(world, machine, fd + 1, FDS - 1, NULL, err);
+	for (size_t i = 1; i < FDS; i++)
+		(void)close(fd[i]);
+	return r;
+}
+
+static const char all_devices[] =
+	"[{\"kind\":\"rng\",\"slot\":1},{\"kind\":\"balloon\",\"slot\":2},"
+	"{\"kind\":\"blk\",\"slot\":3,\"serial\":\"root\",\"images\":["
+	"{\"file\":4,\"format\":\"qcow2\",\"name\":\"overlay\"},{\"file\":3,\"name\":\"raw\"}]},"
+	"{\"kind\":\"blk\",\"slot\":4,\"threads\":true,\"read_only\":true,"
+	"\"images\":[{\"file\":3,\"format\":\"raw\",\"name\":\"seed\"}]},"
+	"{\"kind\":\"net\",\"slot\":5,\"tap\":5,\"mac\":\"02:00:00:00:0a:01\",\"mtu\":1500},"
+	"{\"kind\":\"fs\",\"slot\":12,\"tag\":\"home\",\"directory\":0,\"uid\":1000,\"gid\":1000},"
+	"{\"kind\":\"vsock\",\"slot\":30,\"cid\":3,\"listener\":6,\"directory\":0}]";
+
+static void devices_are_as_described(void **state)
+{
+	static const struct {
+		const char *device, *message;
+	} cases[] = {
+		{ "'kind':'gpu'", "no device" },
+		{ "'kind':'blk'", "no format" },
+		{ "'kind':'blk','images':[]", "no format" },
+		{ "'kind':'blk','images':[{'file':2,'name':'a','format':'vmdk'}]", "'vmdk'" },
+		{ "'kind':'blk','images':[{'file':2,'format':'raw'}]", "no image 0" },
+		{ "'kind':'blk','images':[{'file':9,'name':'a','format':'raw'}]", "'file'" },
+		{ "'kind':'blk','images':[{'file':2,'name':'a','format':'qcow2'}]", "'a'" },
+		/* what lies below is not there, is another, could be written */
+		{ "'kind':'blk','images':[{'file':4,'name':'a','format':'qcow2'}]", "no image 1" },
+		{ "'kind':'blk','images':[{'file':4,'name':'a','format':'qcow2'},"
+		  "{'file':3,'name':'b'}]",
+		  "lies on 'raw', not on 'b'" },
+		{ "'kind':'blk','images':[{'file':4,'name':'a','format':'qcow2'},"
+		  "{'file':2,'name':'raw'}]",
+		  "could be written" },
+		{ "'kind':'net','tap':5,'mtu':1500", "address" },
+		{ "'kind':'net','tap':5,'mtu':1500,'mac':'02:00:00:00:00:0'", "address" },
+		{ "'kind':'net','tap':5,'mtu':1500,'mac':'02:00:00:00:00:0x'", "address" },
+		{ "'kind':'net','tap':5,'mtu':1500,'mac':'02:00:00:00-00:00'", "address" },
+		{ "'kind':'net','tap':5,'mtu':1500,'mac':'03:00:00:00:00:00'", "address" },
+		{ "'kind':'net','tap':5,'mac':'02:00:00:00:00:01'", "'mtu'" },
+		{ "'kind':'net','tap':5,'mac':'02:00:00:00:00:01','mtu':67", "'mtu'" },
+		{ "'kind':'net','mac':'02:00:00:00:00:01','mtu':1500", "'tap'" },
+		{ "'kind':'fs','directory':0,'uid':0,'gid':0", "tag" },
+		{ "'kind':'fs','tag':'','directory':0,'uid':0,'gid':0", "tag" },
+		{ "'kind':'fs','tag':'a','directory':1,'uid':0,'gid':0", "" },
+		{ "'kind':'fs','tag':'a','uid':0,'gid':0", "descriptor" },
+		{ "'kind':'fs','tag':'a','directory':0,'uid':-1,'gid':0", "'uid'" },
+		{ "'kind':'fs','tag':'a','directory':0,'uid':0,'gid':4294967295", "'gid'" },
+		{ "'kind':'vsock'", "'cid'" },
+		{ "'kind':'vsock','cid':2", "'cid'" },
+		{ "'kind':'vsock','cid':4294967295", "'cid'" },
+		{ "'kind':'vsock','cid':3,'listener':77", "'listener'" },
+		{ "'kind':'vsock','cid':3,'directory':77", "'directory'" },
+		{ "'kind':'console'", "'socket'" },
+	};
+	struct world *world = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_error_ venv_error *error = NULL;
+		_cleanup_free_ char *text = NULL;
+
+		assert_true(asprintf(&text, "[{'slot':1,%s}]", cases[i].device) > 0);
+		for (char *c = text; *c; c++)
+			*c = *c == '\'' ? '"' : *c;
+		assert_true(start_devices(world, text, &error) < 0);
+		if (!strstr(venv_error_message(error), cases[i].message))
+			fail_msg("%s: %s", text, venv_error_message(error));
+		wait_end(world);
+		(void)close(take_fd(&world->socket));
+	}
+}
+
 /* One line of a thread's status. */
 static void assert_status(pid_t pid, const char *line)
 {
@@ -256,7 +388,7 @@ static void assert_status(pid_t pid, const char *line)
 	assert_true(asprintf(&path, "/proc/%d/task", (int)pid) > 0);
 	tasks = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_int_equal(venv__dir_list(tasks, &threads, NULL), 0);
-	assert_true(venv__strv_count(threads) >= 3);
+	assert_true(venv__strv_count(threads) >= 16);
 	for (size_t i = 0; threads[i]; i++) {
 		_cleanup_free_ char *name = NULL, *text = NULL;
 
@@ -270,18 +402,18 @@ static void assert_status(pid_t pid, const char *line)
 static void every_thread_is_in_the_jail(void **state)
 {
 	struct world *world = *state;
-	json_t *machine = machine_json("spin");
+	_cleanup_error_ venv_error *error = NULL;
 
-	(void)json_object_set_new(machine, "devices",
-				  json_pack("[{s:s, s:i}, {s:s, s:i}]", "kind", "rng", "slot", 1,
-					    "kind", "balloon", "slot", 2));
-	start(world, machine);
+	if (start_devices(world, all_devices, &error) < 0)
+		fail_msg("%s", venv_error_message(error));
+	world->ctl = venv__msg_connect(world->dir_fd, "ctl", NULL);
 	wait_log(world, "ready");
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 	assert_status(world->pid, "\nSeccomp:\t2\n");
 #endif
 	assert_status(world->pid, "\nNoNewPrivs:\t1\n");
-	assert_status(world->pid, "\nCapEff:\t0000000000000000\n");
+	assert_status(world->pid, geteuid() == 0 ? "\nCapEff:\t000000000000001e\n"
+						 : "\nCapEff:\t0000000000000000\n");
 	assert_int_equal(ask(world, "kill"), 0);
 	wait_end(world);
 }
@@ -351,7 +483,6 @@ static void bad_machines_are_refused(void **state)
 		{ "{\"devices\":[{\"kind\":\"rng\",\"slot\":0}]}", VENV_ERR_INVALID },
 		{ "{\"devices\":[{\"kind\":\"rng\",\"slot\":1},{\"kind\":\"rng\",\"slot\":1}]}",
 		  VENV_ERR_EXISTS },
-		{ "{\"folders\":[{\"directory\":8}]}", VENV_ERR_INVALID },
 	};
 	struct world *world = *state;
 
@@ -395,6 +526,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(it_answers, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_button_works_also_when_paused, setup, teardown),
 		cmocka_unit_test_setup_teardown(resets_stay_in_the_process, setup, teardown),
+		cmocka_unit_test_setup_teardown(devices_are_as_described, setup, teardown),
 		cmocka_unit_test_setup_teardown(every_thread_is_in_the_jail, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_console_is_shared, setup, teardown),
 		cmocka_unit_test_setup_teardown(it_is_suspended_and_goes_on, setup, teardown),

@@ -150,7 +150,8 @@ int main(int argc, char **argv)
 	(void)signal(SIGXFSZ, SIG_IGN);
 	(void)umask(0);
 	directory = open(argv[optind], O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (directory < 0 || fstat(directory, &st) < 0 || fs_pool_new(4, &mounted.pool, NULL) < 0)
+	if (directory < 0 || fstat(directory, &st) < 0 ||
+	    fs_pool_new(4, NULL, &mounted.pool, NULL) < 0)
 		return 1;
 	options.user = mounted.pool;
 	if (fs_server_new(directory, -1, &options, &mounted.server, NULL) < 0)

@@ -30,7 +30,7 @@ static int set_up(void **state, enum engine_kind kind)
 	struct world *w = &worlds[kind];
 
 	*w = (struct world){ .fd = memfd_create("test", MFD_CLOEXEC) };
-	if (engine_new(kind, &w->engine, NULL) < 0) {
+	if (engine_new(kind, NULL, &w->engine, NULL) < 0) {
 		(void)close(w->fd);
 		w->engine = NULL;
 		return kind == ENGINE_URING ? 0 : -1;

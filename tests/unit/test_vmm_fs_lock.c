@@ -321,7 +321,7 @@ static void many_wait_on_few_threads(void **state)
 	int fd;
 
 	fs_client_close(c);
-	assert_int_equal(fs_pool_new(2, &w.pool, NULL), 0);
+	assert_int_equal(fs_pool_new(2, NULL, &w.pool, NULL), 0);
 	options.user = w.pool;
 	assert_int_equal(fs_client_open(c, &options), 0);
 	fs_pool_serve(w.pool, c->server);

@@ -3,6 +3,8 @@
 #include "tests/unit/test.h"
 
 #include <fcntl.h>
+#include <linux/if_tun.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -11,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 
 #include "jail/jail.h"
@@ -84,22 +87,113 @@ static int try_32_bits(void)
 	return r > 0;
 }
 
+/* Each kind of thread has what it needs and not what another one needs. */
+static int try_folder_of_disk(void)
+{
+	(void)jail_thread(JAIL_DISK);
+	return openat(AT_FDCWD, ".", O_RDONLY | O_CLOEXEC) >= 0;
+}
+
+static int try_disk_of_net(void)
+{
+	char byte;
+
+	(void)jail_thread(JAIL_NET);
+	return pread(0, &byte, 1, 0) >= 0;
+}
+
+static int try_ioctl_of_folder(void)
+{
+	(void)jail_thread(JAIL_FOLDER);
+	return ioctl(0, TUNSETOFFLOAD, 0) == 0;
+}
+
+static int try_kvm_of_net(void)
+{
+	(void)jail_thread(JAIL_NET);
+	return ioctl(0, 0xae80, 0) == 0;
+}
+
+static int try_tap_of_net(void)
+{
+	(void)jail_thread(JAIL_NET);
+	return ioctl(0, TUNSETIFF, 0) == 0;
+}
+
+static int try_inet_of_sockets(void)
+{
+	(void)jail_thread(JAIL_SOCKETS);
+	return socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) >= 0;
+}
+
+static int try_owner_of_folder(void)
+{
+	(void)jail_thread(JAIL_FOLDER);
+	return fchownat(AT_FDCWD, ".", (uid_t)-1, (gid_t)-1, 0) == 0;
+}
+
+static int try_thread_of_folder(void)
+{
+	(void)jail_thread(JAIL_FOLDER);
+	return (int)syscall(SYS_unshare, CLONE_NEWUSER);
+}
+
 static int try_process(void)
 {
 	(void)jail_thread(JAIL_WORKER);
 	return fork() >= 0;
 }
 
+static int allowed_net(void)
+{
+	return jail_thread(JAIL_NET) < 0 || ioctl(0, TUNSETOFFLOAD, 0) != -1;
+}
+
+static int allowed_sockets(void)
+{
+	const struct sockaddr_un nobody = { AF_UNIX, "/nobody" };
+	int fd;
+
+	if (jail_thread(JAIL_SOCKETS) < 0)
+		return 1;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	return fd < 0 || connect(fd, (const struct sockaddr *)&nobody, sizeof(nobody)) == 0 ||
+	       shutdown(fd, SHUT_WR) < 0;
+}
+
+static int allowed_folder(void)
+{
+	return jail_thread(JAIL_FOLDER) < 0 || openat(AT_FDCWD, ".", O_RDONLY | O_CLOEXEC) < 0;
+}
+
 static void filters_let_through_what_is_needed(void **state)
 {
 	(void)state;
 	assert_int_equal(in_child(allowed), 0);
+	assert_int_equal(in_child(allowed_net), 0);
+	assert_int_equal(in_child(allowed_sockets), 0);
+	assert_int_equal(in_child(allowed_folder), 0);
 }
 
 static void filters_kill(void **state)
 {
-	int (*const cases[])(void) = { try_open,     try_socket,  try_program, try_code,
-				       try_terminal, try_32_bits, try_process };
+	int (*const cases[])(void) = {
+		try_open,
+		try_socket,
+		try_program,
+		try_code,
+		try_terminal,
+		try_32_bits,
+		try_process,
+		try_folder_of_disk,
+		try_disk_of_net,
+		try_ioctl_of_folder,
+		try_kvm_of_net,
+		try_tap_of_net,
+		try_inet_of_sockets,
+		try_owner_of_folder,
+		try_thread_of_folder,
+	};
 
 	(void)state;
 #if defined(__SANITIZE_ADDRESS__)
@@ -127,6 +221,8 @@ static int closed_files(void)
 		return 2;
 	if (prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 0 || prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1)
 		return 3;
+	if (umask(0) != 0)
+		return 7;
 	inside = openat(folder.fd, "file", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (inside < 0)
 		return 4;

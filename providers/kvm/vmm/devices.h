@@ -15,6 +15,7 @@ struct device {
 	struct virtio_device *virtio;
 	struct virtio_pci *transport;
 	struct worker *worker; /* its own, or NULL: the shared one */
+	struct disk *disk;     /* of a disk, or NULL */
 	enum jail_thread thread;
 };
 
@@ -25,6 +26,9 @@ struct devices {
 	struct virtio_device *balloon; /* one of them, or NULL */
 };
 
+/* The folders that "fs" shares; ret: room for PCI_SLOTS of them. */
+int devices_folders(const struct config *config, struct jail_folder *ret, size_t *ret_n,
+		    venv_error **err);
 /* In the order of "devices", each in its slot. */
 int devices_make(struct devices *devices, const struct config *config, struct machine *machine,
 		 venv_error **err);

@@ -83,7 +83,6 @@ int vmm_watch(struct vmm *vmm, venv_error **err)
 	sigset_t set;
 	int fd;
 
-	(void)signal(SIGPIPE, SIG_IGN);
 	(void)sigemptyset(&set);
 	(void)sigaddset(&set, SIGTERM);
 	(void)sigaddset(&set, SIGINT);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "machine/kvm.h"
 #include "machine/probe.h"
@@ -85,30 +87,13 @@ static int load(struct vmm *vmm, venv_error **err)
 	return r;
 }
 
-static int read_folders(const struct config *config, struct jail_folder *ret, size_t *ret_n,
-			venv_error **err)
-{
-	const json_t *list = json_object_get(config->json, "folders");
-
-	for (*ret_n = 0; *ret_n < json_array_size(list); ++*ret_n) {
-		const json_t *folder = json_array_get(list, *ret_n);
-		int fd = *ret_n < KVM_FDS_MAX ? config_fd(config, folder, "directory") : -1;
-
-		if (fd < 0)
-			return venv__fail(err, VENV_ERR_INVALID, "no descriptor for a folder");
-		ret[*ret_n] =
-			(struct jail_folder){ fd, venv__json_bool(folder, "read_only", false) };
-	}
-	return 0;
-}
-
 /* Before the first thread, when all files are open. */
 static int close_doors(struct vmm *vmm, venv_error **err)
 {
-	struct jail_folder folders[KVM_FDS_MAX];
+	struct jail_folder folders[PCI_SLOTS];
 	bool landlock = false;
 	size_t n;
-	int r = read_folders(&vmm->config, folders, &n, err);
+	int r = devices_folders(&vmm->config, folders, &n, err);
 
 	if (r == 0)
 		r = jail_process(folders, n, &landlock, err);
@@ -118,9 +103,25 @@ static int close_doors(struct vmm *vmm, venv_error **err)
 	return r;
 }
 
+/* A connection that ends and a file that grows too large are errors, not ends. Folders take descriptors. */
+static void set_up_process(void)
+{
+	struct rlimit files;
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGXFSZ, SIG_IGN);
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &files);
+	}
+}
+
 static int start(struct vmm *vmm, venv_error **err)
 {
-	int r = config_receive(vmm->starter_fd, &vmm->config, err);
+	int r;
+
+	set_up_process();
+	r = config_receive(vmm->starter_fd, &vmm->config, err);
 
 	if (r < 0)
 		return r;

@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <string.h>
 
-int engine_new(enum engine_kind kind, struct engine **ret, venv_error **err)
+int engine_new(enum engine_kind kind, void (*enter)(void), struct engine **ret, venv_error **err)
 {
 	struct engine *engine = NULL;
 	int r = -ENOSYS;
@@ -19,7 +19,7 @@ int engine_new(enum engine_kind kind, struct engine **ret, venv_error **err)
 	if (kind != ENGINE_THREADS)
 		r = engine_uring_new(&engine);
 	if (r < 0 && kind != ENGINE_URING)
-		r = engine_threads_new(&engine);
+		r = engine_threads_new(enter, &engine);
 	if (r < 0)
 		return venv__fail_errno(err, -r, "cannot make an engine for disks");
 	engine->waiting = NULL;

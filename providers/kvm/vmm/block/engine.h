@@ -32,7 +32,8 @@ enum engine_kind { ENGINE_AUTO, ENGINE_URING, ENGINE_THREADS };
 
 struct engine;
 
-int engine_new(enum engine_kind kind, struct engine **ret, venv_error **err);
+/* enter: called first in each thread that it makes; NULL is fine. */
+int engine_new(enum engine_kind kind, void (*enter)(void), struct engine **ret, venv_error **err);
 void engine_free(struct engine *engine); /* nothing is in flight; NULL is fine */
 enum engine_kind engine_kind_of(const struct engine *engine);
 /* Readable when engine_poll() has something to do. */

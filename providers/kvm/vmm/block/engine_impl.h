@@ -26,7 +26,7 @@ struct engine { /* first member of an engine of a kind */
 	struct engine_op *waiting, **waiting_end;
 };
 
-int engine_uring_new(struct engine **ret);   /* 0 or -errno: the host refuses it */
-int engine_threads_new(struct engine **ret); /* 0 or -errno */
+int engine_uring_new(struct engine **ret); /* 0 or -errno: the host refuses it */
+int engine_threads_new(void (*enter)(void), struct engine **ret); /* 0 or -errno */
 
 #endif

@@ -24,6 +24,7 @@ struct threads {
 	pthread_cond_t some_to_do, some_done;
 	struct list to_do, done;
 	bool quit;
+	void (*enter)(void);
 	pthread_t thread[THREADS];
 	unsigned n_threads;
 };
@@ -65,6 +66,8 @@ static void *run(void *user)
 	struct threads *threads = user;
 	struct engine_op *op;
 
+	if (threads->enter)
+		threads->enter();
 	(void)pthread_mutex_lock(&threads->lock);
 	for (;;) {
 		while (!(op = take(&threads->to_do)) && !threads->quit)
@@ -155,7 +158,7 @@ static int start_threads(struct threads *threads)
 	return threads->n_threads ? 0 : -r;
 }
 
-int engine_threads_new(struct engine **ret)
+int engine_threads_new(void (*enter)(void), struct engine **ret)
 {
 	struct threads *threads = calloc(1, sizeof(*threads));
 	int r;
@@ -163,6 +166,7 @@ int engine_threads_new(struct engine **ret)
 	if (!threads)
 		return -ENOMEM;
 	threads->engine.ops = &threads_ops;
+	threads->enter = enter;
 	threads->to_do.end = &threads->to_do.first;
 	threads->done.end = &threads->done.first;
 	(void)pthread_mutex_init(&threads->lock, NULL);

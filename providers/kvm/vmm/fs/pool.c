@@ -24,6 +24,7 @@ struct fs_pool {
 	unsigned busy;
 	uint64_t wakes; /* a request that was being served meanwhile is tried again at once */
 	bool stop;
+	void (*enter)(void);
 	unsigned n_threads;
 	pthread_t thread[THREADS_MAX];
 };
@@ -102,6 +103,8 @@ static void *run(void *user)
 	struct fs_pool *pool = user;
 
 	(void)pthread_setname_np(pthread_self(), "fs");
+	if (pool->enter)
+		pool->enter();
 	(void)pthread_mutex_lock(&pool->lock);
 	while (!pool->stop)
 		if (pool->ready.first)
@@ -127,7 +130,7 @@ static int start_threads(struct fs_pool *pool, unsigned threads)
 	return r;
 }
 
-int fs_pool_new(unsigned threads, struct fs_pool **ret, venv_error **err)
+int fs_pool_new(unsigned threads, void (*enter)(void), struct fs_pool **ret, venv_error **err)
 {
 	struct fs_pool *pool = calloc(1, sizeof(*pool));
 	pthread_condattr_t monotonic;
@@ -135,6 +138,7 @@ int fs_pool_new(unsigned threads, struct fs_pool **ret, venv_error **err)
 
 	if (!pool)
 		return venv__fail_nomem(err);
+	pool->enter = enter;
 	(void)pthread_mutex_init(&pool->lock, NULL);
 	(void)pthread_condattr_init(&monotonic);
 	(void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);

@@ -23,7 +23,8 @@ struct fs_job {
 	void (*done)(struct fs_job *job, ssize_t length);
 };
 
-int fs_pool_new(unsigned threads, struct fs_pool **ret, venv_error **err);
+/* enter: called first in each of the threads; NULL is fine. */
+int fs_pool_new(unsigned threads, void (*enter)(void), struct fs_pool **ret, venv_error **err);
 /* Whose requests these are; before the first job. */
 void fs_pool_serve(struct fs_pool *pool, struct fs_server *server);
 void fs_pool_submit(struct fs_pool *pool, struct fs_job *job);

@@ -5,6 +5,7 @@
 #include <linux/landlock.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 /* Rights of Landlock's first version; each later one adds a bit. */
@@ -55,10 +56,12 @@ static int close_files(const struct jail_folder *folders, size_t n_folders)
 	return syscall(SYS_landlock_restrict_self, rules, 0) < 0 ? -errno : 1;
 }
 
-/* What a folder's server needs, to make files that are others' and to reach them. */
+/* What a folder's server needs when it is root's: root reaches everything in its folders. */
 static const uint8_t folder_capabilities[] = {
-	CAP_CHOWN,  CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER,
-	CAP_FSETID, CAP_SETUID,       CAP_SETGID,
+	CAP_DAC_OVERRIDE,
+	CAP_DAC_READ_SEARCH,
+	CAP_FOWNER,
+	CAP_FSETID,
 };
 
 static int drop_capabilities(bool with_folders)
@@ -88,6 +91,7 @@ int jail_process(const struct jail_folder *folders, size_t n_folders, bool *ret_
 	if (r < 0)
 		return venv__fail_errno(err, -r, "cannot close the file system for the machine");
 	*ret_landlock = r > 0;
+	(void)umask(0); /* the guest's kernel applies its own */
 	r = drop_capabilities(n_folders > 0);
 	return r < 0 ? venv__fail_errno(err, -r, "cannot give up capabilities") : 0;
 }

@@ -5,7 +5,7 @@
  *
  * Theory of operation: jail_process() comes when all files are open and before the first thread is made:
  * no new privileges, no core dumps, nobody's debugger, no capabilities but those that shared folders
- * need, no file system but those folders (Landlock). Then each thread calls jail_thread() with what it
+ * need, no file system but those folders (Landlock), files as the guest's umask wants them. Then each thread calls jail_thread() with what it
  * does, the main thread last; from there on system calls that are not in its list kill the process.
  * Where filters do not work, the machine does not start. Where Landlock is missing it does, and says so.
  */
@@ -18,9 +18,12 @@
 
 enum jail_thread {
 	JAIL_VCPU,   /* KVM_RUN, eventfds */
-	JAIL_WORKER, /* devices: disks, networks, consoles */
-	JAIL_FOLDER, /* a worker that serves folders */
-	JAIL_MAIN,   /* control socket, console, KVM's state */
+	JAIL_WORKER, /* devices whose descriptors are read and written */
+	JAIL_DISK,
+	JAIL_NET,
+	JAIL_FOLDER,  /* what serves folders */
+	JAIL_SOCKETS, /* connects to Unix sockets */
+	JAIL_MAIN,    /* control socket, console, KVM's state */
 };
 
 struct jail_folder {

@@ -2,11 +2,14 @@
 /* The filters of system calls, one for each kind of thread. */
 #include <linux/audit.h>
 #include <linux/filter.h>
+#include <linux/if_tun.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include "jail.h"
@@ -24,11 +27,11 @@
 
 /* What libc and its threads do for themselves. */
 #define COMMON                                                                                     \
-	__NR_futex, __NR_mmap, __NR_mprotect, __NR_munmap, __NR_madvise, __NR_mremap, __NR_brk,    \
-		__NR_clock_gettime, __NR_clock_nanosleep, __NR_nanosleep, __NR_getrandom,          \
-		__NR_rt_sigprocmask, __NR_rt_sigreturn, __NR_restart_syscall, __NR_sched_yield,    \
-		__NR_gettid, __NR_getpid, __NR_tgkill, __NR_exit, __NR_exit_group, __NR_read,      \
-		__NR_write, __NR_close, __NR_ioctl
+	__NR_futex, __NR_munmap, __NR_madvise, __NR_mremap, __NR_brk, __NR_clock_gettime,          \
+		__NR_clock_nanosleep, __NR_nanosleep, __NR_getrandom, __NR_rt_sigprocmask,         \
+		__NR_rt_sigreturn, __NR_restart_syscall, __NR_sched_yield, __NR_gettid,            \
+		__NR_getpid, __NR_tgkill, __NR_exit, __NR_exit_group, __NR_read, __NR_write,       \
+		__NR_close
 
 #define LOOP                                                                                       \
 	__NR_epoll_wait, __NR_epoll_pwait, __NR_epoll_ctl, __NR_timerfd_create,                    \
@@ -42,18 +45,16 @@
 		__NR_copy_file_range
 
 #define FILES                                                                                      \
-	__NR_openat, __NR_openat2, __NR_open_by_handle_at, __NR_name_to_handle_at, __NR_statx,     \
-		__NR_fstatfs, __NR_faccessat, __NR_faccessat2, __NR_readlinkat, __NR_getdents64,   \
+	__NR_openat, __NR_openat2, __NR_statx, __NR_fstatfs, __NR_readlinkat, __NR_getdents64,     \
 		__NR_mkdirat, __NR_mknodat, __NR_symlinkat, __NR_linkat, __NR_unlinkat,            \
-		__NR_renameat, __NR_renameat2, __NR_fchmod, __NR_fchmodat, __NR_fchown,            \
-		__NR_fchownat, __NR_utimensat, __NR_getxattr, __NR_setxattr, __NR_listxattr,       \
-		__NR_removexattr, __NR_fgetxattr, __NR_fsetxattr, __NR_flistxattr,                 \
-		__NR_fremovexattr, __NR_flock, __NR_syncfs, __NR_sync_file_range, __NR_umask,      \
-		__NR_setresuid, __NR_setresgid, __NR_setfsuid, __NR_setfsgid, __NR_dup, __NR_dup3
+		__NR_renameat2, __NR_fchmod, __NR_fchmodat, __NR_utimensat, __NR_fgetxattr,        \
+		__NR_fsetxattr, __NR_flistxattr, __NR_fremovexattr, __NR_flock, __NR_syncfs
 
 static const uint16_t vcpu_calls[] = { COMMON, __NR_timerfd_settime, __NR_epoll_ctl };
-static const uint16_t worker_calls[] = { COMMON, LOOP, DISK };
+static const uint16_t worker_calls[] = { COMMON, LOOP };
+static const uint16_t disk_calls[] = { COMMON, LOOP, DISK };
 static const uint16_t folder_calls[] = { COMMON, LOOP, DISK, FILES };
+static const uint16_t socket_calls[] = { COMMON, LOOP, __NR_accept4, __NR_connect, __NR_shutdown };
 static const uint16_t main_calls[] = {
 	COMMON,
 	LOOP,
@@ -67,17 +68,39 @@ static const uint16_t main_calls[] = {
 	__NR_getrusage,
 };
 
-static const struct {
-	const uint16_t *calls;
-	size_t n;
-} lists[] = {
-	[JAIL_VCPU] = { vcpu_calls, ARRAY_SIZE(vcpu_calls) },
-	[JAIL_WORKER] = { worker_calls, ARRAY_SIZE(worker_calls) },
-	[JAIL_FOLDER] = { folder_calls, ARRAY_SIZE(folder_calls) },
-	[JAIL_MAIN] = { main_calls, ARRAY_SIZE(main_calls) },
+/* A call whose argument (its lower half), masked, must have a value. */
+struct rule {
+	uint32_t call, argument, mask, value;
 };
 
-enum { FILTER_MAX = 256, KVM_IOCTLS = 0xae, IOCTL_TYPE_SHIFT = 8 };
+/* No new code. */
+static const struct rule common_rules[] = {
+	{ __NR_mmap, 2, PROT_EXEC, 0 },
+	{ __NR_mprotect, 2, PROT_EXEC, 0 },
+};
+/* Of devices KVM's alone: 0xae is the type of all of its requests. */
+static const struct rule kvm_rules[] = { { __NR_ioctl, 1, 0xff00, 0xae00 } };
+static const struct rule net_rules[] = { { __NR_ioctl, 1, UINT32_MAX, TUNSETOFFLOAD } };
+static const struct rule socket_rules[] = { { __NR_socket, 0, UINT32_MAX, AF_UNIX } };
+
+#define LIST(array) (array), ARRAY_SIZE(array)
+
+static const struct {
+	const uint16_t *calls;
+	size_t n_calls;
+	const struct rule *rules;
+	size_t n_rules;
+} lists[] = {
+	[JAIL_VCPU] = { LIST(vcpu_calls), LIST(kvm_rules) },
+	[JAIL_WORKER] = { LIST(worker_calls), NULL, 0 },
+	[JAIL_DISK] = { LIST(disk_calls), NULL, 0 },
+	[JAIL_NET] = { LIST(worker_calls), LIST(net_rules) },
+	[JAIL_FOLDER] = { LIST(folder_calls), NULL, 0 },
+	[JAIL_SOCKETS] = { LIST(socket_calls), LIST(socket_rules) },
+	[JAIL_MAIN] = { LIST(main_calls), LIST(kvm_rules) },
+};
+
+enum { FILTER_MAX = 256 };
 
 struct filter {
 	struct sock_filter code[FILTER_MAX];
@@ -105,16 +128,18 @@ static struct sock_filter skip_if_equal(uint32_t value, uint8_t yes, uint8_t no)
 	return (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, yes, no);
 }
 
-/* One call whose argument (its lower half), masked, must have a value. */
-static void emit_argument(struct filter *filter, uint32_t call, size_t argument, uint32_t mask,
-			  uint32_t value)
+static void emit_rules(struct filter *filter, const struct rule *rules, size_t n)
 {
-	emit(filter, skip_if_equal(call, 0, 5));
-	emit(filter, load(offsetof(struct seccomp_data, args) + argument * sizeof(uint64_t)));
-	emit(filter, (struct sock_filter)BPF_STMT(BPF_ALU | BPF_AND | BPF_K, mask));
-	emit(filter, skip_if_equal(value, 0, 1));
-	emit(filter, verdict(SECCOMP_RET_ALLOW));
-	emit(filter, verdict(SECCOMP_RET_KILL_PROCESS));
+	for (size_t i = 0; i < n; i++) {
+		emit(filter, skip_if_equal(rules[i].call, 0, 5));
+		emit(filter, load(offsetof(struct seccomp_data, args) +
+				  rules[i].argument * sizeof(uint64_t)));
+		emit(filter,
+		     (struct sock_filter)BPF_STMT(BPF_ALU | BPF_AND | BPF_K, rules[i].mask));
+		emit(filter, skip_if_equal(rules[i].value, 0, 1));
+		emit(filter, verdict(SECCOMP_RET_ALLOW));
+		emit(filter, verdict(SECCOMP_RET_KILL_PROCESS));
+	}
 }
 
 static void build(struct filter *filter, enum jail_thread kind)
@@ -123,12 +148,9 @@ static void build(struct filter *filter, enum jail_thread kind)
 	emit(filter, skip_if_equal(AUDIT_ARCH_X86_64, 1, 0));
 	emit(filter, verdict(SECCOMP_RET_KILL_PROCESS));
 	emit(filter, load(offsetof(struct seccomp_data, nr)));
-	/* no new code, and of devices KVM's alone */
-	emit_argument(filter, __NR_mmap, 2, PROT_EXEC, 0);
-	emit_argument(filter, __NR_mprotect, 2, PROT_EXEC, 0);
-	emit_argument(filter, __NR_ioctl, 1, 0xff << IOCTL_TYPE_SHIFT,
-		      KVM_IOCTLS << IOCTL_TYPE_SHIFT);
-	for (size_t i = 0; i < lists[kind].n; i++) {
+	emit_rules(filter, common_rules, ARRAY_SIZE(common_rules));
+	emit_rules(filter, lists[kind].rules, lists[kind].n_rules);
+	for (size_t i = 0; i < lists[kind].n_calls; i++) {
 		emit(filter, skip_if_equal(lists[kind].calls[i], 0, 1));
 		emit(filter, verdict(SECCOMP_RET_ALLOW));
 	}

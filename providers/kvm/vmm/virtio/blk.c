@@ -262,7 +262,7 @@ int virtio_blk_new(const struct mem *mem, struct worker *worker,
 	if (options->serial)
 		memcpy(blk->serial, options->serial,
 		       MIN(strlen(options->serial), sizeof(blk->serial)));
-	r = engine_new(options->engine, &blk->engine, err);
+	r = engine_new(options->engine, options->enter, &blk->engine, err);
 	if (r >= 0)
 		r = set_up(blk, mem, worker, options->n_queues, err);
 	if (r < 0) {

@@ -21,6 +21,7 @@ struct virtio_blk_options {
 	const char *serial;      /* what the guest is told; cut to BLK_SERIAL_SIZE; NULL: "" */
 	unsigned n_queues;       /* 0: 1 */
 	enum engine_kind engine; /* ENGINE_AUTO outside of tests */
+	void (*enter)(void);     /* as engine_new() */
 };
 
 /* worker: the device's own, because a request that takes new room of an image waits for it there. */

@@ -189,7 +189,8 @@ static int open_server(struct fs *fs, int directory, int proc_fd,
 		       const struct virtio_fs_options *options, venv_error **err)
 {
 	struct fs_options fs_options = options->fs;
-	int r = fs_pool_new(options->threads ? options->threads : THREADS, &fs->pool, err);
+	int r = fs_pool_new(options->threads ? options->threads : THREADS, options->enter,
+			    &fs->pool, err);
 
 	if (r < 0) {
 		if (proc_fd >= 0)

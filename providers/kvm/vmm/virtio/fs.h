@@ -20,6 +20,7 @@ struct virtio_fs_options {
 	unsigned request_queues; /* 0: one */
 	unsigned threads;        /* for what is slow; 0: four */
 	struct fs_options fs;    /* wake and user are ours */
+	void (*enter)(void);     /* called first in each of the threads; NULL is fine */
 };
 
 /* directory: stays the caller's. proc_fd: as fs_server_new().
