@@ -14,6 +14,7 @@
  *    "kernel":FD, "initrd":FD?, "cmdline":S          a kernel, loaded directly
  *    "firmware":FD, "boot_order":S?                  or firmware; one of both
  *    "state":FD, "memory_file":FD                    a suspended machine that goes on; else absent
+ *    "paused":B                                      stands still, devices too, until "resume"
  *    "devices":[{"kind":K,"slot":1…31, …}…],         at most 31; what K needs: below
  *    "debug_exit":B}                                 tests: a port that ends the machine
  *
@@ -43,7 +44,8 @@
  *   {"op":"pause"}, {"op":"resume"} -> {}
  *   {"op":"stop","timeout_ms":N?} -> {} when the machine is gone: the power button, after that time force
  *   {"op":"kill"} -> {} when the machine is gone
- *   {"op":"save"} + file for the state, file for the memory -> {}; the machine stays paused
+ *   {"op":"save"} + file for the state, file for the memory -> {}; the machine stays paused, its disks are
+ *      flushed and stay as they are until "resume" or "stop"
  *   {"op":"stats"} -> {"exits":{KIND:N…},"timing_us":{PHASE:T…},"cpu_us":T,"resets":N}; times of phases
  *      count from spawned_us: configured, made, loaded, jailed, first_run
  *   {"op":"console"} -> {} + stream socket: what the guest says from now on, what it is told

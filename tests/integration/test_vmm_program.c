@@ -435,6 +435,14 @@ static void the_console_is_shared(void **state)
 	wait_end(world);
 }
 
+static json_t *with_devices(json_t *machine)
+{
+	(void)json_object_set_new(machine, "devices",
+				  json_pack("[{s:s, s:i}, {s:s, s:i}]", "kind", "rng", "slot", 1,
+					    "kind", "balloon", "slot", 2));
+	return machine;
+}
+
 static void it_is_suspended_and_goes_on(void **state)
 {
 	struct world *world = *state;
@@ -443,21 +451,31 @@ static void it_is_suspended_and_goes_on(void **state)
 	_cleanup_close_ int memory_fd = memfd_create("memory", MFD_CLOEXEC);
 	_cleanup_json_ json_t *save = json_pack("{s:s}", "op", "save"), *ready = NULL;
 	const int files[] = { state_fd, memory_fd }, all[] = { kernel, state_fd, memory_fd };
-	json_t *machine = machine_json("button");
+	json_t *machine = with_devices(machine_json("button"));
 
-	start(world, machine_json("button"));
+	start(world, with_devices(machine_json("button")));
 	wait_log(world, "ready");
 	assert_int_equal(venv__msg_call(world->ctl, save, files, 2, PATIENCE_MS, NULL, NULL, NULL),
 			 0);
 	assert_record(world, "\"paused\"");
+	assert_int_equal(ask(world, "resume"), 0); /* a snapshot: it goes on here as well */
+	assert_record(world, "\"running\"");
+	assert_int_equal(ftruncate(state_fd, 0), 0);
+	assert_int_equal(lseek(state_fd, 0, SEEK_SET), 0);
+	assert_int_equal(venv__msg_call(world->ctl, save, files, 2, PATIENCE_MS, NULL, NULL, NULL),
+			 0);
 	assert_int_equal(ask(world, "kill"), 0);
 	wait_end(world);
 	(void)close(take_fd(&world->socket));
 	(void)close(take_fd(&world->ctl));
 	(void)json_object_set_new(machine, "state", json_integer(2));
 	(void)json_object_set_new(machine, "memory_file", json_integer(3));
+	(void)json_object_set_new(machine, "paused", json_true());
 	assert_int_equal(send_start(world, machine, all, 3, &ready, NULL), 0);
 	world->ctl = venv__msg_connect(world->dir_fd, "ctl", NULL);
+	assert_record(world, "\"paused\"");
+	assert_int_equal(ask(world, "resume"), 0);
+	assert_record(world, "\"running\"");
 	assert_int_equal(ask(world, "stop"), 0); /* its guest is waiting for the button */
 	wait_end(world);
 	assert_false(log_has(world, "force"));

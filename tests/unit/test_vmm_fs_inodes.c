@@ -336,7 +336,7 @@ static void handle_numbers_are_checked(void **state)
 {
 	struct fs_inode a = { 0 }, b = { 0 };
 	struct fs_handles t;
-	struct fs_handle *handle, *again;
+	struct fs_handle *handle, *again, *taken;
 	uint64_t id;
 
 	(void)state;
@@ -350,9 +350,12 @@ static void handle_numbers_are_checked(void **state)
 	assert_int_equal(fs_handle_get(&t, UINT64_MAX, &a, false, &again), -EBADF);
 	assert_int_equal(fs_handle_get(&t, id, &a, false, &again), 0);
 	assert_ptr_equal(again, handle);
-	assert_int_equal(fs_handle_remove(&t, id, &a), 0);
-	assert_int_equal(fs_handle_remove(&t, id, &a), -EBADF);
+	assert_int_equal(fs_handle_remove(&t, id, &a, true, &taken), -EBADF);
+	assert_int_equal(fs_handle_remove(&t, id, &a, false, &taken), 0);
+	assert_ptr_equal(taken, handle);
+	assert_int_equal(fs_handle_remove(&t, id, &a, false, &taken), -EBADF);
 	assert_null(fs_handle_put(&t, again)); /* still in use by us */
+	assert_null(fs_handle_put(&t, taken));
 	assert_ptr_equal(fs_handle_put(&t, handle), &a);
 	assert_int_equal(t.open, 0);
 	fs_handles_done(&t);

@@ -20,7 +20,7 @@ struct config {
 	int state, memory_file;
 	const char *cmdline, *boot_order;
 	unsigned stop_timeout_ms;
-	bool debug_exit;
+	bool debug_exit, paused;
 };
 
 /* Receives all of it. VENV_ERR_INVALID with what is wrong. */

@@ -83,6 +83,33 @@ int devices_make(struct devices *devices, const struct config *config, struct ma
 	return r;
 }
 
+void devices_hold(struct devices *devices)
+{
+	if (devices->held)
+		return;
+	/* While all workers run: one may need another to finish what it has. */
+	for (size_t i = 0; i < devices->n; i++)
+		virtio_drain(devices->device[i].virtio);
+	if (devices->shared)
+		worker_park(devices->shared);
+	for (size_t i = 0; i < devices->n; i++)
+		if (devices->device[i].worker)
+			worker_park(devices->device[i].worker);
+	devices->held = true;
+}
+
+void devices_release(struct devices *devices)
+{
+	if (!devices->held)
+		return;
+	devices->held = false;
+	if (devices->shared)
+		worker_unpark(devices->shared);
+	for (size_t i = 0; i < devices->n; i++)
+		if (devices->device[i].worker)
+			worker_unpark(devices->device[i].worker);
+}
+
 struct filter {
 	enum jail_thread thread;
 	int result;

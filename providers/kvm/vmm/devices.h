@@ -24,6 +24,7 @@ struct devices {
 	size_t n;
 	struct worker *shared;         /* of those with little to do */
 	struct virtio_device *balloon; /* one of them, or NULL */
+	bool held;
 };
 
 /* The folders that "fs" shares; ret: room for PCI_SLOTS of them. */
@@ -32,6 +33,12 @@ int devices_folders(const struct config *config, struct jail_folder *ret, size_t
 /* In the order of "devices", each in its slot. */
 int devices_make(struct devices *devices, const struct config *config, struct machine *machine,
 		 venv_error **err);
+/*
+ * Let them stand still: what is in flight is finished, nothing more is begun and no guest memory touched
+ * until devices_release(). The vCPUs stand still already. More than once is fine.
+ */
+void devices_hold(struct devices *devices);
+void devices_release(struct devices *devices);
 /* Each worker's thread. */
 int devices_jail(struct devices *devices, venv_error **err);
 void devices_done(struct devices *devices);

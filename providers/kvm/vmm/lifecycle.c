@@ -94,6 +94,12 @@ int vmm_watch(struct vmm *vmm, venv_error **err)
 	return 0;
 }
 
+static void go_on(struct vmm *vmm)
+{
+	devices_release(&vmm->devices);
+	machine_resume(vmm->machine);
+}
+
 int vmm_pause(struct vmm *vmm, bool pause, venv_error **err)
 {
 	enum vmm_state wanted = pause ? VMM_PAUSED : VMM_RUNNING;
@@ -105,7 +111,7 @@ int vmm_pause(struct vmm *vmm, bool pause, venv_error **err)
 	if (pause)
 		machine_pause(vmm->machine);
 	else
-		machine_resume(vmm->machine);
+		go_on(vmm);
 	set_state(vmm, wanted);
 	return 0;
 }
@@ -130,7 +136,7 @@ static void on_timeout(void *user, int fd, uint32_t events)
 void vmm_stop(struct vmm *vmm, unsigned timeout_ms)
 {
 	if (vmm->state == VMM_PAUSED)
-		machine_resume(vmm->machine);
+		go_on(vmm);
 	venv__loop_remove(take_ptr(vmm->stop_timer));
 	vmm->stop_timer = venv__loop_timer(vmm->loop, timeout_ms, 0, on_timeout, vmm);
 	if (!vmm->stop_timer) {
@@ -141,9 +147,13 @@ void vmm_stop(struct vmm *vmm, unsigned timeout_ms)
 	power_button(&vmm->machine->power);
 }
 
+/* The devices stay held: disks and memory are as the state says until the machine goes on. */
 int vmm_save(struct vmm *vmm, int state_fd, int memory_fd, venv_error **err)
 {
 	int r = vmm_pause(vmm, true, err);
 
-	return r < 0 ? r : machine_save(vmm->machine, state_fd, memory_fd, err);
+	if (r < 0)
+		return r;
+	devices_hold(&vmm->devices);
+	return machine_save(vmm->machine, state_fd, memory_fd, err);
 }

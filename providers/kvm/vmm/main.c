@@ -81,6 +81,8 @@ static int load(struct vmm *vmm, venv_error **err)
 	bool suspended = vmm->config.state >= 0;
 	int r = suspended ? state_reader_open(&reader, vmm->config.state, err) : 0;
 
+	if (suspended) /* their queues are full of work, which waits until the machine goes on */
+		devices_hold(&vmm->devices);
 	if (r == 0)
 		r = machine_start(vmm->machine, suspended ? &reader : NULL, jail_vcpu, NULL, err);
 	state_reader_done(&reader);
@@ -158,10 +160,12 @@ static void tell_starter(struct vmm *vmm, const venv_error *error)
 
 static void run(struct vmm *vmm)
 {
-	vmm->state = VMM_RUNNING;
+	vmm->state = VMM_PAUSED;
 	vmm->started = venv__wall_seconds();
-	machine_resume(vmm->machine);
-	vmm_record_write(vmm);
+	if (vmm->config.paused)
+		vmm_record_write(vmm);
+	else
+		(void)vmm_pause(vmm, false, NULL); /* which cannot fail here */
 	tell_starter(vmm, NULL);
 	(void)venv__loop_run(vmm->loop);
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "inodes.h"
 #include "util/cleanup.h"
 
 enum { SLOTS_FIRST = 64 };
@@ -18,7 +19,8 @@ static struct fs_inode *destroy(struct fs_handle *handle)
 {
 	struct fs_inode *inode = handle->inode;
 
-	(void)close(handle->fd);
+	if (handle->fd >= 0)
+		(void)close(handle->fd);
 	(void)pthread_mutex_destroy(&handle->position);
 	free(handle);
 	return inode;
@@ -127,7 +129,9 @@ int fs_handle_get(struct fs_handles *t, uint64_t id, const struct fs_inode *inod
 
 	(void)pthread_mutex_lock(&t->lock);
 	slot = find(t, id, inode);
-	if (slot && slot->handle->directory == directory) {
+	if (slot && slot->handle->directory == directory && slot->handle->fd < 0) {
+		r = -ESTALE;
+	} else if (slot && slot->handle->directory == directory) {
 		slot->handle->users++;
 		*ret = slot->handle;
 		r = 0;
@@ -136,21 +140,24 @@ int fs_handle_get(struct fs_handles *t, uint64_t id, const struct fs_inode *inod
 	return r;
 }
 
-int fs_handle_remove(struct fs_handles *t, uint64_t id, const struct fs_inode *inode)
+int fs_handle_remove(struct fs_handles *t, uint64_t id, const struct fs_inode *inode,
+		     bool directory, struct fs_handle **ret)
 {
 	struct fs_slot *slot;
+	int r = -EBADF;
 
 	(void)pthread_mutex_lock(&t->lock);
 	slot = find(t, id, inode);
-	if (slot) {
-		slot->handle->users--; /* whoever calls this uses it as well */
-		slot->handle = NULL;
+	if (slot && slot->handle->directory == directory) {
+		*ret = take_ptr(
+			slot->handle); /* in use as much as before: not by the table any more */
 		slot->next_free = t->first_free;
 		t->first_free = (uint32_t)id + 1;
 		t->open--;
+		r = 0;
 	}
 	(void)pthread_mutex_unlock(&t->lock);
-	return slot ? 0 : -EBADF;
+	return r;
 }
 
 struct fs_inode *fs_handle_put(struct fs_handles *t, struct fs_handle *handle)
@@ -161,4 +168,57 @@ struct fs_inode *fs_handle_put(struct fs_handles *t, struct fs_handle *handle)
 	last = --handle->users == 0;
 	(void)pthread_mutex_unlock(&t->lock);
 	return last ? destroy(handle) : NULL;
+}
+
+/* ---- from a state ----------------------------------------------------------------------------- */
+
+void fs_handles_restored(struct fs_handles *t)
+{
+	t->first_free = 0;
+	for (uint32_t i = t->n; i-- > 0;) {
+		if (t->slot[i].handle)
+			continue;
+		t->slot[i].next_free = t->first_free;
+		t->first_free = i + 1;
+	}
+}
+
+int fs_handles_restore(struct fs_handles *t, const uint32_t *uses, uint32_t n)
+{
+	struct fs_slot *slot;
+
+	if (n > t->max || t->open)
+		return -EPROTO;
+	slot = calloc(n + 1, sizeof(*slot));
+	if (!slot)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < n; i++)
+		slot[i].uses = uses[i];
+	free(t->slot);
+	t->slot = slot;
+	t->n = n;
+	t->first_free = 0;
+	return 0;
+}
+
+int fs_handle_restore(struct fs_handles *t, uint32_t slot, struct fs_inode *inode, int fd,
+		      int flags)
+{
+	struct fs_handle *handle;
+
+	if (slot >= t->n || t->slot[slot].handle || t->slot[slot].uses == 0)
+		return -EPROTO;
+	handle = calloc(1, sizeof(*handle));
+	if (!handle)
+		return -ENOMEM;
+	*handle = (struct fs_handle){ .id = (uint64_t)(t->slot[slot].uses - 1) << 32 | slot,
+				      .inode = inode,
+				      .fd = fd,
+				      .flags = flags,
+				      .directory = inode->key.type == S_IFDIR,
+				      .users = 1 };
+	(void)pthread_mutex_init(&handle->position, NULL);
+	t->slot[slot].handle = handle;
+	t->open++;
+	return 0;
 }

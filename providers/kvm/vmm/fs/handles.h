@@ -20,8 +20,8 @@ struct fs_inode;
 struct fs_handle {
 	uint64_t id;
 	struct fs_inode *inode; /* in use by this */
-	int fd;
-	int flags; /* that it was opened with: access, O_SYNC */
+	int fd;                 /* -1: the file was gone when the machine went on from a state */
+	int flags;              /* that it was opened with: access, O_SYNC */
 	bool directory;
 	bool privileges_gone; /* no set-id bits, no capabilities: looked after at the first write */
 	size_t users;         /* and one for the table */
@@ -51,12 +51,23 @@ void fs_handles_done(struct fs_handles *t);
  * @return 0, -ENFILE, -ENOMEM */
 int fs_handle_new(struct fs_handles *t, struct fs_inode *inode, int fd, int flags, bool directory,
 		  struct fs_handle **ret);
-/* @return 0, -EBADF: none, or one of another inode or kind */
+/* @return 0, -EBADF: none, or one of another inode or kind; -ESTALE: its file is gone */
 int fs_handle_get(struct fs_handles *t, uint64_t id, const struct fs_inode *inode, bool directory,
 		  struct fs_handle **ret);
-/* Take it out of the table. @return -EBADF */
-int fs_handle_remove(struct fs_handles *t, uint64_t id, const struct fs_inode *inode);
+/* Take it out of the table, also one whose file is gone; it is in use then. @return 0, -EBADF */
+int fs_handle_remove(struct fs_handles *t, uint64_t id, const struct fs_inode *inode,
+		     bool directory, struct fs_handle **ret);
 /* @return the inode that nobody keeps for this handle any more, or NULL: in use elsewhere */
 struct fs_inode *fs_handle_put(struct fs_handles *t, struct fs_handle *handle) _check_;
+
+/*
+ * For a state: n slots, each used so often, while no handle is there. Then handles in their slots, not in
+ * use; fd and inode are taken on success; at last the free slots are found. 0, -EPROTO: it cannot have been
+ * so, -ENOMEM
+ */
+int fs_handles_restore(struct fs_handles *t, const uint32_t *uses, uint32_t n);
+int fs_handle_restore(struct fs_handles *t, uint32_t slot, struct fs_inode *inode, int fd,
+		      int flags);
+void fs_handles_restored(struct fs_handles *t);
 
 #endif

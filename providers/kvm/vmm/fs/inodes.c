@@ -609,3 +609,57 @@ bool fs_inode_hidden(const struct fs_inodes *t, const struct fs_inode *parent, c
 	key = key_of(&stat);
 	return same_file(&hidden_key, &key);
 }
+
+/* ---- from a state ----------------------------------------------------------------------------- */
+
+int fs_inode_restore(struct fs_inodes *t, uint64_t id, const struct fs_key *key, uint64_t lookups,
+		     uint64_t stamp)
+{
+	struct fs_inode *inode;
+
+	if (id <= t->root->id || id >= t->next_id || t->n >= t->max || find_id(t, id))
+		return -EPROTO;
+	inode = calloc(1, sizeof(*inode));
+	if (!inode)
+		return -ENOMEM;
+	*inode = (struct fs_inode){
+		.id = id, .key = *key, .lookups = lookups, .fd = -1, .stamp = stamp
+	};
+	if (t->n >= t->size)
+		grow(t);
+	table_add(t, inode, FS_BY_ID);
+	table_add(t, inode, FS_BY_FILE);
+	t->n++;
+	return 0;
+}
+
+int fs_inode_restore_place(struct fs_inodes *t, uint64_t id, uint64_t parent, const char *name)
+{
+	struct fs_inode *inode = find_id(t, id), *dir = find_id(t, parent);
+
+	if (!inode || !dir || inode == t->root || inode->name || dir->key.type != S_IFDIR ||
+	    !fs_name_ok(name) || is_below(dir, inode))
+		return -EPROTO;
+	inode->name = strdup(name);
+	if (!inode->name)
+		return -ENOMEM;
+	inode->parent = dir;
+	dir->children++;
+	return 0;
+}
+
+/* Bucket by bucket, from the start again after each: letting one go may take others along. */
+void fs_inodes_restored(struct fs_inodes *t)
+{
+	for (size_t i = 0; i < t->size; i++) {
+		struct fs_inode *inode = t->bucket[FS_BY_ID][i].first;
+
+		while (inode) {
+			size_t before = t->n;
+
+			release(t, inode);
+			inode = t->n == before ? inode->next[FS_BY_ID]
+					       : t->bucket[FS_BY_ID][i].first;
+		}
+	}
+}

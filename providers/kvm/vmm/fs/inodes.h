@@ -92,6 +92,16 @@ void fs_inode_forget(struct fs_inodes *t, uint64_t id, uint64_t lookups);
 /* A file came to this name. (One that went needs nothing: what is open keeps its descriptor.) */
 void fs_inode_rename(struct fs_inodes *t, struct fs_inode *parent, const char *name);
 
+/*
+ * For a state, while nothing is being served. Restore an inode as it was, without a descriptor; ids are new
+ * and below next_id. Then tell its directory and name, of inodes that are there all, and at last let go of
+ * what nobody needs. 0, -EPROTO: it cannot have been so, -ENOMEM
+ */
+int fs_inode_restore(struct fs_inodes *t, uint64_t id, const struct fs_key *key, uint64_t lookups,
+		     uint64_t stamp);
+int fs_inode_restore_place(struct fs_inodes *t, uint64_t id, uint64_t parent, const char *name);
+void fs_inodes_restored(struct fs_inodes *t);
+
 /* Is the name in this directory the one of the tool's own state? */
 bool fs_inode_hidden(const struct fs_inodes *t, const struct fs_inode *parent, const char *name);
 

@@ -279,12 +279,11 @@ int fs_op_release(struct fs_call *call)
 	struct fs_server *server = call->server;
 	struct fs_handle *handle;
 	bool directory = call->in.opcode == FUSE_RELEASEDIR;
-	int r = fs_handle_get(&server->handles, in->fh, call->inode, directory, &handle);
+	int r = fs_handle_remove(&server->handles, in->fh, call->inode, directory, &handle);
 
 	if (r < 0)
 		return r;
-	r = fs_handle_remove(&server->handles, in->fh, call->inode);
 	fs_put_handle(server, handle);
 	fs_locks_wake(server); /* flock() ends with its file */
-	return r;
+	return 0;
 }

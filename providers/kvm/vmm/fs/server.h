@@ -69,4 +69,15 @@ void fs_server_interrupt(struct fs_server *server);
 /* The guest was reset: as FUSE_DESTROY. */
 void fs_server_reset(struct fs_server *server);
 
+struct state_writer; /* machine/state.h */
+struct state_reader;
+/*
+ * state.c, while nothing is being served: what the guest knows and has open, to go on with another server on
+ * the same directory. Files are found again by their names there; one that is another or gone by then is
+ * stale for the guest (ESTALE), its locks are given up.
+ * @return 0 or -errno; -EPROTO: it cannot have been so
+ */
+int fs_server_save(struct fs_server *server, struct state_writer *writer);
+int fs_server_load(struct fs_server *server, struct state_reader *reader);
+
 #endif

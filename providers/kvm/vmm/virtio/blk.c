@@ -151,10 +151,17 @@ static uint64_t features_of(struct disk *disk, unsigned n_queues)
 
 /* ---- state: requests are drained, content and length are the disk's ---------------------------------------- */
 
+/* The disk's files are as the guest's memory believes: whoever copies both copies one moment. */
 static int on_save(struct virtio_device *device, struct state_writer *writer)
 {
 	struct blk *blk = blk_of(device);
+	venv_error *error = NULL;
 
+	if (!venv__disk_is_read_only(blk->disk) && venv__disk_flush(blk->disk, &error) < 0) {
+		blk_warn(blk, error);
+		venv_error_free(error);
+		return -EIO;
+	}
 	state_begin(writer, BLK_TAG, BLK_VERSION);
 	state_put_u64(writer, le64toh(blk->config.capacity));
 	state_put_u8(writer, blk->config.wce);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "fs/pool.h"
+#include "machine/state.h"
 
 enum {
 	QUEUE_SIZE = 128,
@@ -162,6 +163,36 @@ static void on_drain(struct virtio_device *device)
 	(void)pthread_mutex_lock(&device->lock);
 }
 
+#define FS_TAG STATE_TAG('F', 'S', ' ', ' ')
+enum { FS_VERSION = 1 };
+
+/* Nothing is being served: it was drained. */
+static int on_save(struct virtio_device *device, struct state_writer *writer)
+{
+	struct fs *fs = fs_of(device);
+	int r;
+
+	state_begin(writer, FS_TAG, FS_VERSION);
+	state_put(writer, fs->config.tag, sizeof(fs->config.tag));
+	r = state_end(writer);
+	return r < 0 ? r : fs_server_save(fs->server, writer);
+}
+
+static int on_load(struct virtio_device *device, struct state_reader *reader)
+{
+	struct fs *fs = fs_of(device);
+	uint8_t tag[sizeof(fs->config.tag)];
+	int r = state_enter(reader, FS_TAG, FS_VERSION);
+
+	if (r < 0)
+		return r;
+	state_get(reader, tag, sizeof(tag));
+	r = state_leave(reader);
+	if (r == 0 && memcmp(tag, fs->config.tag, sizeof(tag)) != 0)
+		r = -EPROTO;
+	return r < 0 ? r : fs_server_load(fs->server, reader);
+}
+
 static void on_free(struct virtio_device *device)
 {
 	struct fs *fs = fs_of(device);
@@ -182,6 +213,8 @@ static const struct virtio_ops fs_ops = {
 	.reset = on_reset,
 	.notify = on_notify,
 	.drain = on_drain,
+	.save = on_save,
+	.load = on_load,
 	.free = on_free,
 };
 
