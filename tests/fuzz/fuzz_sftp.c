@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "enter/sftp_wire.h"
+#include "tests/fuzz/own_root.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int __lsan_is_turned_off(void); /* NOLINT: the sanitizer's name */
@@ -29,25 +30,6 @@ static int null_fd = -1;
 int __lsan_is_turned_off(void) /* NOLINT */
 {
 	return 1;
-}
-
-/* The directories of the corpus and of crashes are looked for after this: let them be there, and empty. */
-static void make_path(const char *argument)
-{
-	static const char artifacts[] = "-artifact_prefix=";
-	bool prefix = strncmp(argument, artifacts, sizeof(artifacts) - 1) == 0;
-	char path[4096];
-
-	if (*argument == '-' && !prefix)
-		return;
-	(void)snprintf(path, sizeof(path), "%s", argument + (prefix ? sizeof(artifacts) - 1 : 0));
-	for (char *p = strchr(path + 1, '/'); p; p = strchr(p + 1, '/')) {
-		*p = '\0';
-		(void)mkdir(path, 0700);
-		*p = '/';
-	}
-	if (!prefix)
-		(void)mkdir(path, 0700);
 }
 
 static int become_root(void)

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "fs/server.h"
+#include "tests/fuzz/own_root.h"
 #include "util/file.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
@@ -38,17 +39,6 @@ int __lsan_is_turned_off(void) /* NOLINT */
 	return 1;
 }
 
-/* The corpus directories are looked for after this: let them be there, and empty. */
-static void make_path(char *path)
-{
-	for (char *p = strchr(path + 1, '/'); p; p = strchr(p + 1, '/')) {
-		*p = '\0';
-		(void)mkdir(path, 0700);
-		*p = '/';
-	}
-	(void)mkdir(path, 0700);
-}
-
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	const struct rlimit small = { 1 << 20, 1 << 20 };
@@ -62,10 +52,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 		_exit(77);
 	}
 	for (int i = 1; i < *argc; i++)
-		if ((*argv)[i][0] != '-')
-			make_path((*argv)[i]);
+		make_path((*argv)[i]);
 	(void)umask(0);
-	(void)signal(SIGXFSZ, SIG_IGN);
 	(void)setrlimit(RLIMIT_FSIZE, &small);
 	return 0;
 }
@@ -138,8 +126,10 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 	const struct fs_options options = { .max_descriptors = 64, .max_inodes = 64 };
 	struct fs_server *server;
 	uint64_t unique = 0;
-	int root = make_tree();
+	int root;
 
+	(void)signal(SIGXFSZ, SIG_IGN); /* the fuzzer has taken it after the initialization */
+	root = make_tree();
 	if (root < 0 || fs_server_new(root, dup(proc_fd), &options, &server, NULL) < 0)
 		abort();
 	ask(server, ++unique, init, &in, sizeof(in));
