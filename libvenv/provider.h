@@ -87,10 +87,12 @@ struct machine {
 	const char *id;      /* 32 hex digits: names cgroup, scope, veth */
 	const char *name;    /* in venv.yml */
 	const char *project; /* name of the project */
+	const char *project_dir;
 	const struct machine_spec *spec;
 	const struct idmap *map;
 	int dir_fd;      /* <data>/machines/<id> */
 	const char *dir; /* its absolute path */
+	int project_fd;  /* <data>/projects/<uuid>, or -1 */
 	struct machine_image image;
 	struct machine_folder *folders; /* shared folders and volumes in order */
 	size_t n_folders;
@@ -101,6 +103,9 @@ struct machine {
 	/* keys in dir_fd: keys/host (ed25519 private, OpenSSH form), keys/host.pub, keys/user,
 	 * keys/user.pub, keys/authorized (one public key a line) */
 	const char *login; /* who ssh logs in as: user name or uid text, "root" at the least */
+	/* of a machine that is reached by ssh alone: what it said that this user is, once it was */
+	bool login_known;
+	uint32_t login_uid, login_gid;
 };
 
 struct verdict {
@@ -171,6 +176,35 @@ struct provider {
 	/* What this host lacks for this provider: list of {check, ok, message, fix}. */
 	int (*doctor)(struct venv *ctx, json_t **ret, venv_error **err);
 };
+
+/*
+ * alive.c: what providers share whose machines are processes of their own. Such a process has in the
+ * machine's directory the file "alive", locked for its whole life and with what it says of itself ("state"
+ * and more), and answers on the socket "ctl".
+ */
+/* made: what is in the directory from "create" on; ret_record: what the file says, or NULL; may be NULL */
+enum machine_state venv__alive_state(int dir_fd, const char *made, json_t **ret_record);
+/* A socket, or a negative code: VENV_ERR_STATE when nobody answers. */
+int venv__alive_connect(const struct machine *machine, venv_error **err);
+struct msg_fds;
+/* Ask it. Takes the reference of request; NULL is out of memory. */
+int venv__alive_call(const struct machine *machine, json_t *request, const int *fds, size_t n_fds,
+		     int timeout_ms, json_t **ret, struct msg_fds *ret_fds, venv_error **err);
+
+/*
+ * first_start.c: for virtual machines. Who logs in with which keys, host key, name, networks and folders, on a disk
+ * for cloud-init: the file SEED_FILE in the machine's directory. A folder has on virtio-fs the tag
+ * FOLDER_TAG and its number.
+ */
+#define SEED_FILE "seed.img"
+#define FOLDER_TAG "venv"
+int venv__seed_write(const struct machine *machine, venv_error **err);
+
+/*
+ * A socket connected to a machine's TCP port by its address in the project's network, where this
+ * host has no way to. VENV_ERR_NETWORK: nobody answers there.
+ */
+int venv__net_dial(const struct machine *machine, uint16_t port, int *ret_fd, venv_error **err);
 
 /* NULL-terminated, in the order that `provider: auto` tries (providers.c). */
 extern const struct provider *const venv__providers[];

@@ -120,8 +120,12 @@ struct trigger_spec {         /* one of before and after */
 };
 
 struct kvm_spec {
-	char *kernel, *cmdline, *firmware;
+	char *kernel;   /* absolute host path, or "auto" */
+	char *initrd;   /* absolute host path or NULL */
+	char *firmware; /* absolute host path, or "auto" */
+	char *cmdline;
 	uint32_t sockets;
+	struct place place;
 };
 
 struct libvirt_spec {

@@ -17,7 +17,7 @@ void venv__work_init(struct work *work, struct venv_project *project,
 		.spec = spec,
 		.record = RECORD_INIT,
 		.net = { .socket = -1, .userns_fd = -1, .netns_fd = -1 },
-		.machine = { .ctx = project->ctx, .dir_fd = -1, .spec = spec },
+		.machine = { .ctx = project->ctx, .dir_fd = -1, .project_fd = -1, .spec = spec },
 		.lock_fd = -1,
 	};
 }
@@ -45,6 +45,19 @@ char *venv__login_name(const struct machine_spec *spec, const char *image_user)
 	return n ? strndup(image_user, n) : strdup("root");
 }
 
+/* What it said of its login user, if that is still the same. */
+static void fill_login(struct work *work)
+{
+	const json_t *known = json_object_get(work->record.state, "login");
+	const char *name = venv__json_str(known, "name");
+	int64_t uid = venv__json_int(known, "uid", -1), gid = venv__json_int(known, "gid", -1);
+
+	work->machine.login_known = name && strcmp(name, work->login) == 0 && uid >= 0 &&
+				    uid < UINT32_MAX && gid >= 0 && gid < UINT32_MAX;
+	work->machine.login_uid = (uint32_t)uid;
+	work->machine.login_gid = (uint32_t)gid;
+}
+
 static int fill_machine(struct work *work, venv_error **err)
 {
 	struct machine *machine = &work->machine;
@@ -53,6 +66,8 @@ static int fill_machine(struct work *work, venv_error **err)
 	machine->id = work->record.id;
 	machine->name = work->spec->name;
 	machine->project = work->project->spec->name;
+	machine->project_dir = work->project->spec->dir;
+	machine->project_fd = work->project->dir_fd;
 	machine->dir_fd = work->record.dir_fd;
 	machine->dir = work->record.dir;
 	if (!work->login)
@@ -60,6 +75,7 @@ static int fill_machine(struct work *work, venv_error **err)
 	if (!work->login)
 		return venv__fail_nomem(err);
 	machine->login = work->login;
+	fill_login(work);
 	return 0;
 }
 

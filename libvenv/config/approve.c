@@ -127,6 +127,23 @@ static void collect_box(struct collection *c, const struct machine_spec *machine
 		collect(c, &machine->box_place, "box", "%s", machine->box);
 }
 
+/* What a machine boots can be read in it. */
+static void collect_kvm(struct collection *c, const struct machine_spec *machine, const char *dir)
+{
+	const struct {
+		const char *key, *path;
+	} files[] = {
+		{ "kvm.kernel", machine->kvm.kernel },
+		{ "kvm.initrd", machine->kvm.initrd },
+		{ "kvm.firmware", machine->kvm.firmware },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+		if (files[i].path && *files[i].path == '/' &&
+		    !venv__path_below(files[i].path, dir, NULL))
+			collect(c, &machine->kvm.place, files[i].key, "%s", files[i].path);
+}
+
 static void collect_machine(struct collection *c, const struct machine_spec *machine,
 			    const char *dir)
 {
@@ -143,6 +160,7 @@ static void collect_machine(struct collection *c, const struct machine_spec *mac
 	/* --set is the user's own word, as 'venv ssh -A' is */
 	if (machine->ssh.forward_agent && machine->ssh.forward_agent_place.line)
 		collect(c, &machine->ssh.forward_agent_place, "ssh.forward_agent", "true");
+	collect_kvm(c, machine, dir);
 	if (machine->libvirt.xml)
 		collect(c, &machine->place, "libvirt", "%s", machine->libvirt.xml);
 }

@@ -69,9 +69,9 @@ static const struct key machine_keys[] = {
 			     WORD("armhf"), WORD("ppc64el"), WORD("riscv64"), WORD("s390x")),
 	    .place = offsetof(struct machine_spec, architecture_place), .flags = KEY_MADE),
 	KEY("provider", choice_text, machine_spec, provider, "auto", "container", "0.1",
-	    "what runs the machine; auto: the first that accepts box and host; kvm and libvirt are "
-	    "not supported yet",
-	    .choices = WORDS(WORD("auto"), WORD("container"), LATER("kvm"), LATER("libvirt")),
+	    "what runs the machine: a container, or a virtual machine (kvm); auto: the first that "
+	    "accepts box and host; libvirt is not supported yet",
+	    .choices = WORDS(WORD("auto"), WORD("container"), WORD("kvm"), LATER("libvirt")),
 	    .place = offsetof(struct machine_spec, provider_place), .flags = KEY_MADE),
 	KEY("command", choice, machine_spec, command, "none", "image", "0.1",
 	    "image: start the image's own entrypoint as a service beside the ssh access",
@@ -175,7 +175,8 @@ static const struct key machine_keys[] = {
 	KEY("stop_timeout", time, machine_spec, stop_timeout_ms, "60s", "60s", "0.1",
 	    "how long a clean stop may take before it is stopped by force", .flags = KEY_LIVE),
 	KEY("kvm", object, machine_spec, kvm, NULL, "{ firmware: auto }", "0.1",
-	    "only for provider kvm", .section = &section_kvm, .flags = KEY_UNSUPPORTED),
+	    "only for provider kvm: what it boots; files outside the project want approval",
+	    .section = &section_kvm, .flags = KEY_HOST),
 	KEY("libvirt", object, machine_spec, libvirt, NULL, "{ uri: auto }", "0.1",
 	    "only for provider libvirt", .section = &section_libvirt,
 	    .flags = KEY_UNSUPPORTED | KEY_HOST),
@@ -349,18 +350,26 @@ static const struct section section_ssh = {
 };
 
 static const struct key kvm_keys[] = {
-	KEY("kernel", text, kvm_spec, kernel, NULL, "auto", "0.1",
-	    "kernel to boot; auto: the box's"),
-	KEY("cmdline", text, kvm_spec, cmdline, NULL, "\"\"", "0.1",
-	    "added to the kernel's command line"),
-	KEY("firmware", text, kvm_spec, firmware, NULL, "auto", "0.1",
-	    "firmware to boot with; auto: what the box needs"),
+	KEY("kernel", host_path_or_auto, kvm_spec, kernel, "auto", "./vmlinuz", "0.1",
+	    "file of a kernel to boot directly; auto: what the disk's boot loader starts",
+	    .flags = KEY_HOST),
+	KEY("initrd", host_path, kvm_spec, initrd, NULL, "./initrd.img", "0.1",
+	    "file of the initial file system for kernel", .flags = KEY_HOST),
+	KEY("cmdline", text, kvm_spec, cmdline, NULL, "root=/dev/vda2 quiet", "0.1",
+	    "added to the command line of kernel; without root= there, the root file system is the "
+	    "disk or its first partition"),
+	KEY("firmware", host_path_or_auto, kvm_spec, firmware, "auto", "auto", "0.1",
+	    "file of the firmware for the disk's boot loader; auto: the host's SeaBIOS",
+	    .flags = KEY_HOST),
 	KEY("sockets", count, kvm_spec, sockets, NULL, "1", "0.1",
-	    "processor sockets that the machine sees", .min = 1, .max = 64),
+	    "processor sockets that the machine sees; more than 1 is not supported yet", .min = 1,
+	    .max = 1),
 	{ 0 },
 };
 static const struct section section_kvm = {
 	SECTION("kvm", kvm_keys, kvm_spec, "kvm: { firmware: auto }", "Only for provider kvm."),
+	.place = offsetof(struct kvm_spec, place),
+	.finish = venv__kvm_finish,
 };
 
 static const struct key libvirt_keys[] = {

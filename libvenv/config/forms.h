@@ -23,6 +23,7 @@ int venv__ready_finish(struct reader *reader, const struct node *node, void *bas
 int venv__step_finish(struct reader *reader, const struct node *node, void *base, venv_error **err);
 int venv__trigger_finish(struct reader *reader, const struct node *node, void *base,
 			 venv_error **err);
+int venv__kvm_finish(struct reader *reader, const struct node *node, void *base, venv_error **err);
 int venv__network_finish(struct reader *reader, const struct node *node, void *base,
 			 venv_error **err);
 int venv__machine_finish(struct reader *reader, const struct node *node, void *base,

@@ -99,7 +99,8 @@ const struct key *venv__section_key(const struct section *section, const char *n
 /* Types of single values (types.c). */
 extern const struct type venv__type_text, venv__type_choice, venv__type_choice_text;
 extern const struct type venv__type_boolean, venv__type_size, venv__type_time, venv__type_count;
-extern const struct type venv__type_decimal, venv__type_port, venv__type_host_path;
+extern const struct type venv__type_decimal, venv__type_port, venv__type_host_path,
+	venv__type_host_path_or_auto;
 /* Of several (parts.c). */
 extern const struct type venv__type_texts, venv__type_host_paths, venv__type_env,
 	venv__type_env_file;

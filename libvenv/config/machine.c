@@ -150,3 +150,24 @@ int venv__machine_finish(struct reader *reader, const struct node *node, void *b
 		r = check_ports(machine, err);
 	return r < 0 ? r : check_guest_paths(machine, err);
 }
+
+static bool is_given(const char *path)
+{
+	return path && strcmp(path, "auto") != 0;
+}
+
+/* A kernel is booted directly, or a disk's boot loader by firmware. */
+int venv__kvm_finish(struct reader *reader, const struct node *node, void *base, venv_error **err)
+{
+	const struct kvm_spec *kvm = base;
+
+	(void)reader;
+	if (is_given(kvm->kernel) && is_given(kvm->firmware))
+		return venv__hint(venv__bad(err, node, "a kernel of its own needs no firmware"),
+				  err, "remove 'kernel' or 'firmware'");
+	if (is_given(kvm->kernel) || (!kvm->initrd && (!kvm->cmdline || !*kvm->cmdline)))
+		return 0;
+	return venv__hint(venv__bad(err, node, "'%s' is for a kernel that is booted directly",
+				    kvm->initrd ? "initrd" : "cmdline"),
+			  err, "name the kernel as well: 'kernel: ./vmlinuz'");
+}

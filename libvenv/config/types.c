@@ -108,6 +108,23 @@ const struct type venv__type_host_path = {
 	.done = done_owned,
 };
 
+/* The word "auto" stands for itself; a file of this name is "./auto". */
+static int parse_host_path_or_auto(struct reader *reader, const struct key *key,
+				   const struct node *node, void *base, venv_error **err)
+{
+	if (node->kind == NODE_SCALAR && strcmp(node->text, "auto") == 0)
+		return parse_text(reader, key, node, base, err);
+	return parse_host_path(reader, key, node, base, err);
+}
+
+const struct type venv__type_host_path_or_auto = {
+	.name = "path",
+	.parse = parse_host_path_or_auto,
+	.format = format_owned,
+	.schema = schema_text,
+	.done = done_owned,
+};
+
 /* ---- choice: one of several words, as an enum or as text ------------------------------------- */
 
 /* unsupported: the word is known, but only so. */

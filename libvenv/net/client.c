@@ -170,3 +170,26 @@ int venv__net_query(const struct net_project *project, const char *op_name, json
 	*ret = json_pack("{s:[], s:[], s:[]}", "ports", "machines", "networks");
 	return *ret ? 0 : venv__fail_nomem(err);
 }
+
+int venv__net_dial(const struct machine *machine, uint16_t port, int *ret_fd, venv_error **err)
+{
+	_cleanup_json_ json_t *request = json_pack("{s:s, s:s, s:i}", "op", "dial", "machine",
+						   machine->id, "port", (int)port);
+	const struct net_project project = { .dir_fd = machine->project_fd };
+	_cleanup_msg_fds_ struct msg_fds fds = MSG_FDS_INIT;
+	_cleanup_close_ int netd = -1;
+	int r;
+
+	if (!request)
+		return venv__fail_nomem(err);
+	r = find(&project, &netd, err);
+	if (r == 0)
+		return venv__hint(venv__fail(err, VENV_ERR_NETWORK, "its network is down"), err,
+				  "repair it with 'venv up %s'", machine->name);
+	if (r > 0)
+		r = venv__msg_call(netd, request, NULL, 0, PATIENCE_MS, NULL, &fds, err);
+	if (r < 0)
+		return r;
+	*ret_fd = venv__msg_fds_take(&fds, 0);
+	return *ret_fd < 0 ? venv__fail(err, VENV_ERR_NETWORK, "venv-netd gave no connection") : 0;
+}

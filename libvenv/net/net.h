@@ -25,6 +25,8 @@
  *        IFF_VNET_HDR, header of 12 bytes, offloads on, MTU set. The device passes only what the
  *        machine may say of itself, and goes when the connection or the descriptor is closed.
  *        With "held":true -> {}: who has the descriptor from an earlier netd connects it again.
+ *   {"op":"dial","machine":ID,"port":N} -> {} + a socket that is connected to that TCP port of an attached
+ *        machine, by its first address. VENV_ERR_NETWORK: nobody answers. One at a time on a connection.
  *   {"op":"ports"} -> {"project":S,"ports":[{"machine":S,"name":S?,"address":S,"host":N,"guest":N,
  *        "protocol":S}…]}
  *   {"op":"list"} -> {"machines":[…as attached…],"networks":[…]}

@@ -20,14 +20,11 @@ bool container_image_is_system(const struct machine_image *image);
 /* seccomp.c: the profile's filter as a sealed memfd; compiled once, then from <data>/seccomp/. */
 int container_seccomp(struct venv *ctx, enum profile_kind profile, venv_error **err);
 
-/* record.c: the "alive" file */
-/* @return MACHINE_…; *ret_record (may be NULL) is what the file says, or NULL */
-enum machine_state container_record_state(int dir_fd, json_t **ret_record);
-
-/* client.c: the keeper's socket */
-int container_call(const struct machine *machine, json_t *request, const int *fds, size_t n_fds,
-		   int timeout_ms, json_t **ret, struct msg_fds *ret_fds, venv_error **err);
-int container_connect(const struct machine *machine, venv_error **err);
+/* As venv__alive_state(). */
+static inline enum machine_state container_record_state(int dir_fd, json_t **ret_record)
+{
+	return venv__alive_state(dir_fd, "upper", ret_record);
+}
 
 /* upper.c: what the machine wrote */
 int container_upper_make(const struct machine *machine, venv_error **err);

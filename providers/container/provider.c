@@ -37,7 +37,7 @@ static bool has_ended(const struct machine *machine)
 static int ask_end(const struct machine *machine, json_t *request, int timeout_ms, venv_error **err)
 {
 	_cleanup_error_ venv_error *problem = NULL;
-	int r = container_call(machine, request, NULL, 0, timeout_ms, NULL, NULL, &problem);
+	int r = venv__alive_call(machine, request, NULL, 0, timeout_ms, NULL, NULL, &problem);
 
 	if (r < 0 && (r == VENV_ERR_STATE || r == VENV_ERR_SYSTEM) && has_ended(machine))
 		return 0;
@@ -82,8 +82,8 @@ static int observe(struct machine *machine, enum machine_state *ret, venv_error 
 static int connect_ssh(struct machine *machine, int *ret_fd, venv_error **err)
 {
 	_cleanup_msg_fds_ struct msg_fds fds = MSG_FDS_INIT;
-	int r = container_call(machine, json_pack("{s:s}", "op", "ssh"), NULL, 0, CALL_MS, NULL,
-			       &fds, err);
+	int r = venv__alive_call(machine, json_pack("{s:s}", "op", "ssh"), NULL, 0, CALL_MS, NULL,
+				 &fds, err);
 
 	if (r < 0)
 		return r;
@@ -123,7 +123,7 @@ static int exec(struct machine *machine, const struct exec_spec *spec, struct ex
 
 	if (!request)
 		return venv__fail_nomem(err);
-	control = container_connect(machine, err);
+	control = venv__alive_connect(machine, err);
 	if (control < 0)
 		return control;
 	for (size_t i = 0; i < 3 && !spec->tty; i++) {
@@ -142,15 +142,15 @@ static int exec(struct machine *machine, const struct exec_spec *spec, struct ex
 static int pause_machine(struct machine *machine, struct venv_op *op, venv_error **err)
 {
 	(void)op;
-	return container_call(machine, json_pack("{s:s}", "op", "pause"), NULL, 0, CALL_MS, NULL,
-			      NULL, err);
+	return venv__alive_call(machine, json_pack("{s:s}", "op", "pause"), NULL, 0, CALL_MS, NULL,
+				NULL, err);
 }
 
 static int resume(struct machine *machine, struct venv_op *op, venv_error **err)
 {
 	(void)op;
-	return container_call(machine, json_pack("{s:s}", "op", "resume"), NULL, 0, CALL_MS, NULL,
-			      NULL, err);
+	return venv__alive_call(machine, json_pack("{s:s}", "op", "resume"), NULL, 0, CALL_MS, NULL,
+				NULL, err);
 }
 
 /* All limits as the spec now has them; the one that was taken away must be said as well. */
@@ -176,13 +176,13 @@ static int apply(struct machine *machine, const json_t *changed, struct venv_op 
 			(void)json_object_set_new(request, key, json_null());
 	}
 	(void)venv__json_set_str(request, "op", "limits");
-	return container_call(machine, request, NULL, 0, CALL_MS, NULL, NULL, err);
+	return venv__alive_call(machine, request, NULL, 0, CALL_MS, NULL, NULL, err);
 }
 
 static int stats(struct machine *machine, json_t **ret, venv_error **err)
 {
-	int r = container_call(machine, json_pack("{s:s}", "op", "stats"), NULL, 0, CALL_MS, ret,
-			       NULL, err);
+	int r = venv__alive_call(machine, json_pack("{s:s}", "op", "stats"), NULL, 0, CALL_MS, ret,
+				 NULL, err);
 
 	if (r == 0)
 		container_upper_usage(machine, *ret);
@@ -206,8 +206,8 @@ static int lend_network(struct machine *machine, int *ret_userns_fd, int *ret_ne
 			venv_error **err)
 {
 	_cleanup_msg_fds_ struct msg_fds fds = MSG_FDS_INIT;
-	int r = container_call(machine, json_pack("{s:s}", "op", "lend"), NULL, 0, CALL_MS, NULL,
-			       &fds, err);
+	int r = venv__alive_call(machine, json_pack("{s:s}", "op", "lend"), NULL, 0, CALL_MS, NULL,
+				 &fds, err);
 
 	if (r < 0)
 		return r;
@@ -222,8 +222,8 @@ static int plug(struct machine *machine, venv_error **err)
 {
 	if (!machine->net || machine->net->socket < 0)
 		return venv__fail(err, VENV_ERR_INVALID, "no connection to netd");
-	return container_call(machine, json_pack("{s:s}", "op", "plug"), &machine->net->socket, 1,
-			      CALL_MS, NULL, NULL, err);
+	return venv__alive_call(machine, json_pack("{s:s}", "op", "plug"), &machine->net->socket, 1,
+				CALL_MS, NULL, NULL, err);
 }
 
 static int dial(struct machine *machine, const char *host, uint16_t port, int *ret_fd,
@@ -231,7 +231,7 @@ static int dial(struct machine *machine, const char *host, uint16_t port, int *r
 {
 	_cleanup_msg_fds_ struct msg_fds fds = MSG_FDS_INIT;
 	_cleanup_error_ venv_error *problem = NULL;
-	int r = container_call(
+	int r = venv__alive_call(
 		machine,
 		json_pack("{s:s, s:s, s:i}", "op", "dial", "host", host, "port", (int)port), NULL,
 		0, CALL_MS, NULL, &fds, &problem);

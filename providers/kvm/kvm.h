@@ -1,11 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The library's side of the kvm provider. */
+/*
+ * The library's side of the kvm provider.
+ *
+ * In a machine's directory: disk.qcow2 (disk-1.qcow2…: the box's others), overlays on the box's images;
+ * seed.img, what it is told at a start; alive, ctl, console.log, vmm.log of venv-vmm (protocol.h).
+ */
 #ifndef VENV_KVM_H
 #define VENV_KVM_H
 
+#include "disk/disk.h"
+#include "protocol.h"
 #include "provider.h"
 
 extern const struct provider kvm_provider;
+
+/* Where devices are: guests name some of them by it, so they stay. */
+enum kvm_slot {
+	KVM_SLOT_RNG = 1,
+	KVM_SLOT_BALLOON = 2,
+	KVM_SLOT_ROOT = 3,
+	KVM_SLOT_SEED = 4,
+	KVM_SLOT_NET = 5,
+	KVM_SLOT_FOLDER = 12,
+	KVM_SLOT_DISK = 24, /* the box's others */
+	KVM_SLOT_VSOCK = 30,
+};
 
 /*
  * probe.c: can this host run unmodified kernels? venv-vmm tries it with a guest of a few bytes; what it
@@ -18,5 +37,51 @@ int kvm_probe(struct venv *ctx, const struct machine_spec *spec, struct verdict 
 
 /* doctor.c */
 int kvm_doctor(struct venv *ctx, json_t **ret, venv_error **err);
+
+/* order.c: the machine that venv-vmm shall run, with its descriptors, which are all owned. */
+struct kvm_order {
+	json_t *json; /* "machine" of the start message */
+	int fd[KVM_FDS_MAX];
+	size_t n_fds;
+};
+int kvm_order_new(const struct machine *machine, struct kvm_order *ret, venv_error **err);
+void kvm_order_done(struct kvm_order *order);
+#define _cleanup_kvm_order_ _cleanup_(kvm_order_done)
+/* Takes the descriptor, also on failure. Its number, or a negative code. */
+int kvm_order_fd(struct kvm_order *order, int fd, venv_error **err);
+/* The same with a copy of somebody else's. */
+int kvm_order_copy(struct kvm_order *order, int fd, venv_error **err);
+/* Takes the reference of device; NULL is out of memory. */
+int kvm_order_device(struct kvm_order *order, json_t *device, venv_error **err);
+
+/* disk.c: overlays */
+#define KVM_DISK "disk.qcow2"
+/* Make what is not there, and let the first grow to `disk`. */
+int kvm_disk_create(const struct machine *machine, venv_error **err);
+int kvm_disk_order(const struct machine *machine, struct kvm_order *order, venv_error **err);
+/* Bytes that they take on the host. */
+uint64_t kvm_disk_usage(const struct machine *machine);
+/* Is the first one divided into partitions, as far as its first sector tells? */
+int kvm_disk_is_divided(const struct machine *machine, bool *ret, venv_error **err);
+
+/* boot.c: kernel or firmware */
+int kvm_boot_order(const struct machine *machine, struct kvm_order *order, venv_error **err);
+
+/* seed.c */
+int kvm_seed_order(const struct machine *machine, struct kvm_order *order, venv_error **err);
+
+/* net.c: TAPs from the connection machine->net, which the machine's process keeps. */
+int kvm_net_order(const struct machine *machine, struct kvm_order *order, venv_error **err);
+/* Let a new netd connect the TAPs that a running machine has. */
+int kvm_net_again(const struct machine *machine, venv_error **err);
+
+/* folder.c: shared folders by virtio-fs */
+enum { KVM_FOLDERS_MAX = KVM_SLOT_DISK - KVM_SLOT_FOLDER };
+int kvm_folder_order(const struct machine *machine, struct kvm_order *order, venv_error **err);
+
+/* start.c */
+int kvm_start(struct machine *machine, struct venv_op *op, venv_error **err);
+/* After a venv-vmm that was killed. */
+void kvm_clean(const struct machine *machine);
 
 #endif

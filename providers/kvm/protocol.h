@@ -16,6 +16,8 @@
  *    "state":FD, "memory_file":FD                    a suspended machine that goes on; else absent
  *    "paused":B                                      stands still, devices too, until "resume"
  *    "devices":[{"kind":K,"slot":1…31, …}…],         at most 31; what K needs: below
+ *    "network":{"socket":FD,"userns":FD,"netns":FD}  kept as long as it lives: the connection to venv-netd on
+ *                                                    which its networks hang, the project's namespaces
  *    "debug_exit":B}                                 tests: a port that ends the machine
  *
  * Devices:
@@ -49,6 +51,8 @@
  *   {"op":"stats"} -> {"exits":{KIND:N…},"timing_us":{PHASE:T…},"cpu_us":T,"resets":N}; times of phases
  *      count from spawned_us: configured, made, loaded, jailed, first_run
  *   {"op":"console"} -> {} + stream socket: what the guest says from now on, what it is told
+ *   {"op":"lend"} -> {} + the project's user namespace and network namespace
+ *   {"op":"plug"} + a new connection to venv-netd, to be kept instead of the last one -> {}
  *   {"op":"balloon","bytes":N} -> {"bytes":N}: how large it shall be -> how large it is
  *
  * "venv-vmm probe" says on stdout, as one line of JSON, {"ok":true} or {"error":…}: whether this host can

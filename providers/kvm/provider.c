@@ -1,12 +1,231 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Virtual machines by our own monitor, venv-vmm. So far it is looked at whether the host can run them;
- * core takes a provider that cannot start a machine for one that is not there yet.
+ * Virtual machines by our own monitor. This file is the table and the short slots: the library says what
+ * machine it shall be (order.c and the files that it calls), venv-vmm runs it (vmm/README.md).
  */
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
 #include "kvm.h"
+#include "util/msg.h"
+
+enum {
+	CALL_MS = 20000,
+	KILL_MS = 20000,
+	STOP_TIMEOUT_MS = 60000,
+	END_TRIES = 1000,
+	END_PAUSE_US = 2000,
+	SSH_PORT = 22,
+};
+
+static int call(const struct machine *machine, const char *op, json_t **ret, venv_error **err)
+{
+	return venv__alive_call(machine, json_pack("{s:s}", "op", op), NULL, 0, CALL_MS, ret, NULL,
+				err);
+}
+
+/* ---- From nothing, and back ---------------------------------------------------------------- */
+
+static int create(struct machine *machine, struct venv_op *op, venv_error **err)
+{
+	int r;
+
+	(void)op;
+	if (machine->spec->n_networks)
+		return kvm_disk_create(machine, err);
+	r = venv__fail_spec(err, VENV_ERR_UNSUPPORTED, &machine->spec->place,
+			    "a virtual machine from a disk is reached by its network, and it has "
+			    "none ('networks: []')");
+	return venv__hint(r, err, "leave 'networks' away");
+}
+
+/* Its process ended, or does so just now: the lock comes last. */
+static bool has_ended(const struct machine *machine)
+{
+	for (int i = 0; i < END_TRIES; i++) {
+		_cleanup_close_ int fd =
+			openat(machine->dir_fd, "alive", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+
+		if (fd < 0 || !venv__lock_is_held(fd)) {
+			kvm_clean(machine);
+			return true;
+		}
+		(void)usleep(END_PAUSE_US);
+	}
+	return false;
+}
+
+static int end(const struct machine *machine, json_t *request, int timeout_ms, venv_error **err)
+{
+	_cleanup_error_ venv_error *problem = NULL;
+	int r = venv__alive_call(machine, request, NULL, 0, timeout_ms, NULL, NULL, &problem);
+
+	/* who does not answer may be ending */
+	if ((r == 0 || r == VENV_ERR_STATE || r == VENV_ERR_SYSTEM) && has_ended(machine))
+		return 0;
+	if (r == 0)
+		return venv__fail(err, VENV_ERR_TIMEOUT, "its process does not end");
+	return venv__error_take(take_ptr(problem), err);
+}
+
+static int stop(struct machine *machine, enum stop_how how, struct venv_op *op, venv_error **err)
+{
+	enum machine_state state = venv__alive_state(machine->dir_fd, KVM_DISK, NULL);
+	json_int_t timeout =
+		machine->spec->stop_timeout_ms ? machine->spec->stop_timeout_ms : STOP_TIMEOUT_MS;
+
+	(void)op;
+	if (state <= MACHINE_STOPPED || state == MACHINE_CRASHED) {
+		(void)has_ended(machine);
+		return 0;
+	}
+	if (how == STOP_KILL)
+		return end(machine, json_pack("{s:s}", "op", "kill"), KILL_MS, err);
+	return end(machine, json_pack("{s:s, s:I}", "op", "stop", "timeout_ms", timeout),
+		   (int)MIN(timeout + KILL_MS, 0x7fffffff), err);
+}
+
+/* Its directory goes with all that is in it. */
+static int destroy(struct machine *machine, struct venv_op *op, venv_error **err)
+{
+	int r = stop(machine, STOP_KILL, op, err);
+
+	if (r == 0)
+		(void)unlinkat(machine->dir_fd, "alive", 0);
+	return r;
+}
+
+static int observe(struct machine *machine, enum machine_state *ret, venv_error **err)
+{
+	(void)err;
+	*ret = venv__alive_state(machine->dir_fd, KVM_DISK, NULL);
+	return 0;
+}
+
+/* ---- Of a machine that runs ---------------------------------------------------------------- */
+
+static int connect_ssh(struct machine *machine, int *ret_fd, venv_error **err)
+{
+	return venv__net_dial(machine, SSH_PORT, ret_fd, err);
+}
+
+static int pause_machine(struct machine *machine, struct venv_op *op, venv_error **err)
+{
+	(void)op;
+	return call(machine, "pause", NULL, err);
+}
+
+static int resume(struct machine *machine, struct venv_op *op, venv_error **err)
+{
+	(void)op;
+	return call(machine, "resume", NULL, err);
+}
+
+static int info(struct machine *machine, json_t **ret, venv_error **err)
+{
+	json_t *record = NULL;
+	enum machine_state state = venv__alive_state(machine->dir_fd, KVM_DISK, &record);
+
+	if (state > MACHINE_STOPPED && state != MACHINE_CRASHED && record) {
+		*ret = record;
+		return 0;
+	}
+	json_decref(record);
+	return venv__fail(err, VENV_ERR_STATE, "the machine is not running");
+}
+
+/* Its process has the guest's memory in it. "VmRSS:    1234 kB" */
+static uint64_t read_status(const char *status, const char *key)
+{
+	const char *line = strstr(status, key);
+	unsigned long long kilobytes = 0;
+
+	return line && sscanf(line + strlen(key), ": %llu kB", &kilobytes) == 1
+		       ? (uint64_t)kilobytes << 10
+		       : 0;
+}
+
+static void add_memory(const struct machine *machine, json_t *stats)
+{
+	_cleanup_json_ json_t *record = NULL;
+	_cleanup_free_ char *status = NULL;
+	char path[64];
+
+	(void)venv__alive_state(machine->dir_fd, KVM_DISK, &record);
+	(void)snprintf(path, sizeof(path), "/proc/%d/status",
+		       (int)venv__json_int(record, "pid", 0));
+	if (venv__file_read(AT_FDCWD, path, 16384, &status, NULL, NULL) < 0)
+		return;
+	(void)json_object_set_new(stats, "memory",
+				  json_integer((json_int_t)read_status(status, "VmRSS")));
+	(void)json_object_set_new(stats, "memory_peak",
+				  json_integer((json_int_t)read_status(status, "VmHWM")));
+}
+
+static int stats(struct machine *machine, json_t **ret, venv_error **err)
+{
+	_cleanup_json_ json_t *answer = NULL;
+	json_t *figures;
+	int r = call(machine, "stats", &answer, err);
+
+	if (r < 0)
+		return r;
+	figures = json_pack("{s:I, s:I}", "cpu_us", (json_int_t)venv__json_int(answer, "cpu_us", 0),
+			    "disk", (json_int_t)kvm_disk_usage(machine));
+	if (!figures)
+		return venv__fail_nomem(err);
+	add_memory(machine, figures);
+	if (machine->spec->memory)
+		(void)json_object_set_new(figures, "memory_limit",
+					  json_integer((json_int_t)machine->spec->memory));
+	*ret = figures;
+	return 0;
+}
+
+/* ---- Network ------------------------------------------------------------------------------- */
+
+static int lend_network(struct machine *machine, int *ret_userns_fd, int *ret_netns_fd,
+			venv_error **err)
+{
+	_cleanup_msg_fds_ struct msg_fds fds = MSG_FDS_INIT;
+	int r = venv__alive_call(machine, json_pack("{s:s}", "op", "lend"), NULL, 0, CALL_MS, NULL,
+				 &fds, err);
+
+	if (r < 0)
+		return r;
+	if (fds.count < 2)
+		return venv__fail(err, VENV_ERR_SYSTEM, "venv-vmm lent nothing");
+	*ret_userns_fd = venv__msg_fds_take(&fds, 0);
+	*ret_netns_fd = venv__msg_fds_take(&fds, 1);
+	return 0;
+}
+
+static int plug(struct machine *machine, venv_error **err)
+{
+	int r = kvm_net_again(machine, err);
+
+	if (r < 0)
+		return r;
+	return venv__alive_call(machine, json_pack("{s:s}", "op", "plug"), &machine->net->socket, 1,
+				CALL_MS, NULL, NULL, err);
+}
 
 const struct provider kvm_provider = {
 	.name = "kvm",
+	.disks = true,
 	.probe = kvm_probe,
+	.create = create,
+	.destroy = destroy,
+	.start = kvm_start,
+	.stop = stop,
+	.observe = observe,
+	.connect = connect_ssh,
+	.pause = pause_machine,
+	.resume = resume,
+	.stats = stats,
+	.info = info,
+	.lend_network = lend_network,
+	.plug = plug,
 	.doctor = kvm_doctor,
 };

@@ -44,7 +44,7 @@ def test_configuration(project, venv, text, place, words):
 
 @pytest.mark.parametrize("key", [
     "triggers: [ { before: halt, run: x, where: machine } ]", "devices: [ gpu ]", "nested: true",
-    "kvm: { sockets: 1 }", "libvirt: { uri: auto }", "provider: kvm", "provider: libvirt",
+    "libvirt: { uri: auto }", "provider: libvirt",
     "provision: [ { ansible: x.yml } ]", "folders: [ { host: ., guest: /w, mode: overlay } ]"])
 def test_what_is_not_supported_yet_is_named(project, venv, key):
     project.write("box: busybox\n" + key + "\n")

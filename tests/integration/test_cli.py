@@ -422,7 +422,7 @@ KEYS = [{"section": "project", "key": "machines", "type": "map of maps", "of": "
         {"section": "machine", "key": "primary", "type": "boolean"},
         {"section": "machine", "key": "env", "type": "map of text"},
         {"section": "machine", "key": "ssh", "type": "map", "of": "ssh"},
-        {"section": "machine", "key": "kvm", "type": "map", "of": "kvm", "supported": False},
+        {"section": "machine", "key": "libvirt", "type": "map", "of": "libvirt", "supported": False},
         {"section": "network", "key": "subnet", "type": "text"},
         {"section": "ssh", "key": "port", "type": "port"}]
 WORLD = {"FAKE_STATUS": [WEB, {"name": "db"}], "FAKE_KEYS": [{"supported": True, **k} for k in KEYS],

@@ -261,7 +261,7 @@ static void dials_and_listens_inside(void **state)
 	int64_t port;
 
 	world_up(world);
-	control = container_connect(&world->machine, NULL);
+	control = venv__alive_connect(&world->machine, NULL);
 	assert_true(control >= 0);
 	listener = ask_for_socket(
 		world, control,

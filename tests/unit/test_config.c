@@ -92,7 +92,14 @@ static void bad_values_name_their_place(void **state)
 		{ "box: a\nautostart: maybe\n", 2, 12, "'autostart' cannot be 'maybe'",
 		  "true or false" },
 		{ "box: a\nprovider: docker\n", 2, 11, "'provider' cannot be 'docker'",
-		  "auto or container" },
+		  "auto, container or kvm" },
+		{ "box: a\nkvm: {sockets: 2}\n", 2, 16, "2 is out of range", NULL },
+		{ "box: a\nkvm: {initrd: ./i}\n", 2, 6,
+		  "'initrd' is for a kernel that is booted directly", "'kernel: ./vmlinuz'" },
+		{ "box: a\nkvm: {cmdline: quiet}\n", 2, 6,
+		  "'cmdline' is for a kernel that is booted directly", NULL },
+		{ "box: a\nkvm: {kernel: ./k, firmware: ./f}\n", 2, 6,
+		  "a kernel of its own needs no firmware", "'kernel' or 'firmware'" },
 		{ "box: a\noom: frezee\n", 2, 6, "'oom' cannot be 'frezee'", "'freeze'" },
 		{ "box: a\nversion: \"~> x\"\n", 2, 14, "invalid version constraint '~> x'", NULL },
 		{ "box: a\nversion: 1..2\n", 2, 10, "invalid version constraint '1..2'", NULL },
@@ -134,15 +141,12 @@ static void what_is_not_supported_yet_is_refused_by_name(void **state)
 		{ "box: a\ndevices: [gpu]\n", 2, 1, "'devices' is not supported yet", NULL },
 		{ "box: a\ntriggers: [{before: halt, run: x}]\n", 2, 1,
 		  "'triggers' is not supported yet", NULL },
-		{ "box: a\nkvm: {kernel: auto}\n", 2, 1, "'kvm' is not supported yet", NULL },
 		{ "box: a\nlibvirt: {uri: auto}\n", 2, 1, "'libvirt' is not supported yet", NULL },
-		{ "box: a\nprovider: kvm\n", 2, 11, "provider 'kvm' is not supported yet",
-		  "auto or container" },
 		{ "box: a\nprovider: libvirt\n", 2, 11, "provider 'libvirt' is not supported yet",
-		  "auto or container" },
-		{ "box: a\nkvm: {}\n", 2, 1, "'kvm' is not supported yet", NULL },
+		  "auto, container or kvm" },
 		{ "box: a\nlibvirt: {}\n", 2, 1, "'libvirt' is not supported yet", NULL },
-		{ "box: a\nmachines: {w: {kvm: {}}}\n", 2, 16, "'kvm' is not supported yet", NULL },
+		{ "box: a\nmachines: {w: {libvirt: {}}}\n", 2, 16, "'libvirt' is not supported yet",
+		  NULL },
 		{ "box: a\nfolders: [.:/x:overlay]\n", 2, 16, "mode 'overlay' is not supported yet",
 		  "rw or ro" },
 		{ "box: a\nfolders: [{host: ., guest: /x, mode: copy}]\n", 2, 38,
@@ -155,7 +159,6 @@ static void what_is_not_supported_yet_is_refused_by_name(void **state)
 		  "mode 'bridged' is not supported yet", "nat or internal" },
 		/* but what is wrong with them is said first */
 		{ "box: a\nlibvirt: {urii: x}\n", 2, 11, "unknown key 'urii'", "'uri'" },
-		{ "box: a\nkvm: {sockets: 0}\n", 2, 16, "0 is out of range", NULL },
 		{ "box: a\ntriggers: [{run: x}]\n", 2, 12,
 		  "a trigger has neither 'before' nor 'after'", NULL },
 	};
@@ -163,6 +166,22 @@ static void what_is_not_supported_yet_is_refused_by_name(void **state)
 	(void)state;
 	check_all_bad(cases);
 	venv__spec_free(parse_good("box: a\nnested: false\ndevices: []\ntriggers: []\n"));
+}
+
+static void what_a_virtual_machine_boots_is_read(void **state)
+{
+	_cleanup_spec_ struct project_spec *spec =
+		parse_good("box: a\nkvm: {kernel: k, initrd: /boot/i, cmdline: quiet}\n");
+	const struct kvm_spec *kvm = &spec->machines[0].kvm;
+
+	(void)state;
+	assert_string_equal(kvm->kernel, DIR_OF_PROJECT "/k");
+	assert_string_equal(kvm->initrd, "/boot/i");
+	assert_string_equal(kvm->cmdline, "quiet");
+	assert_string_equal(kvm->firmware, "auto");
+	assert_int_equal(kvm->place.line, 2);
+	/* of the two, the one outside the project */
+	assert_int_equal(json_array_size(spec->approve), 1);
 }
 
 static void folders_are_read(void **state)
@@ -555,6 +574,8 @@ int main(void)
 		cmocka_unit_test(bad_values_name_their_place),
 		cmocka_unit_test(unknown_keys_get_a_suggestion),
 		cmocka_unit_test(what_is_not_supported_yet_is_refused_by_name),
+		cmocka_unit_test(what_a_virtual_machine_boots_is_read),
+		cmocka_unit_test(what_a_virtual_machine_boots_is_read),
 		cmocka_unit_test(folders_are_read),
 		cmocka_unit_test(bad_folders_and_volumes),
 		cmocka_unit_test(volumes_are_declared_or_implied),

@@ -58,6 +58,7 @@ static void free_client(struct client *client)
 		link = &(*link)->next;
 	*link = client->next;
 	venv__attach_cancel(client);
+	venv__dial_cancel(client);
 	venv__helper_cancel(netd, client);
 	venv__machine_free(client->machine);
 	venv__loop_remove(client->source);
@@ -144,6 +145,8 @@ void venv__control_dispatch(struct client *client, const json_t *request, struct
 		venv__machine_plug(client, venv__msg_fds_take(fds, 0), &err);
 	else if (strcmp(op, "tap") == 0)
 		venv__machine_tap(client, request, &err);
+	else if (strcmp(op, "dial") == 0)
+		venv__dial_begin(client, request, &err);
 	else if (strcmp(op, "ports") == 0)
 		op_ports(client);
 	else if (strcmp(op, "list") == 0)

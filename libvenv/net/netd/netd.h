@@ -77,6 +77,7 @@ struct client {
 	struct loop_source *source;
 	struct machine *machine; /* attached through this connection */
 	struct attach *attach;   /* in progress */
+	struct dial *dial;       /* in progress */
 };
 
 struct pipe_pool {
@@ -143,6 +144,10 @@ void venv__control_sweep(struct netd *netd, const struct client *but);
 /* attach.c */
 void venv__attach_begin(struct client *client, const json_t *request, venv_error **err);
 void venv__attach_cancel(struct client *client);
+
+/* dial.c */
+void venv__dial_begin(struct client *client, const json_t *request, venv_error **err);
+void venv__dial_cancel(struct client *client);
 
 /* machine.c */
 struct machine *venv__machine_find(struct netd *netd, const char *id);

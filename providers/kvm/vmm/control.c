@@ -14,10 +14,12 @@ struct client {
 	bool waits; /* for the machine's end */
 };
 
-/* ret_reply: NULL is {}; ret_fd: to be sent along and closed, or -1. */
+/* reply: NULL is {}; fd: to be sent along and closed, or -1; lent: to be sent and kept. */
 struct answer {
 	json_t *reply;
 	int fd;
+	const int *lent;
+	size_t n_lent;
 	bool later;
 };
 
@@ -125,10 +127,42 @@ static int op_balloon(struct client *client, const json_t *request, struct msg_f
 	return 0;
 }
 
+static int op_lend(struct client *client, const json_t *request, struct msg_fds *fds,
+		   struct answer *ret, venv_error **err)
+{
+	const struct vmm_network *network = &client->vmm->network;
+
+	(void)request;
+	(void)fds;
+	if (network->namespaces[0] < 0 || network->namespaces[1] < 0)
+		return venv__fail(err, VENV_ERR_STATE, "the machine has no network");
+	ret->lent = network->namespaces;
+	ret->n_lent = ARRAY_SIZE(network->namespaces);
+	return 0;
+}
+
+/* Nothing is said on the connection by us: it is held, and with it what hangs on it. */
+static int op_plug(struct client *client, const json_t *request, struct msg_fds *fds,
+		   struct answer *ret, venv_error **err)
+{
+	struct vmm_network *network = &client->vmm->network;
+	int socket = venv__msg_fds_take(fds, 0);
+
+	(void)request;
+	(void)ret;
+	if (socket < 0)
+		return venv__fail(err, VENV_ERR_INVALID, "no connection to keep");
+	if (network->socket >= 0)
+		(void)close(network->socket);
+	network->socket = socket;
+	return 0;
+}
+
 static const struct op ops[] = {
 	{ "state", op_state },  { "stats", op_stats },     { "pause", op_pause },
 	{ "resume", op_pause }, { "stop", op_stop },       { "kill", op_kill },
 	{ "save", op_save },    { "console", op_console }, { "balloon", op_balloon },
+	{ "lend", op_lend },    { "plug", op_plug },
 };
 
 static int run_request(struct client *client, const json_t *request, struct msg_fds *fds,
@@ -147,9 +181,11 @@ static void reply(const struct client *client, struct answer *answer)
 {
 	_cleanup_json_ json_t *message = answer->reply ? answer->reply : json_object();
 	_cleanup_close_ int fd = answer->fd;
+	const int *fds = answer->lent ? answer->lent : &fd;
 
 	if (message)
-		(void)venv__msg_send(client->fd, message, &fd, fd >= 0 ? 1 : 0, NULL);
+		(void)venv__msg_send(client->fd, message, fds,
+				     answer->lent ? answer->n_lent : fd >= 0, NULL);
 }
 
 static void close_client(struct client *client)

@@ -23,6 +23,30 @@ static int open_log(const struct vmm *vmm, const char *name)
 		      0600);
 }
 
+/* Ours from here on: who plugs the machine in again takes the connection's place. */
+static int keep_network(struct vmm *vmm, venv_error **err)
+{
+	const json_t *json = json_object_get(vmm->config.json, "network");
+	const struct {
+		const char *key;
+		int *ret;
+	} kept[] = {
+		{ "socket", &vmm->network.socket },
+		{ "userns", &vmm->network.namespaces[0] },
+		{ "netns", &vmm->network.namespaces[1] },
+	};
+
+	for (size_t i = 0; json && i < ARRAY_SIZE(kept); i++) {
+		int64_t number = venv__json_int(json, kept[i].key, -1);
+
+		if (config_fd(&vmm->config, json, kept[i].key) < 0)
+			return venv__fail(err, VENV_ERR_INVALID, "no descriptor for '%s'",
+					  kept[i].key);
+		*kept[i].ret = take_fd(&vmm->config.fd[number]);
+	}
+	return 0;
+}
+
 static int open_files(struct vmm *vmm, venv_error **err)
 {
 	int r;
@@ -130,6 +154,8 @@ static int start(struct vmm *vmm, venv_error **err)
 	mark(vmm, PHASE_CONFIGURED);
 	r = open_files(vmm, err);
 	if (r == 0)
+		r = keep_network(vmm, err);
+	if (r == 0)
 		r = close_doors(vmm, err);
 	if (r == 0)
 		r = make(vmm, err);
@@ -202,6 +228,7 @@ static int probe(void)
 int main(int argc, char **argv)
 {
 	struct vmm vmm = {
+		.network = { -1, { -1, -1 } },
 		.starter_fd = KVM_STARTER_FD,
 		.kvm_fd = -1,
 		.machine_fd = -1,

@@ -26,6 +26,12 @@ enum vmm_phase { PHASE_CONFIGURED, PHASE_MADE, PHASE_LOADED, PHASE_JAILED, PHASE
 
 struct client;
 
+/* What the machine's networks hang on, for as long as it runs; -1: none. */
+struct vmm_network {
+	int socket;        /* to the project's venv-netd */
+	int namespaces[2]; /* the project's: user, network; a new venv-netd may want them */
+};
+
 struct vmm {
 	struct loop *loop;
 	struct config config;
@@ -33,6 +39,7 @@ struct vmm {
 	struct machine *machine;
 	struct console *console;
 	enum vmm_state state;
+	struct vmm_network network;
 	int starter_fd, kvm_fd, machine_fd, alive_fd, ctl_fd;
 	int64_t started;
 	uint64_t phase_us[PHASES];

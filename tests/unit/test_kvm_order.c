@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What venv-vmm is told: disks, kernel, seed, folders, figures; over a machine without a process. */
+#include "test.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "providers/kvm/kvm.h"
+#include "util/file.h"
+
+#define MIB (1ULL << 20)
+
+struct world {
+	char root[64], dir[96], image[160], other[160];
+	char *disks[3];
+	venv *ctx;
+	struct machine_spec spec;
+	struct machine_folder folders[2];
+	struct machine machine;
+	struct kvm_order order;
+};
+
+static void write_at(const char *dir, const char *name, const void *data, size_t length)
+{
+	_cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	assert_int_equal(venv__file_write(fd, name, data, length, 0644, WRITE_VOLATILE, NULL), 0);
+}
+
+static void make_keys(const struct world *w)
+{
+	_cleanup_free_ char *keys = venv__path_join(w->dir, "keys");
+
+	assert_int_equal(mkdir(keys, 0700), 0);
+	write_at(keys, "host", "-----BEGIN\n", 11);
+	write_at(keys, "host.pub", "ssh-ed25519 AAAA web\n", 21);
+	write_at(keys, "authorized", "ssh-ed25519 BBBB web\n# no key\n\n", 31);
+}
+
+static int setup(void **state)
+{
+	static const char zeroes[2 * MIB];
+	venv_options o = VENV_OPTIONS_INIT;
+	struct world *w = calloc(1, sizeof(*w));
+
+	(void)snprintf(w->root, sizeof(w->root), "/tmp/venv-test-order.XXXXXX");
+	if (!mkdtemp(w->root))
+		return -1;
+	(void)snprintf(w->dir, sizeof(w->dir), "%s/machine", w->root);
+	(void)snprintf(w->image, sizeof(w->image), "%s/aaaa.raw", w->root);
+	(void)snprintf(w->other, sizeof(w->other), "%s/bbbb.raw", w->root);
+	if (mkdir(w->dir, 0700) < 0)
+		return -1;
+	write_at(w->root, "aaaa.raw", zeroes, sizeof(zeroes));
+	write_at(w->root, "bbbb.raw", zeroes, MIB);
+	make_keys(w);
+	w->disks[0] = w->image;
+	w->machine = (struct machine){
+		.id = "0123456789abcdef0123456789abcdef",
+		.name = "web",
+		.project = "shop",
+		.project_dir = w->root,
+		.spec = &w->spec,
+		.dir_fd = open(w->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+		.dir = w->dir,
+		.image = { .disks = w->disks, .format = "raw", .virtual_size = 2 * MIB },
+		.folders = w->folders,
+		.login = "vagrant",
+	};
+	o.data_dir = w->root;
+	*state = w;
+	return venv_new(&o, &w->ctx, NULL);
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+
+	kvm_order_done(&w->order);
+	(void)close(w->machine.dir_fd);
+	venv_free(w->ctx);
+	assert_int_equal(venv__tree_delete(AT_FDCWD, w->root, NULL), 0);
+	free(w);
+	return 0;
+}
+
+#define assert_error(err, code_, text)                                                             \
+	do {                                                                                       \
+		assert_int_equal(venv_error_code(err), code_);                                     \
+		if (!strstr(venv_error_message(err), text))                                        \
+			fail_msg("%s", venv_error_message(err));                                   \
+	} while (0)
+
+static uint64_t disk_length(const struct world *w, const char *name)
+{
+	_cleanup_close_ int fd = openat(w->machine.dir_fd, name, O_RDONLY | O_CLOEXEC);
+	struct disk_info info;
+
+	assert_true(fd >= 0);
+	assert_int_equal(venv__disk_info(fd, name, DISK_QCOW2, &info, NULL), 0);
+	return info.length;
+}
+
+/* ---- Disks --------------------------------------------------------------------------------- */
+
+static void disks_are_made_once_and_grow(void **state)
+{
+	struct world *w = *state;
+	struct stat first, second;
+
+	assert_int_equal(kvm_disk_create(&w->machine, NULL), 0);
+	assert_int_equal(disk_length(w, KVM_DISK), 2 * MIB);
+	assert_int_equal(fstatat(w->machine.dir_fd, KVM_DISK, &first, 0), 0);
+	assert_true(kvm_disk_usage(&w->machine) > 0);
+	w->disks[1] = w->other;
+	w->spec.disk = 64 * MIB;
+	assert_int_equal(kvm_disk_create(&w->machine, NULL), 0);
+	assert_int_equal(kvm_disk_create(&w->machine, NULL), 0);
+	assert_int_equal(fstatat(w->machine.dir_fd, KVM_DISK, &second, 0), 0);
+	assert_int_equal(first.st_ino, second.st_ino);
+	assert_int_equal(disk_length(w, KVM_DISK), 64 * MIB);
+	assert_int_equal(disk_length(w, "disk-1.qcow2"), MIB);
+}
+
+static void a_disk_never_shrinks(void **state)
+{
+	struct world *w = *state;
+	_cleanup_error_ venv_error *err = NULL, *later = NULL;
+
+	w->spec.disk = MIB;
+	assert_true(kvm_disk_create(&w->machine, &err) < 0);
+	assert_error(err, VENV_ERR_UNSUPPORTED, "2 MiB already");
+	assert_int_equal(faccessat(w->machine.dir_fd, KVM_DISK, F_OK, 0), -1);
+	w->spec.disk = 32 * MIB;
+	assert_int_equal(kvm_disk_create(&w->machine, NULL), 0);
+	w->spec.disk = 16 * MIB;
+	assert_true(kvm_disk_create(&w->machine, &later) < 0);
+	assert_error(later, VENV_ERR_UNSUPPORTED, "32 MiB already");
+	assert_int_equal(disk_length(w, KVM_DISK), 32 * MIB);
+}
+
+static void what_is_no_disk_is_refused(void **state)
+{
+	struct world *w = *state;
+	_cleanup_error_ venv_error *err = NULL, *gone = NULL;
+
+	w->machine.image.disks = NULL;
+	assert_true(kvm_disk_create(&w->machine, &err) < 0);
+	assert_error(err, VENV_ERR_UNSUPPORTED, "root file system");
+	w->machine.image.disks = w->disks;
+	assert_int_equal(unlink(w->image), 0);
+	assert_true(kvm_disk_create(&w->machine, &gone) < 0);
+	assert_error(gone, VENV_ERR_NOT_FOUND, "aaaa.raw");
+}
+
+/* venv-vmm writes the overlay: what it names there gets it no other file. */
+static void an_overlay_names_only_its_box(void **state)
+{
+	static const char secret[512] = "secret";
+	struct world *w = *state;
+	_cleanup_error_ venv_error *err = NULL, *growing = NULL;
+	struct disk_create create = { .format = DISK_QCOW2, .length = MIB };
+	_cleanup_free_ char *path = venv__path_join(w->root, "shadow");
+	int fd;
+
+	write_at(w->root, "shadow", secret, sizeof(secret));
+	create.backing = path;
+	fd = openat(w->machine.dir_fd, KVM_DISK, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	assert_int_equal(venv__disk_create(fd, &create, NULL), 0);
+	(void)close(fd);
+	assert_int_equal(kvm_order_new(&w->machine, &w->order, NULL), 0);
+	assert_true(kvm_disk_order(&w->machine, &w->order, &err) < 0);
+	assert_error(err, VENV_ERR_DENIED, "not of its box");
+	w->spec.disk = 64 * MIB;
+	assert_true(kvm_disk_create(&w->machine, &growing) < 0);
+	assert_error(growing, VENV_ERR_DENIED, "not of its box");
+}
+
+static const json_t *device(const struct world *w, const char *kind, int slot)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(json_object_get(w->order.json, "devices"), i, item)
+	{
+		const char *own = venv__json_str(item, "kind");
+
+		if (own && strcmp(own, kind) == 0 && venv__json_int(item, "slot", 0) == slot)
+			return item;
+	}
+	fail_msg("no %s in slot %d", kind, slot);
+	return NULL;
+}
+
+static int flags_of(const struct world *w, const json_t *object, const char *key)
+{
+	int64_t number = venv__json_int(object, key, -1);
+
+	assert_in_range(number, 0, w->order.n_fds - 1);
+	return fcntl(w->order.fd[number], F_GETFL) & (O_ACCMODE | O_PATH);
+}
+
+static void disks_go_as_descriptors(void **state)
+{
+	struct world *w = *state;
+	const json_t *images;
+
+	w->disks[1] = w->other;
+	assert_int_equal(kvm_disk_create(&w->machine, NULL), 0);
+	assert_int_equal(kvm_order_new(&w->machine, &w->order, NULL), 0);
+	assert_int_equal(kvm_disk_order(&w->machine, &w->order, NULL), 0);
+	images = json_object_get(device(w, "blk", KVM_SLOT_ROOT), "images");
+	assert_int_equal(json_array_size(images), 2);
+	assert_int_equal(flags_of(w, json_array_get(images, 0), "file"), O_RDWR);
+	assert_int_equal(flags_of(w, json_array_get(images, 1), "file"), O_RDONLY);
+	assert_string_equal(venv__json_str(json_array_get(images, 1), "name"), w->image);
+	assert_string_equal(venv__json_str(json_array_get(images, 1), "format"), "raw");
+	(void)device(w, "blk", KVM_SLOT_DISK);
+}
+
+/* ---- The rest ------------------------------------------------------------------------------ */
+
+static void figures_follow_the_file(void **state)
+{
+	struct world *w = *state;
+	_cleanup_error_ venv_error *err = NULL;
+
+	w->spec.cpus = 3;
+	w->spec.memory = 100 * MIB + 1;
+	assert_int_equal(kvm_order_new(&w->machine, &w->order, NULL), 0);
+	assert_int_equal(venv__json_int(w->order.json, "cpus", 0), 3);
+	assert_int_equal(venv__json_int(w->order.json, "memory", 0), 102 * MIB);
+	(void)device(w, "rng", KVM_SLOT_RNG);
+	(void)device(w, "balloon", KVM_SLOT_BALLOON);
+	kvm_order_done(&w->order);
+	w->spec.memory = 1ULL << 50;
+	assert_true(kvm_order_new(&w->machine, &w->order, &err) < 0);
+	assert_error(err, VENV_ERR_HOST, "this host has");
+}
+
+static void a_kernel_is_booted_with_a_line(void **state)
+{
+	static const unsigned char divided[512] = { [510] = 0x55, [511] = 0xaa };
+	static const struct {
+		bool divided;
+		const char *own, *expected;
+	} cases[] = {
+		{ false, NULL, "console=ttyS0 root=/dev/vda rw" },
+		{ false, "quiet", "console=ttyS0 root=/dev/vda rw quiet" },
+		{ true, NULL, "console=ttyS0 root=/dev/vda1 rw" },
+		{ true, "quiet root=UUID=1", "console=ttyS0 quiet root=UUID=1" },
+	};
+	char kernel[128], cmdline[64];
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct world *w = *state;
+		int fd = open(w->image, O_WRONLY | O_CLOEXEC);
+
+		if (cases[i].divided)
+			assert_int_equal(pwrite(fd, divided, 512, 0), 512);
+		(void)close(fd);
+		(void)snprintf(kernel, sizeof(kernel), "%s/vmlinuz", w->root);
+		write_at(w->root, "vmlinuz", "x", 1);
+		w->spec.kvm.kernel = kernel;
+		w->spec.kvm.cmdline = NULL;
+		if (cases[i].own) {
+			(void)snprintf(cmdline, sizeof(cmdline), "%s", cases[i].own);
+			w->spec.kvm.cmdline = cmdline;
+		}
+		assert_int_equal(kvm_disk_create(&w->machine, NULL), 0);
+		assert_int_equal(kvm_order_new(&w->machine, &w->order, NULL), 0);
+		assert_int_equal(kvm_boot_order(&w->machine, &w->order, NULL), 0);
+		assert_string_equal(venv__json_str(w->order.json, "cmdline"), cases[i].expected);
+		assert_int_equal(flags_of(w, w->order.json, "kernel"), O_RDONLY);
+		kvm_order_done(&w->order);
+	}
+}
+
+static void a_file_to_boot_must_be_there(void **state)
+{
+	struct world *w = *state;
+	_cleanup_error_ venv_error *missing = NULL, *link = NULL;
+	char path[128];
+
+	(void)snprintf(path, sizeof(path), "%s/none", w->root);
+	w->spec.kvm.kernel = path;
+	assert_int_equal(kvm_order_new(&w->machine, &w->order, NULL), 0);
+	assert_true(kvm_boot_order(&w->machine, &w->order, &missing) < 0);
+	assert_error(missing, VENV_ERR_NOT_FOUND, "cannot open kvm.kernel");
+	assert_int_equal(symlink("/etc/passwd", path), 0);
+	assert_true(kvm_boot_order(&w->machine, &w->order, &link) < 0);
+	assert_error(link, VENV_ERR_DENIED, "leads out of the project");
+}
+
+static void folders_have_tags_and_owners(void **state)
+{
+	struct world *w = *state;
+	_cleanup_error_ venv_error *err = NULL;
+	char root[] = "root", name[] = "www", number[] = "33", deep[] = "a/.machines";
+	int fd = open(w->root, O_PATH | O_CLOEXEC);
+	const json_t *one;
+
+	w->folders[0] = (struct machine_folder){ .host_fd = fd, .guest = w->root };
+	w->folders[1] = (struct machine_folder){
+		.host_fd = fd, .guest = w->root, .read_only = true, .owner = root
+	};
+	w->machine.n_folders = 2;
+	assert_int_equal(kvm_order_new(&w->machine, &w->order, NULL), 0);
+	assert_int_equal(kvm_folder_order(&w->machine, &w->order, NULL), 0);
+	one = device(w, "fs", KVM_SLOT_FOLDER);
+	assert_string_equal(venv__json_str(one, "tag"), "venv0");
+	assert_int_equal(venv__json_int(one, "uid", -1), 1000);
+	assert_false(venv__json_bool(one, "read_only", true));
+	one = device(w, "fs", KVM_SLOT_FOLDER + 1);
+	assert_string_equal(venv__json_str(one, "tag"), "venv1");
+	assert_int_equal(venv__json_int(one, "uid", -1), 0);
+	assert_true(venv__json_bool(one, "read_only", false));
+	kvm_order_done(&w->order);
+
+	w->machine.login_known = true;
+	w->machine.login_uid = 1234;
+	w->machine.login_gid = 567;
+	w->folders[1].owner = number;
+	assert_int_equal(kvm_order_new(&w->machine, &w->order, NULL), 0);
+	assert_int_equal(kvm_folder_order(&w->machine, &w->order, NULL), 0);
+	assert_int_equal(venv__json_int(device(w, "fs", KVM_SLOT_FOLDER), "uid", -1), 1234);
+	assert_int_equal(venv__json_int(device(w, "fs", KVM_SLOT_FOLDER), "gid", -1), 567);
+	assert_int_equal(venv__json_int(device(w, "fs", KVM_SLOT_FOLDER + 1), "uid", -1), 33);
+	w->folders[1].owner = name; /* somebody, but who? */
+	kvm_order_done(&w->order);
+	assert_int_equal(kvm_order_new(&w->machine, &w->order, NULL), 0);
+	assert_int_equal(kvm_folder_order(&w->machine, &w->order, NULL), 0);
+	assert_int_equal(venv__json_int(device(w, "fs", KVM_SLOT_FOLDER + 1), "uid", -1), 1000);
+	w->folders[1].host = w->root;
+	w->folders[1].hide = deep;
+	assert_true(kvm_folder_order(&w->machine, &w->order, &err) < 0);
+	assert_error(err, VENV_ERR_UNSUPPORTED, "holds the project's directory");
+	(void)close(fd);
+}
+
+static void the_seed_is_the_second_disk(void **state)
+{
+	struct world *w = *state;
+	_cleanup_free_ char *image = NULL;
+	size_t size;
+	const json_t *seed;
+
+	assert_int_equal(kvm_order_new(&w->machine, &w->order, NULL), 0);
+	assert_int_equal(kvm_seed_order(&w->machine, &w->order, NULL), 0);
+	seed = device(w, "blk", KVM_SLOT_SEED);
+	assert_true(venv__json_bool(seed, "read_only", false));
+	assert_int_equal(flags_of(w, json_array_get(json_object_get(seed, "images"), 0), "file"),
+			 O_RDONLY);
+	assert_int_equal(
+		venv__file_read(w->machine.dir_fd, SEED_FILE, 1 << 22, &image, &size, NULL), 0);
+	assert_non_null(memmem(image, size, "name: \"vagrant\"", 15));
+	assert_non_null(memmem(image, size, "ssh-ed25519 BBBB web", 20));
+	assert_null(memmem(image, size, "no key", 6));
+	assert_non_null(memmem(image, size, "local-hostname: \"web\"", 21));
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(disks_are_made_once_and_grow),   CASE(a_disk_never_shrinks),
+		CASE(what_is_no_disk_is_refused),     CASE(an_overlay_names_only_its_box),
+		CASE(disks_go_as_descriptors),        CASE(figures_follow_the_file),
+		CASE(a_kernel_is_booted_with_a_line), CASE(a_file_to_boot_must_be_there),
+		CASE(folders_have_tags_and_owners),   CASE(the_seed_is_the_second_disk),
+	};
+
+	return cmocka_run_group_tests_name("kvm_order", tests, NULL, NULL);
+}
