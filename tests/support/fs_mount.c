@@ -10,6 +10,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -22,6 +23,7 @@
 #include <unistd.h>
 
 #include "fs/pool.h"
+#include "jail/jail.h"
 
 enum { THREADS_MAX = 8 };
 
@@ -72,12 +74,20 @@ static struct request *new_request(struct mounted *mounted)
 	return request;
 }
 
+/* What serves has the rights that it has in the monitor. */
+static void enter(void)
+{
+	if (jail_thread(JAIL_FOLDER) < 0)
+		abort();
+}
+
 static void *read_requests(void *user)
 {
 	struct mounted *mounted = user;
 	struct request *request = new_request(mounted);
 	ssize_t n;
 
+	enter();
 	while ((n = read(mounted->fuse, request->in_data, sizeof(request->in_data))) >= 0 ||
 	       errno == EINTR || errno == ENOENT) {
 		if (n < 0)
@@ -149,9 +159,10 @@ int main(int argc, char **argv)
 	(void)setrlimit(RLIMIT_NOFILE, &limit);
 	(void)signal(SIGXFSZ, SIG_IGN);
 	(void)umask(0);
+	(void)mallopt(M_ARENA_MAX, 4); /* as the monitor: else malloc() opens a file of /sys */
 	directory = open(argv[optind], O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (directory < 0 || fstat(directory, &st) < 0 ||
-	    fs_pool_new(4, NULL, &mounted.pool, NULL) < 0)
+	    fs_pool_new(4, enter, &mounted.pool, NULL) < 0)
 		return 1;
 	options.user = mounted.pool;
 	if (fs_server_new(directory, -1, &options, &mounted.server, NULL) < 0)

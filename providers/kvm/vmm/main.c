@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #include "machine/kvm.h"
 #include "machine/probe.h"
@@ -129,6 +131,8 @@ static int close_doors(struct vmm *vmm, venv_error **err)
 	return r;
 }
 
+enum { ARENAS = 4 };
+
 /* A connection that ends and a file that grows too large are errors, not ends. Folders take descriptors. */
 static void set_up_process(void)
 {
@@ -136,6 +140,10 @@ static void set_up_process(void)
 
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)signal(SIGXFSZ, SIG_IGN);
+	/* What libc would do in the midst of the work: malloc() counts processors in /sys, gmtime_r()
+	 * looks for the time zone. */
+	(void)mallopt(M_ARENA_MAX, ARENAS);
+	tzset();
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
 		files.rlim_cur = files.rlim_max;
 		(void)setrlimit(RLIMIT_NOFILE, &files);

@@ -47,8 +47,9 @@
 #define FILES                                                                                      \
 	__NR_openat, __NR_openat2, __NR_statx, __NR_fstatfs, __NR_readlinkat, __NR_getdents64,     \
 		__NR_mkdirat, __NR_mknodat, __NR_symlinkat, __NR_linkat, __NR_unlinkat,            \
-		__NR_renameat2, __NR_fchmod, __NR_fchmodat, __NR_utimensat, __NR_fgetxattr,        \
-		__NR_fsetxattr, __NR_flistxattr, __NR_fremovexattr, __NR_flock, __NR_syncfs
+		__NR_renameat, __NR_renameat2, __NR_fchmod, __NR_fchmodat, __NR_utimensat,         \
+		__NR_fgetxattr, __NR_fsetxattr, __NR_flistxattr, __NR_fremovexattr, __NR_flock,    \
+		__NR_syncfs
 
 static const uint16_t vcpu_calls[] = { COMMON, __NR_timerfd_settime, __NR_epoll_ctl };
 static const uint16_t worker_calls[] = { COMMON, LOOP };
