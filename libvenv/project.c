@@ -321,23 +321,29 @@ directories:
 
 /* ---- The public side ----------------------------------------------------------------------- */
 
-static char *climb(const char *start)
+/* *ret stays NULL where there is no venv.yml. */
+static int climb(const char *start, char **ret, venv_error **err)
 {
 	_cleanup_free_ char *dir = realpath(start, NULL);
 	char *slash;
 
+	if (!dir && errno == ENOMEM)
+		return venv__fail_nomem(err);
 	while (dir) {
-		char *file = venv__path_join(dir, "venv.yml");
+		_cleanup_free_ char *file = venv__path_join(dir, "venv.yml");
 
-		if (!file || faccessat(AT_FDCWD, file, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-			return file;
-		free(file);
+		if (!file)
+			return venv__fail_nomem(err);
+		if (faccessat(AT_FDCWD, file, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+			*ret = take_ptr(file);
+			return 0;
+		}
 		slash = strrchr(dir, '/');
 		if (!slash || !dir[1])
-			return NULL;
+			return 0;
 		slash[slash == dir ? 1 : 0] = '\0';
 	}
-	return NULL;
+	return 0;
 }
 
 /* Who stands in a directory that somebody deleted has machines that no venv.yml names any more. */
@@ -373,9 +379,13 @@ static int find_file(const venv_project_options *o, char **ret, venv_error **err
 			return 0;
 		return venv__fail_errno(err, errno, "cannot open '%s'", named);
 	}
-	*ret = climb(dir);
-	if (*ret)
+	r = climb(dir, &joined, err);
+	if (r < 0)
+		return r;
+	if (joined) {
+		*ret = take_ptr(joined);
 		return 0;
+	}
 	real = realpath(dir, NULL);
 	if (!real && errno == ENOENT)
 		return deleted(dir, err);

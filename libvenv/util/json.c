@@ -7,15 +7,39 @@
 
 enum { RECORD_MAX = 16 * 1024 * 1024 };
 
+struct source {
+	const char *next;
+	size_t left;
+	bool no_memory;
+};
+
+/*
+ * Where memory lacks, jansson leaves a character out and says nothing, and the next number that it
+ * reads resets errno. It asks for one character after the other here, so that none is lost unseen.
+ */
+static size_t give_character(void *buffer, size_t size, void *data)
+{
+	struct source *source = data;
+
+	if (errno == ENOMEM)
+		source->no_memory = true;
+	if (!source->left || !size)
+		return 0;
+	source->left--;
+	*(char *)buffer = *source->next++;
+	return 1;
+}
+
 int venv__json_parse(const char *text, size_t length, json_t **ret, venv_error **err)
 {
+	struct source source = { .next = text, .left = length };
 	json_error_t at;
 	json_t *value;
 
 	errno = 0;
-	value = json_loadb(text, length, JSON_REJECT_DUPLICATES, &at);
-	/* jansson calls a lack of memory a syntax error, or leaves characters out and says nothing */
-	if (errno == ENOMEM || (!value && !*at.text)) {
+	value = json_load_callback(give_character, &source, JSON_REJECT_DUPLICATES, &at);
+	/* elsewhere it calls a lack of memory a syntax error */
+	if (source.no_memory || errno == ENOMEM || (!value && !*at.text)) {
 		json_decref(value);
 		return venv__fail_nomem(err);
 	}

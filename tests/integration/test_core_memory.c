@@ -4,7 +4,7 @@
  * needs no more. Each time it ends with VENV_ERR_NOMEM (see may_end_with()) or as if nothing had happened, has given back
  * all memory and every descriptor, and the same work succeeds right after.
  *
- *   test_core_memory [STRIDE]    only every STRIDE-th n; 1, the default, takes minutes
+ *   test_core_memory [STRIDE [TEST]]    only every STRIDE-th n; 1, the default, takes minutes
  */
 #include "tests/unit/test.h"
 
@@ -392,6 +392,8 @@ int main(int argc, char **argv)
 
 	if (argc > 1)
 		stride = strtol(argv[1], NULL, 10);
+	if (argc > 2)
+		cmocka_set_test_filter(argv[2]);
 	return cmocka_run_group_tests_name("core_memory", tests, make_world, remove_world);
 }
 

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "tests/support/failing_memory.h"
 #include "util/buf.h"
 #include "util/json.h"
 
@@ -43,11 +44,44 @@ static void a_damaged_record_says_so(void **state)
 	assert_int_equal(venv__tree_delete(AT_FDCWD, path, NULL), 0);
 }
 
+#ifdef HAVE_SANITIZER
+static void a_lack_of_memory_loses_nothing(void **state)
+{
+	(void)state; /* a sanitizer has its own allocator */
+}
+#else
+/* Whatever is left out, a number after it must not hide that. */
+static void a_lack_of_memory_loses_nothing(void **state)
+{
+	static const char text[] =
+		"{\"a name longer than sixteen\": 12, \"list\": [\"and a text that needs room\", "
+		"1234567890123456789, 0.25000000000000000000001], \"end\": true}";
+	_cleanup_json_ json_t *whole = NULL;
+	bool failed = true;
+
+	(void)state;
+	assert_int_equal(venv__json_parse(text, strlen(text), &whole, NULL), 0);
+	for (long n = 0; failed; n++) {
+		_cleanup_json_ json_t *json = NULL;
+		int r;
+
+		failing_memory_begin(n);
+		r = venv__json_parse(text, strlen(text), &json, NULL);
+		failed = failing_memory_end();
+		if (r == 0 && !json_equal(json, whole))
+			fail_msg("allocation %ld: another value was read", n);
+		if (r < 0)
+			assert_int_equal(r, VENV_ERR_NOMEM);
+	}
+}
+#endif
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(getters_take_anything),
 		cmocka_unit_test(a_damaged_record_says_so),
+		cmocka_unit_test(a_lack_of_memory_loses_nothing),
 	};
 
 	return cmocka_run_group_tests_name("json", tests, NULL, NULL);
