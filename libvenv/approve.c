@@ -23,38 +23,37 @@ static int digest_entry(const json_t *entry, char ret[DIGEST_HEX_SIZE])
 	return text ? venv__digest_of(text, strlen(text), ret) : -ENOMEM;
 }
 
-static json_t *read_approved(const struct venv_project *project)
+/* *ret stays NULL where nothing is approved, or nobody can tell what. */
+static int read_approved(const struct venv_project *project, json_t **ret, venv_error **err)
 {
-	json_t *approved = NULL;
-
 	if (!project->uuid ||
-	    venv__json_read(project->dir_fd, "approved.json", &approved, NULL) < 0)
-		return NULL;
-	return approved;
+	    venv__json_read(project->dir_fd, "approved.json", ret, NULL) != VENV_ERR_NOMEM)
+		return 0;
+	return venv__fail_nomem(err);
 }
 
 static int unapproved(struct venv_project *project, json_t **ret, venv_error **err)
 {
-	_cleanup_json_ json_t *approved = read_approved(project);
-	const json_t *digests = json_object_get(approved, "digests");
-	json_t *list = json_array(), *entry;
+	_cleanup_json_ json_t *approved = NULL, *list = json_array();
+	const json_t *digests;
+	json_t *entry;
 	size_t i;
+	int r = read_approved(project, &approved, err);
 
-	if (!list)
-		return venv__fail_nomem(err);
+	if (r < 0)
+		return r;
+	digests = json_object_get(approved, "digests");
 	json_array_foreach(project->spec->approve, i, entry)
 	{
 		char digest[DIGEST_HEX_SIZE];
 
-		if (digest_entry(entry, digest) < 0) {
-			json_decref(list);
+		if (digest_entry(entry, digest) < 0)
 			return venv__fail_nomem(err);
-		}
-		if (!json_object_get(digests, digest))
-			(void)json_array_append(list, entry);
+		if (!json_object_get(digests, digest) && json_array_append(list, entry) < 0)
+			return venv__fail_nomem(err);
 	}
-	*ret = list;
-	return 0;
+	*ret = take_ptr(list);
+	return *ret ? 0 : venv__fail_nomem(err);
 }
 
 static int refuse(const struct venv_project *project, const json_t *entry, venv_error **err)
@@ -132,7 +131,8 @@ int venv_approve(venv_project *project, venv_error **err)
 
 		if (digest_entry(entry, digest) < 0)
 			return venv__fail_nomem(err);
-		(void)json_object_set(digests, digest, entry);
+		if (json_object_set(digests, digest, entry) < 0)
+			return venv__fail_nomem(err);
 	}
 	return venv__json_write(project->dir_fd, "approved.json", record, WRITE_DURABLE, err);
 }

@@ -145,8 +145,10 @@ static void read_caller(struct pump *pump)
 
 	if (!pump->pending)
 		pump->pending = malloc(CHUNK);
-	if (!pump->pending)
+	if (!pump->pending) {
+		pump->result = venv__fail_nomem(&pump->problem);
 		return;
+	}
 	n = read(pump->io->in, pump->pending, CHUNK);
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return;
@@ -210,7 +212,9 @@ static void read_control(struct pump *pump)
 	_cleanup_json_ json_t *message = NULL;
 	int r = venv__msg_receive(pump->handle.control, 0, &message, NULL, NULL);
 
-	if (r <= 0 && r != VENV_ERR_TIMEOUT)
+	if (r == VENV_ERR_NOMEM)
+		pump->result = venv__fail_nomem(&pump->problem);
+	else if (r <= 0 && r != VENV_ERR_TIMEOUT)
 		pump->status = 128 + SIGKILL; /* the machine went away under it */
 	else if (r > 0 && json_object_get(message, "error"))
 		pump->result = venv__error_from_json(message, &pump->problem);

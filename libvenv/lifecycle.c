@@ -11,8 +11,9 @@ static int set_state(struct work *work, const char *state, enum write_mode how, 
 	char boot[37] = "";
 
 	(void)venv__boot_id(boot);
-	(void)json_object_set_new(work->record.state, "state", json_string(state));
-	(void)json_object_set_new(work->record.state, "boot_id", json_string(boot));
+	if (json_object_set_new(work->record.state, "state", json_string(state)) < 0 ||
+	    json_object_set_new(work->record.state, "boot_id", json_string(boot)) < 0)
+		return venv__fail_nomem(err);
 	return venv__machine_save(&work->record, how, err);
 }
 
@@ -36,9 +37,10 @@ static int take_warnings(struct work *work, venv_error **err)
 	(void)json_object_del(work->record.state, "warnings");
 	for (char **warning = verdict.warnings; r == 0 && warning && *warning; warning++)
 		venv__op_warning(work->op, work->spec->name, "%s", *warning);
-	if (r == 0 && verdict.warnings)
-		(void)json_object_set_new(work->record.state, "warnings",
-					  venv__json_from_strv(verdict.warnings));
+	if (r == 0 && verdict.warnings &&
+	    json_object_set_new(work->record.state, "warnings",
+				venv__json_from_strv(verdict.warnings)) < 0)
+		r = venv__fail_nomem(err);
 	venv__verdict_done(&verdict);
 	return r;
 }
@@ -54,8 +56,9 @@ int venv__work_start(struct work *work, venv_error **err)
 	venv__op_begin(work->op, name, "boot", "starting");
 	/* what dies with the boot needs no fsync; it only says whether a machine that nobody runs
 	 * crashed */
-	(void)json_object_set_new(work->record.state, "started",
-				  json_integer(venv__wall_seconds()));
+	if (json_object_set_new(work->record.state, "started", json_integer(venv__wall_seconds())) <
+	    0)
+		return venv__fail_nomem(err);
 	(void)json_object_del(work->record.state, "contact");
 	venv__console_mark(work);
 	r = set_state(work, "starting", WRITE_VOLATILE, err);

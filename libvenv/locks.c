@@ -12,14 +12,14 @@
 /* Machines of one project are brought up by several threads. */
 static pthread_mutex_t file_lock = PTHREAD_MUTEX_INITIALIZER;
 
-static json_t *read_file(struct venv_project *project)
+/* 0 or VENV_ERR_NOMEM; *ret stays NULL where there is none that can be read. */
+static int read_file(struct venv_project *project, json_t **ret)
 {
 	_cleanup_close_ int fd = open(project->spec->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	json_t *file = NULL;
 
-	if (fd < 0 || venv__json_read(fd, "venv.lock", &file, NULL) < 0)
-		return NULL;
-	return file;
+	if (fd < 0)
+		return 0;
+	return venv__json_read(fd, "venv.lock", ret, NULL) == VENV_ERR_NOMEM ? VENV_ERR_NOMEM : 0;
 }
 
 static const json_t *entry_of(const json_t *file, const char *reference)
@@ -38,10 +38,13 @@ int venv__lock_file_box(struct venv_project *project, const char *reference, con
 {
 	_cleanup_json_ json_t *file = NULL;
 	const char *digest;
+	int r;
 
 	(void)pthread_mutex_lock(&file_lock);
-	file = read_file(project);
+	r = read_file(project, &file);
 	(void)pthread_mutex_unlock(&file_lock);
+	if (r < 0)
+		return r;
 	digest = venv__json_str(entry_of(file, reference), "digest");
 	if (!is_digest(digest))
 		return VENV_ERR_NOT_FOUND;
@@ -54,18 +57,20 @@ static int write_entry(struct venv_project *project, json_t *file, const char *r
 	_cleanup_close_ int fd = open(project->spec->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_free_ char *text = NULL;
 	json_t *boxes = json_object_get(file, "boxes");
+	int failed = 0;
 
 	if (fd < 0)
 		return venv__fail_errno(err, errno, "cannot open '%s'", project->spec->dir);
 	if (!json_is_object(boxes)) {
 		boxes = json_object();
-		(void)json_object_set_new(file, "boxes", boxes);
+		failed |= json_object_set_new(file, "boxes", boxes);
 	}
-	(void)json_object_set_new(file, "version", json_integer(1));
-	(void)json_object_set_new(boxes, reference,
-				  json_pack("{s:s, s:s*, s:s*}", "digest", box->digest, "version",
-					    box->version, "source", box->source));
-	text = venv__json_text(file, JSON_INDENT(2) | JSON_SORT_KEYS);
+	failed |= json_object_set_new(file, "version", json_integer(1));
+	failed |= json_object_set_new(boxes, reference,
+				      venv__json_pack("{s:s, s:s*, s:s*}", "digest", box->digest,
+						      "version", box->version, "source",
+						      box->source));
+	text = failed ? NULL : venv__json_text(file, JSON_INDENT(2) | JSON_SORT_KEYS);
 	if (!text)
 		return venv__fail_nomem(err);
 	return venv__file_write(fd, "venv.lock", text, strlen(text), 0644, WRITE_VOLATILE, err);
@@ -84,11 +89,11 @@ int venv__lock_file_save(struct venv_project *project, const char *reference, co
 	_cleanup_json_ json_t *file = NULL;
 	const json_t *entry;
 	const char *digest, *version;
-	int r = 0;
+	int r;
 
 	(void)pthread_mutex_lock(&file_lock);
-	file = read_file(project);
-	if (!json_is_object(file)) {
+	r = read_file(project, &file);
+	if (r == 0 && !json_is_object(file)) {
 		json_decref(file);
 		file = json_object();
 	}
@@ -104,8 +109,10 @@ int venv__lock_file_save(struct venv_project *project, const char *reference, co
 				 in_store(project->ctx, digest) ? "what venv.yml wants"
 								: "in the store",
 				 box->version);
+	if (!file)
+		r = venv__fail_nomem(err);
 	/* the same version built elsewhere has another digest: the pin of the team stays */
-	if (!digest || !version || !box->version || strcmp(version, box->version) != 0)
+	else if (!digest || !version || !box->version || strcmp(version, box->version) != 0)
 		r = write_entry(project, file, reference, box, err);
 	(void)pthread_mutex_unlock(&file_lock);
 	return r;

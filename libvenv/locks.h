@@ -6,7 +6,7 @@
 #include "lifecycle.h"
 
 /* The box that venv.lock pins for a reference, when the store has it and the constraint still allows
- * it; VENV_ERR_NOT_FOUND otherwise. */
+ * it; VENV_ERR_NOT_FOUND otherwise, or VENV_ERR_NOMEM. */
 int venv__lock_file_box(struct venv_project *project, const char *reference, const char *constraint,
 			const char *architecture, struct box *ret);
 /* Remember what a reference was resolved to; a pin that had to be given up is told as a warning. */

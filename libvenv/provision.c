@@ -170,12 +170,14 @@ static int remember(struct work *work, size_t i, const char *digest, venv_error 
 
 	if (!json_is_array(steps)) {
 		steps = json_array();
-		(void)json_object_set_new(work->record.state, "steps", steps);
+		if (json_object_set_new(work->record.state, "steps", steps) < 0)
+			return venv__fail_nomem(err);
 	}
 	while (json_array_size(steps) <= i)
 		if (json_array_append_new(steps, json_string("")) < 0)
 			return venv__fail_nomem(err);
-	(void)json_array_set_new(steps, i, json_string(digest));
+	if (json_array_set_new(steps, i, json_string(digest)) < 0)
+		return venv__fail_nomem(err);
 	return venv__machine_save(&work->record, WRITE_DURABLE, err);
 }
 

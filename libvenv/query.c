@@ -34,18 +34,17 @@ static int select_specs(struct venv_project *project, const char *const *names,
 	return 0;
 }
 
-/* Ports and addresses of all machines of a project, asked of netd once. */
-static json_t *network_of(struct venv_project *project)
+/* Ports and addresses of all machines of a project, asked of netd once; *ret stays NULL without an answer. */
+static int network_of(struct venv_project *project, json_t **ret, venv_error **err)
 {
 	struct net_project net = { .uuid = project->uuid,
 				   .name = project->spec->name,
 				   .dir_fd = project->dir_fd,
 				   .spec = project->spec };
-	json_t *answer = NULL;
 
-	if (!project->uuid || venv__net_query(&net, "list", &answer, NULL) < 0)
-		return NULL;
-	return answer;
+	if (!project->uuid || venv__net_query(&net, "list", ret, NULL) != VENV_ERR_NOMEM)
+		return 0;
+	return venv__fail_nomem(err);
 }
 
 static const json_t *attachment_of(const json_t *network, const char *id)
@@ -71,49 +70,79 @@ static json_t *addresses_of(const json_t *attachment)
 	json_t *list = json_array();
 	size_t i;
 
-	json_array_foreach(interfaces, i, interface)(void) json_array_append_new(
-		list, json_pack("{s:s*, s:s*}", "network", venv__json_str(interface, "network"),
-				"address", venv__json_str(interface, "address")));
+	json_array_foreach(
+		interfaces, i,
+		interface) if (json_array_append_new(list,
+						     venv__json_pack(
+							     "{s:s*, s:s*}", "network",
+							     venv__json_str(interface, "network"),
+							     "address",
+							     venv__json_str(interface,
+									    "address"))) < 0)
+	{
+		json_decref(list);
+		return NULL;
+	}
 	return list;
 }
 
-/* What was found when it started, and what is wrong now. */
+/* What was found when it started, and what is wrong now; an empty list when nothing is. */
 static json_t *warnings_of(const struct work *work, bool attached)
 {
 	const json_t *spec = json_object_get(work->record.spec, "spec");
 	const json_t *known = json_object_get(work->record.state, "warnings");
 	json_t *list;
 
-	if (attached || !json_array_size(json_object_get(spec, "networks")))
-		return known ? json_deep_copy(known) : NULL;
 	list = json_is_array(known) ? json_deep_copy(known) : json_array();
-	(void)json_array_append_new(
-		list, json_sprintf("its network is down, ports and addresses too: 'venv up %s' "
-				   "repairs it",
-				   work->spec->name));
-	return list;
+	if (attached || !json_array_size(json_object_get(spec, "networks")))
+		return list;
+	if (json_array_append_new(
+		    list, json_sprintf("its network is down, ports and addresses too: 'venv up %s' "
+				       "repairs it",
+				       work->spec->name)) == 0)
+		return list;
+	json_decref(list);
+	return NULL;
 }
 
-static void add_running(json_t *json, struct work *work, const json_t *network)
+/* Set what is there. 0 or -1 */
+static int add(json_t *json, const char *key, json_t *value)
+{
+	return value ? json_object_set(json, key, value) : 0;
+}
+
+static int add_info(json_t *json, struct work *work)
+{
+	_cleanup_json_ json_t *info = NULL;
+	int failed = 0, r;
+
+	r = work->provider->info ? work->provider->info(&work->machine, &info, NULL) : -ENOTSUP;
+	if (r < 0)
+		return r == VENV_ERR_NOMEM ? -1 : 0;
+	failed |= json_object_set_new(json, "ssh",
+				      venv__json_pack("{s:s, s:O*, s:s}", "host", "127.0.0.1",
+						      "port", json_object_get(info, "ssh_port"),
+						      "user", work->login));
+	failed |= add(json, "pid", json_object_get(info, "pid"));
+	failed |= add(json, "started", json_object_get(info, "started"));
+	return failed;
+}
+
+static int add_running(json_t *json, struct work *work, const json_t *network)
 {
 	const json_t *attachment = attachment_of(network, work->record.id);
-	_cleanup_json_ json_t *info = NULL;
+	_cleanup_json_ json_t *warnings = warnings_of(work, attachment != NULL);
 	const json_t *ports = json_object_get(attachment, "ports");
+	int failed = add_info(json, work);
 
-	if (work->provider->info && work->provider->info(&work->machine, &info, NULL) == 0) {
-		const json_t *port = json_object_get(info, "ssh_port");
-
-		(void)json_object_set_new(json, "ssh",
-					  json_pack("{s:s, s:O*, s:s}", "host", "127.0.0.1", "port",
-						    port, "user", work->login));
-		(void)json_object_set(json, "pid", json_object_get(info, "pid"));
-		(void)json_object_set(json, "started", json_object_get(info, "started"));
-	}
-	(void)json_object_set_new(json, "warnings", warnings_of(work, attachment != NULL));
+	failed |= !warnings;
+	if (json_array_size(warnings))
+		failed |= json_object_set(json, "warnings", warnings);
 	if (attachment)
-		(void)json_object_set_new(json, "addresses", addresses_of(attachment));
+		failed |= json_object_set_new(json, "addresses", addresses_of(attachment));
 	if (ports)
-		(void)json_object_set_new(json, "ports", json_deep_copy(ports));
+		failed |= json_object_set_new(json, "ports", json_deep_copy(ports));
+	return failed;
 }
 
 static json_t *describe(struct work *work, const json_t *network, enum machine_state state)
@@ -142,7 +171,7 @@ static json_t *describe(struct work *work, const json_t *network, enum machine_s
 		json_boolean(venv__spec_primary(work->project->spec) == work->spec));
 	if (work->provider &&
 	    (state == MACHINE_RUNNING || state == MACHINE_PAUSED || state == MACHINE_FROZEN))
-		add_running(json, work, network);
+		failed |= add_running(json, work, network);
 	if (!failed)
 		return json;
 	json_decref(json);
@@ -171,10 +200,11 @@ int venv_status(venv_project *project, const char *const *names, venv_value **re
 {
 	_cleanup_free_ const struct machine_spec **specs = NULL;
 	_cleanup_strv_ char **orphans = NULL;
-	_cleanup_json_ json_t *network = network_of(project);
-	_cleanup_json_ json_t *list = json_array();
+	_cleanup_json_ json_t *network = NULL, *list = json_array();
 	int r = select_specs(project, names, &specs, err);
 
+	if (r == 0)
+		r = network_of(project, &network, err);
 	for (size_t i = 0; r == 0 && specs && specs[i]; i++)
 		r = describe_one(project, specs[i], network, list, err);
 	if (r == 0 && (!names || !*names))
@@ -183,8 +213,9 @@ int venv_status(venv_project *project, const char *const *names, venv_value **re
 		struct machine_spec stranger = { .name = *name };
 
 		r = describe_one(project, &stranger, network, list, err);
-		(void)json_object_set_new(json_array_get(list, json_array_size(list) - 1), "orphan",
-					  json_true());
+		if (r == 0 && json_object_set_new(json_array_get(list, json_array_size(list) - 1),
+						  "orphan", json_true()) < 0)
+			r = venv__fail_nomem(err);
 	}
 	return r < 0 ? r : venv__answer(take_ptr(list), ret, err);
 }
@@ -214,11 +245,12 @@ static json_t *describe_any(struct venv *ctx, const char *id)
 	(void)venv__work_observe(&work, &state, NULL);
 	/* where the project was seen last; the machine only knows where it was made */
 	gone = venv__project_is_gone(ctx, project.uuid, &path);
-	return json_pack("{s:s, s:s*, s:s, s:s*, s:s*, s:s*, s:s*, s:o*}", "id", id, "name",
-			 spec.name, "state", venv__machine_state_name(state), "provider",
-			 work.provider->name, "box", venv__json_str(box, "reference"), "project",
-			 owner.name, "directory", path ? path : venv__json_str(place, "path"),
-			 "directory_gone", gone ? json_true() : NULL);
+	return venv__json_pack("{s:s, s:s*, s:s, s:s*, s:s*, s:s*, s:s*, s:o*}", "id", id, "name",
+			       spec.name, "state", venv__machine_state_name(state), "provider",
+			       work.provider->name, "box", venv__json_str(box, "reference"),
+			       "project", owner.name, "directory",
+			       path ? path : venv__json_str(place, "path"), "directory_gone",
+			       gone ? json_true() : NULL);
 }
 
 int venv_global_status(venv *ctx, venv_value **ret, venv_error **err)
@@ -274,9 +306,11 @@ static int stats_one(struct venv_project *project, const struct machine_spec *sp
 		return venv__error_set_machine(r, err, spec->name);
 	if (!stats)
 		stats = json_object();
-	(void)venv__json_set_str(stats, "name", spec->name);
-	(void)venv__json_set_str(stats, "state", venv__machine_state_name(state));
-	return json_array_append(list, stats) < 0 ? venv__fail_nomem(err) : 0;
+	if (venv__json_set_str(stats, "name", spec->name) < 0 ||
+	    venv__json_set_str(stats, "state", venv__machine_state_name(state)) < 0 ||
+	    json_array_append(list, stats) < 0)
+		return venv__fail_nomem(err);
+	return 0;
 }
 
 int venv_stats(venv_project *project, const char *const *names, venv_value **ret, venv_error **err)
@@ -328,9 +362,9 @@ static json_t *plan_existing(struct work *work, enum machine_state state)
 		action = "change";
 	else if (json_array_size(steps))
 		action = "provision";
-	return json_pack("{s:s, s:s, s:s, s:o*, s:o*}", "machine", work->spec->name, "action",
-			 action, "state", venv__machine_state_name(state), "changes", changes,
-			 "steps", steps);
+	return venv__json_pack("{s:s, s:s, s:s, s:o*, s:o*}", "machine", work->spec->name, "action",
+			       action, "state", venv__machine_state_name(state), "changes", changes,
+			       "steps", steps);
 }
 
 static int plan_one(struct venv_project *project, const struct machine_spec *spec, json_t *list,

@@ -68,6 +68,8 @@ static int find_box(struct work *work, venv_error **err)
 
 	r = venv__lock_file_box(work->project, spec->box, spec->version, spec->architecture,
 				&work->box);
+	if (r == VENV_ERR_NOMEM)
+		return venv__fail_nomem(err);
 	if (r == 0)
 		return 0;
 	r = venv__box_open(ctx, spec->box, spec->version, spec->architecture, &work->box, &error);
@@ -223,8 +225,10 @@ static json_t *box_record(const struct box *box, const char *reference)
 {
 	json_t *json = venv__box_to_json(box);
 
-	if (json)
-		(void)json_object_set_new(json, "reference", json_string(reference));
+	if (json && json_object_set_new(json, "reference", json_string(reference)) < 0) {
+		json_decref(json);
+		return NULL;
+	}
 	return json;
 }
 
@@ -418,7 +422,8 @@ static int update_record(struct work *work, venv_error **err)
 		json_decref(now);
 		return 0;
 	}
-	(void)json_object_set_new(work->record.spec, "spec", now);
+	if (json_object_set_new(work->record.spec, "spec", now) < 0)
+		return venv__fail_nomem(err);
 	return venv__json_write(work->record.dir_fd, "spec.json", work->record.spec, WRITE_DURABLE,
 				err);
 }
@@ -459,12 +464,14 @@ static int apply_live(struct work *work, const json_t *changes, venv_error **err
 		const char *key = venv__json_str(change, "key");
 
 		if (venv__json_bool(change, "live", false))
-			(void)json_array_append(live, change);
+			r |= json_array_append(live, change);
 		else if (venv__json_bool(change, "remake", false))
 			venv__buf_printf(&made, "%s%s", made.length ? ", " : "", key);
 		else if (key)
 			venv__buf_printf(&later, "%s%s", later.length ? ", " : "", key);
 	}
+	if (r < 0)
+		return venv__fail_nomem(err);
 	if (json_array_size(live) && work->provider->apply)
 		r = work->provider->apply(&work->machine, live, work->op, err);
 	if (r < 0)
@@ -473,7 +480,7 @@ static int apply_live(struct work *work, const json_t *changes, venv_error **err
 	{
 		const char *key = venv__json_str(change, "key");
 
-		(void)json_object_set(recorded, key, json_object_get(change, "to"));
+		r |= json_object_set(recorded, key, json_object_get(change, "to"));
 		venv__op_notice(work->op, work->spec->name, "'%s' changed live", key);
 	}
 	if (later.length)
@@ -485,6 +492,8 @@ static int apply_live(struct work *work, const json_t *changes, venv_error **err
 			work->op, work->spec->name,
 			"changed in venv.yml, takes effect with 'venv destroy' and 'venv up': %s",
 			made.data);
+	if (r < 0)
+		return venv__fail_nomem(err);
 	if (!json_array_size(live))
 		return 0;
 	return venv__json_write(work->record.dir_fd, "spec.json", work->record.spec, WRITE_DURABLE,

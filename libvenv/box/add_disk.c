@@ -243,9 +243,9 @@ static int configure_vagrant(struct disk_adding *a, json_t *metadata, venv_error
 {
 	bool file = faccessat(a->source->fd, "Vagrantfile", F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 
-	a->record.config = json_pack("{s:s, s:b, s:{s:b, s:O*}}", "user", "vagrant", "insecure_key",
-				     1, "vagrant", "vagrantfile", file, "info",
-				     json_object_get(metadata, "info"));
+	a->record.config = venv__json_pack("{s:s, s:b, s:{s:b, s:O*}}", "user", "vagrant",
+					   "insecure_key", 1, "vagrant", "vagrantfile", file,
+					   "info", json_object_get(metadata, "info"));
 	if (!a->record.config)
 		return venv__fail_nomem(err);
 	if (file)

@@ -65,9 +65,9 @@ json_t *venv__disk_refs_content(const struct record *record)
 		const struct disk_ref *disk = &record->disks[i];
 
 		(void)json_array_append_new(
-			list, json_pack("{s:o, s:I, s:s*}", "digest",
-					json_sprintf("sha256:%s", disk->hex), "virtual_size",
-					(json_int_t)disk->length, "name", disk->name));
+			list, venv__json_pack("{s:o, s:I, s:s*}", "digest",
+					      json_sprintf("sha256:%s", disk->hex), "virtual_size",
+					      (json_int_t)disk->length, "name", disk->name));
 	}
 	return list;
 }
@@ -80,9 +80,9 @@ json_t *venv__disk_refs_to_json(const struct record *record)
 		const struct disk_ref *disk = &record->disks[i];
 
 		(void)json_array_append_new(
-			list, json_pack("{s:s, s:I, s:I, s:s*}", "key", disk->hex, "size",
-					(json_int_t)disk->size, "virtual_size",
-					(json_int_t)disk->length, "name", disk->name));
+			list, venv__json_pack("{s:s, s:I, s:I, s:s*}", "key", disk->hex, "size",
+					      (json_int_t)disk->size, "virtual_size",
+					      (json_int_t)disk->length, "name", disk->name));
 	}
 	return list;
 }

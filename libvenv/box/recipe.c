@@ -173,9 +173,9 @@ char **venv__recipe_names(struct venv *ctx)
 
 static bool take_facts(struct recipe *recipe, void *user)
 {
-	json_t *facts =
-		json_pack("{s:s, s:s*, s:s*}", "name", recipe->name, "version", recipe->version,
-			  "description", venv__json_str(recipe->json, "description"));
+	json_t *facts = venv__json_pack("{s:s, s:s*, s:s*}", "name", recipe->name, "version",
+					recipe->version, "description",
+					venv__json_str(recipe->json, "description"));
 	json_t **list = user;
 
 	if (json_array_append_new(*list, facts) == 0)

@@ -56,7 +56,7 @@ int venv__spec_note_variable(struct project_spec *spec, const char *machine,
 		    (machine && other ? strcmp(machine, other) == 0 : machine == other))
 			return 0;
 	}
-	entry = json_pack("{s:s*, s:O, s:n}", "machine", machine, "key", key, "value");
+	entry = venv__json_pack("{s:s*, s:O, s:n}", "machine", machine, "key", key, "value");
 	if (!entry || !set_place(entry, &variable->place) ||
 	    json_array_append(spec->approve, entry) < 0) {
 		json_decref(entry);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "json.h"
 
+#include <stdarg.h>
 #include <string.h>
 
 #include "buf.h"
@@ -80,6 +81,22 @@ char *venv__json_text(const json_t *value, size_t flags)
 		return NULL;
 	}
 	return text;
+}
+
+json_t *venv__json_pack(const char *format, ...)
+{
+	va_list args;
+	json_t *value;
+
+	errno = 0;
+	va_start(args, format);
+	value = json_vpack_ex(NULL, 0, format, args);
+	va_end(args);
+	if (value && errno == ENOMEM) {
+		json_decref(value);
+		return NULL;
+	}
+	return value;
 }
 
 int venv__json_write(int dir_fd, const char *name, const json_t *value, enum write_mode how,

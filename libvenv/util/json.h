@@ -16,6 +16,8 @@ DEFINE_CLEANUP(json_t *, venv__cleanup_json, json_decref)
 int venv__json_parse(const char *text, size_t length, json_t **ret, venv_error **err);
 /* What json_dumps() gives; NULL too where that leaves characters out for want of memory. */
 char *venv__json_text(const json_t *value, size_t flags);
+/* json_pack(); NULL too where that leaves out an optional member ("s*") for want of memory. */
+json_t *venv__json_pack(const char *format, ...);
 /* A record of ours: VENV_ERR_NOT_FOUND, or VENV_ERR_CORRUPT when it cannot be read. */
 int venv__json_read(int dir_fd, const char *name, json_t **ret, venv_error **err);
 int venv__json_write(int dir_fd, const char *name, const json_t *value, enum write_mode how,

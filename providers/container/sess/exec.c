@@ -296,8 +296,8 @@ static int on_exec(ssh_session session, ssh_channel channel, const char *command
 	(void)session;
 	(void)channel;
 	if (words && !chan->tty)
-		request =
-			json_pack("{s:s,s:o*}", "mode", "scp", "argv", venv__json_from_strv(words));
+		request = venv__json_pack("{s:s,s:o*}", "mode", "scp", "argv",
+					  venv__json_from_strv(words));
 	else
 		request = json_pack("{s:s}", "shell", command);
 	return start(chan, request);
