@@ -437,6 +437,8 @@ static int run_group(const char *name)
 		TEST(backpressure),
 		TEST(queries),
 		TEST(addresses_are_stable),
+		TEST(container_cannot_spoof),
+		TEST(container_cannot_spoof_without_netd),
 		TEST(tap_is_a_machine),
 		TEST(tap_has_host_access),
 		TEST(tap_cannot_spoof),

@@ -98,6 +98,9 @@ void new_host_address_is_closed(void **state);
 void host_access_opens_one(void **state);
 void helpers_are_confined(void **state);
 void figures(void **state);
+/* test_net_spoof.c */
+void container_cannot_spoof(void **state);
+void container_cannot_spoof_without_netd(void **state);
 /* test_net_tap.c */
 void tap_is_a_machine(void **state);
 void tap_has_host_access(void **state);

@@ -21,9 +21,8 @@ static void unplug(struct machine *machine)
 	for (size_t i = 0; i < machine->n_interfaces; i++)
 		(void)json_array_append_new(devices, json_string(machine->interfaces[i].device));
 	venv__helper_ask(machine->netd,
-			 json_pack("{s:s, s:s, s:b, s:o}", "op", "unplug", "machine", machine->id,
-				   "filtered", machine->tap || machine->host_access, "devices",
-				   devices),
+			 json_pack("{s:s, s:s, s:o}", "op", "unplug", "machine", machine->id,
+				   "devices", devices),
 			 -1, NULL, NULL);
 }
 

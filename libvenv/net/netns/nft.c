@@ -113,7 +113,7 @@ void venv__nft_clear(void)
 {
 	delete_table(NFPROTO_IPV4);
 	delete_table(NFPROTO_IPV6);
-	delete_table(NFPROTO_NETDEV);
+	/* the guards of ports stay: a machine that runs must not be unguarded until it is plugged again */
 }
 
 static int add_ipv4(const struct ranges *closed)
@@ -197,9 +197,9 @@ int venv__nft_network(const char *bridge, uint32_t gateway, bool nat)
 	return nft_commit(&batch);
 }
 
-static void add_port(struct batch *batch, const char *port, uint32_t policy)
+static void add_port(struct batch *batch, const char *port)
 {
-	struct hook hook = { "filter", NF_NETDEV_INGRESS, 0, policy, port };
+	struct hook hook = { "filter", NF_NETDEV_INGRESS, 0, NF_DROP, port };
 
 	nft_table(batch, NFT_MSG_NEWTABLE, NFPROTO_NETDEV, TABLE);
 	nft_chain(batch, NFPROTO_NETDEV, TABLE, port, &hook);
@@ -221,16 +221,6 @@ static void add_mark(struct batch *batch, const char *port, uint32_t address)
 	nft_compare_u32(batch, NFT_CMP_EQ, htonl(address));
 	nft_set_mark(batch, HOST_ACCESS_MARK);
 	nft_rule_end(batch);
-}
-
-int venv__nft_host_access(const char *port, uint32_t address)
-{
-	_cleanup_batch_ struct batch batch = { 0 };
-
-	nft_begin(&batch);
-	add_port(&batch, port, NF_ACCEPT);
-	add_mark(&batch, port, address);
-	return nft_commit(&batch);
 }
 
 /* ARP by this MAC, for the address or while it is looked whether somebody has it (RFC 5227). */
@@ -284,7 +274,7 @@ int venv__nft_guard(const char *port, const uint8_t mac[MAC_LENGTH], uint32_t ad
 	_cleanup_batch_ struct batch batch = { 0 };
 
 	nft_begin(&batch);
-	add_port(&batch, port, NF_DROP);
+	add_port(&batch, port);
 	nft_rule(&batch, NFPROTO_NETDEV, TABLE, port);
 	nft_payload(&batch, NFT_PAYLOAD_LL_HEADER, 6, MAC_LENGTH);
 	nft_compare(&batch, NFT_CMP_NEQ, mac, MAC_LENGTH);
@@ -308,7 +298,11 @@ void venv__nft_forget(const char *port)
 	_cleanup_batch_ struct batch batch = { 0 };
 
 	nft_begin(&batch);
+	/* older kernels have deleted it together with the device: made before it is deleted, see
+	 * delete_table() */
+	nft_table(&batch, NFT_MSG_NEWTABLE, NFPROTO_NETDEV, TABLE);
+	nft_chain(&batch, NFPROTO_NETDEV, TABLE, port, NULL);
 	nft_flush(&batch, NFPROTO_NETDEV, TABLE, port);
 	nft_chain_delete(&batch, NFPROTO_NETDEV, TABLE, port);
-	(void)nft_commit(&batch); /* older kernels have deleted it together with the device */
+	(void)nft_commit(&batch);
 }

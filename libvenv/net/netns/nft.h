@@ -13,9 +13,9 @@
  *     chain input     filter, policy drop: answers, and per network DNS, DHCP and echo at its gateway
  *     chain post      nat: masquerade what leaves by the uplink
  *   table ip6 venv    forward and input, policy drop, no rules
- *   table netdev venv one chain at the port of each machine with host_access: mark its packets;
- *                     one at the port of each virtual machine, policy drop: only what it may say of
- *                     itself (its MAC and IPv4 address in Ethernet, ARP, IPv4 and DHCP) passes
+ *   table netdev venv one chain at the port of each machine, policy drop: only what it may say of itself
+ *                     (its MAC and IPv4 address in Ethernet, ARP, IPv4 and DHCP) passes; packets of one
+ *                     with host_access are marked
  */
 #ifndef VENV_NET_NFT_H
 #define VENV_NET_NFT_H
@@ -32,14 +32,15 @@ void venv__nft_clear(void);
 int venv__nft_base(const struct ranges *closed);
 int venv__nft_close(const struct ranges *closed);
 int venv__nft_network(const char *bridge, uint32_t gateway, bool nat);
-/* Let the machine behind this port reach host.venv.internal: nobody else can forge its mark. */
-int venv__nft_host_access(const char *port, uint32_t address);
-/* Let the machine behind this port speak for nobody else; and, if so, reach host.venv.internal. */
+/*
+ * Let the machine behind this port speak for nobody else; and, with host_access, reach
+ * host.venv.internal: nobody else can forge its mark.
+ */
 int venv__nft_guard(const char *port, const uint8_t mac[MAC_LENGTH], uint32_t address,
 		    bool host_access);
 /*
- * The port is about to go. Its chain would not, from Linux 6.16 on: it would wait for the next device of
- * that name, and give it the rights of the last.
+ * The port has gone. Its chain has not, from Linux 6.16 on: it would wait for the next device of that
+ * name, and give it the rights of the last.
  */
 void venv__nft_forget(const char *port);
 

@@ -231,21 +231,17 @@ static bool exists_inside(const struct netns *netns, int machine_fd, const char 
 	return ret;
 }
 
-static int connect_interface(const struct netns *netns, struct rtnl *rtnl, int machine_fd,
-			     const struct plug *plug)
+/* Our end of the machine's interface, which may be there already. 0 or -errno */
+static int make_pair(const struct netns *netns, struct rtnl *rtnl, int machine_fd,
+		     const struct plug *plug)
 {
 	struct rtnl_veth veth = { .name = plug->device,
-				  .bridge = venv__rtnl_index(plug->bridge),
 				  .peer = plug->name,
 				  .peer_netns = machine_fd };
 	int old = venv__rtnl_index(plug->device), r;
 
-	if (veth.bridge < 0)
-		return veth.bridge;
-	if (old > 0 && exists_inside(netns, machine_fd, plug->name)) {
-		venv__rtnl_up(rtnl, old, 0, veth.bridge);
-		return venv__rtnl_commit(rtnl);
-	}
+	if (old > 0 && exists_inside(netns, machine_fd, plug->name))
+		return 0;
 	if (old > 0) {
 		venv__rtnl_delete(rtnl, old);
 		r = venv__rtnl_commit(rtnl);
@@ -254,6 +250,19 @@ static int connect_interface(const struct netns *netns, struct rtnl *rtnl, int m
 	}
 	memcpy(veth.peer_mac, plug->mac, MAC_LENGTH);
 	venv__rtnl_veth(rtnl, &veth);
+	return venv__rtnl_commit(rtnl);
+}
+
+int venv__plug_connect(struct rtnl *rtnl, const struct plug *plug, bool host_access)
+{
+	int index = venv__rtnl_index(plug->device), bridge = venv__rtnl_index(plug->bridge), r;
+
+	if (index < 0 || bridge < 0)
+		return -ENODEV;
+	r = venv__nft_guard(plug->device, plug->mac, plug->address, host_access && plug->gateway);
+	if (r < 0)
+		return r;
+	venv__rtnl_up(rtnl, index, NET_MTU, bridge);
 	return venv__rtnl_commit(rtnl);
 }
 
@@ -271,11 +280,10 @@ static int connect_all(const struct netns *netns, const json_t *interfaces, int 
 		return r;
 	json_array_foreach(interfaces, i, item)
 	{
-		r = venv__plug_read(item, &plug)
-			    ? connect_interface(netns, &rtnl, machine_fd, &plug)
-			    : -EINVAL;
-		if (r == 0 && host_access && plug.gateway)
-			r = venv__nft_host_access(plug.device, plug.address);
+		r = venv__plug_read(item, &plug) ? make_pair(netns, &rtnl, machine_fd, &plug)
+						 : -EINVAL;
+		if (r == 0)
+			r = venv__plug_connect(&rtnl, &plug, host_access);
 		if (r < 0)
 			break;
 	}
@@ -345,12 +353,12 @@ int venv__netns_unplug(struct netns *netns, const json_t *request, venv_error **
 		const char *name = json_string_value(item);
 		int index = name ? venv__rtnl_index(name) : -EINVAL;
 
-		if (name && venv__json_bool(request, "filtered", false))
+		if (index > 0) { /* else it went with the machine's namespace */
+			venv__rtnl_delete(&rtnl, index);
+			(void)venv__rtnl_commit(&rtnl);
+		}
+		if (name)
 			venv__nft_forget(name);
-		if (index < 0)
-			continue; /* went with the machine's namespace */
-		venv__rtnl_delete(&rtnl, index);
-		(void)venv__rtnl_commit(&rtnl);
 	}
 	venv__rtnl_done(&rtnl);
 	return 0;

@@ -115,23 +115,23 @@ static void end(struct rtnl *rtnl, const struct nlmsghdr *header)
 	rtnl->count++;
 }
 
-static struct nlmsghdr *begin_link(struct rtnl *rtnl, uint16_t type, uint16_t flags, int index)
+static struct nlmsghdr *begin_link(struct rtnl *rtnl, uint16_t type, uint16_t flags, int index,
+				   unsigned interface_flags)
 {
 	struct nlmsghdr *header = begin(rtnl, type, flags);
 	struct ifinfomsg *info = mnl_nlmsg_put_extra_header(header, sizeof(*info));
 
 	info->ifi_family = AF_UNSPEC;
 	info->ifi_index = index;
-	if (type == RTM_NEWLINK) {
-		info->ifi_flags = IFF_UP;
-		info->ifi_change = IFF_UP;
-	}
+	info->ifi_flags = interface_flags;
+	info->ifi_change = interface_flags;
 	return header;
 }
 
 void venv__rtnl_bridge(struct rtnl *rtnl, const char *name, const uint8_t mac[MAC_LENGTH])
 {
-	struct nlmsghdr *header = begin_link(rtnl, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0);
+	struct nlmsghdr *header =
+		begin_link(rtnl, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0, IFF_UP);
 	struct nlattr *info, *data;
 
 	mnl_attr_put_strz(header, IFLA_IFNAME, name);
@@ -150,13 +150,12 @@ void venv__rtnl_bridge(struct rtnl *rtnl, const char *name, const uint8_t mac[MA
 
 void venv__rtnl_veth(struct rtnl *rtnl, const struct rtnl_veth *veth)
 {
-	struct nlmsghdr *header = begin_link(rtnl, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0);
+	struct nlmsghdr *header = begin_link(rtnl, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0, 0);
 	struct nlattr *info, *data, *peer;
 	struct ifinfomsg *peer_info;
 
 	mnl_attr_put_strz(header, IFLA_IFNAME, veth->name);
 	mnl_attr_put_u32(header, IFLA_MTU, NET_MTU);
-	mnl_attr_put_u32(header, IFLA_MASTER, (uint32_t)veth->bridge);
 	info = mnl_attr_nest_start(header, IFLA_LINKINFO);
 	mnl_attr_put_strz(header, IFLA_INFO_KIND, "veth");
 	data = mnl_attr_nest_start(header, IFLA_INFO_DATA);
@@ -175,12 +174,12 @@ void venv__rtnl_veth(struct rtnl *rtnl, const struct rtnl_veth *veth)
 
 void venv__rtnl_delete(struct rtnl *rtnl, int index)
 {
-	end(rtnl, begin_link(rtnl, RTM_DELLINK, 0, index));
+	end(rtnl, begin_link(rtnl, RTM_DELLINK, 0, index, 0));
 }
 
 void venv__rtnl_up(struct rtnl *rtnl, int index, unsigned mtu, int bridge)
 {
-	struct nlmsghdr *header = begin_link(rtnl, RTM_NEWLINK, 0, index);
+	struct nlmsghdr *header = begin_link(rtnl, RTM_NEWLINK, 0, index, IFF_UP);
 
 	if (mtu)
 		mnl_attr_put_u32(header, IFLA_MTU, mtu);
@@ -256,7 +255,7 @@ static int read_link(const struct nlattr *attribute, void *user)
 static bool get_state(struct rtnl *rtnl, int index, struct link_state *ret)
 {
 	_Alignas(8) char buffer[8192];
-	struct nlmsghdr *header = begin_link(rtnl, RTM_GETLINK, 0, index);
+	struct nlmsghdr *header = begin_link(rtnl, RTM_GETLINK, 0, index, 0);
 	ssize_t n;
 
 	*ret = (struct link_state){ 0 };

@@ -29,8 +29,7 @@ int venv__rtnl_index(const char *name);
 /* These gather one change each. */
 void venv__rtnl_bridge(struct rtnl *rtnl, const char *name, const uint8_t mac[MAC_LENGTH]);
 struct rtnl_veth {
-	const char *name; /* our end, enslaved to the bridge and up */
-	int bridge;
+	const char *name; /* our end, not up yet */
 	const char *peer; /* the other end's name, in its namespace */
 	int peer_netns;
 	uint8_t peer_mac[MAC_LENGTH];

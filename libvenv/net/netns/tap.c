@@ -12,7 +12,6 @@
 
 #include "../common/uplink.h"
 #include "netns.h"
-#include "nft.h"
 
 enum {
 	HEADER_SIZE = 12
@@ -37,20 +36,6 @@ static int make_device(struct rtnl *rtnl, const char *name)
 	    ioctl(fd, TUNSETOFFLOAD, (unsigned long)(TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6)) < 0)
 		return -errno;
 	return take_fd(&fd);
-}
-
-/* The filter comes before the device is up: no frame is faster. */
-static int connect_device(struct rtnl *rtnl, const struct plug *plug, bool host_access)
-{
-	int index = venv__rtnl_index(plug->device), bridge = venv__rtnl_index(plug->bridge), r;
-
-	if (index < 0 || bridge < 0)
-		return -ENODEV;
-	r = venv__nft_guard(plug->device, plug->mac, plug->address, host_access && plug->gateway);
-	if (r < 0)
-		return r;
-	venv__rtnl_up(rtnl, index, NET_MTU, bridge);
-	return venv__rtnl_commit(rtnl);
 }
 
 static int no_device(int number, venv_error **err)
@@ -81,7 +66,8 @@ int venv__netns_tap(struct netns *netns, const json_t *request, struct msg_fds *
 		return venv__fail_errno(err, -r, "cannot set up a TAP device");
 	fd = held ? -1 : make_device(&rtnl, plug.device);
 	if (held || fd >= 0)
-		r = connect_device(&rtnl, &plug, venv__json_bool(request, "host_access", false));
+		r = venv__plug_connect(&rtnl, &plug,
+				       venv__json_bool(request, "host_access", false));
 	venv__rtnl_done(&rtnl);
 	if (!held && fd < 0)
 		return no_device(-fd, err);
