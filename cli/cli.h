@@ -21,7 +21,8 @@ enum cli_word {
 	WORD_BASE,   /* what a machine can start from: a box or the name of a recipe */
 	WORD_RECIPE, /* its name or directory */
 	WORD_VOLUME,
-	WORD_COMMAND, /* a command of ours */
+	WORD_SNAPSHOT, /* the name of one, then the machine */
+	WORD_COMMAND,  /* a command of ours */
 	WORD_FILE,
 	WORD_DIR,
 	WORD_SETTING, /* a key of venv.yml with a value */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What changes machines that exist: halt, reload, pause, resume, provision, destroy, repair. */
+/* What changes machines that exist: halt, reload, pause, suspend, resume, provision, destroy, repair. */
 #include "commands.h"
 
 #include <stdlib.h>
@@ -142,6 +142,11 @@ static int run_halt(struct cli *cli, const void *opts, char **operands)
 static int run_pause(struct cli *cli, const void *opts, char **operands)
 {
 	return run_verb(cli, venv_pause, operands, flags_of(opts), "paused");
+}
+
+static int run_suspend(struct cli *cli, const void *opts, char **operands)
+{
+	return run_verb(cli, venv_suspend, operands, flags_of(opts), "suspended");
 }
 
 static int run_resume(struct cli *cli, const void *opts, char **operands)
@@ -302,12 +307,20 @@ static int run_repair(struct cli *cli, const void *opts, char **operands)
 
 VERB(cli_cmd_halt, "halt", "stop machines",
      "Asks each machine to shut down; after its stop_timeout it is stopped by force. What it wrote "
-     "stays.",
+     "stays. A suspended machine goes on first, so that it can shut down; with -f what it did is "
+     "given up.",
      halt_options, run_halt, CLI_VAGRANT);
 VERB(cli_cmd_pause, "pause", "freeze machines where they are",
      "The machine keeps its memory and uses no processor time until 'venv resume'.", plain_options,
      run_pause, 0);
-VERB(cli_cmd_resume, "resume", "let paused machines go on", NULL, plain_options, run_resume, 0);
+VERB(cli_cmd_suspend, "suspend", "keep on disk what machines do, and end them",
+     "The machine uses neither memory nor processor time until 'venv resume' or 'venv up', over restarts of "
+     "the host too. It goes on as it was started, with its clock put right; what venv.yml says by "
+     "then takes effect with 'venv reload'. Files that it has open in shared folders are "
+     "opened again; its locks there are given up. For virtual machines; containers are paused.",
+     plain_options, run_suspend, CLI_VAGRANT);
+VERB(cli_cmd_resume, "resume", "let paused and suspended machines go on", NULL, plain_options,
+     run_resume, CLI_VAGRANT);
 VERB(cli_cmd_provision, "provision", "run the provisioning steps again",
      "Runs every step of running machines, done or not, except those with 'when: never'.",
      plain_options, run_provision, 0);

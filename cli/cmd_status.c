@@ -361,7 +361,7 @@ static int run_stats(struct cli *cli, const void *opts, char **operands)
 QUESTION(
 	cli_cmd_status, "status", "show the machines of this project",
 	"States: not created, stopped, starting, running, paused, frozen (out of memory with 'oom: freeze'), "
-	"stopping, crashed.",
+	"stopping, crashed, suspended.",
 	run_status, CLI_VAGRANT);
 QUESTION(cli_cmd_port, "port", "list forwarded ports", NULL, run_port, 0);
 QUESTION(cli_cmd_stats, "stats", "show use of memory, processor and disk",

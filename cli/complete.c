@@ -130,6 +130,25 @@ static void offer_volumes(struct cli *cli, const struct words *words)
 	venv_value_free(list);
 }
 
+/* The name, of any machine's, then the machine. */
+static void offer_snapshots(struct cli *cli, const struct words *words)
+{
+	if (words->count > 0) {
+		complete_machines(cli, words, "", "");
+		return;
+	}
+	if (!open_project(cli, words))
+		return;
+	for (size_t i = 0; i < venv_project_count(cli->project); i++) {
+		const char *machine = venv_project_machine(cli->project, i);
+		venv_value *list = NULL;
+
+		if (venv_snapshot_list(cli->project, machine, &list, NULL) == 0)
+			offer_list(cli, words, list);
+		venv_value_free(list);
+	}
+}
+
 static void offer_commands(struct cli *cli, const struct words *words,
 			   const struct cli_command *const *commands)
 {
@@ -178,6 +197,9 @@ static void offer_word(struct cli *cli, const struct words *words, enum cli_word
 		break;
 	case WORD_VOLUME:
 		offer_volumes(cli, words);
+		break;
+	case WORD_SNAPSHOT:
+		offer_snapshots(cli, words);
 		break;
 	case WORD_COMMAND:
 		offer_command_names(cli, words);

@@ -34,9 +34,10 @@ enum style state_style(const char *state)
 		const char *state;
 		enum style style;
 	} styles[] = {
-		{ "running", STYLE_GREEN },   { "starting", STYLE_YELLOW },
-		{ "stopping", STYLE_YELLOW }, { "paused", STYLE_YELLOW },
-		{ "frozen", STYLE_RED },      { "crashed", STYLE_RED },
+		{ "running", STYLE_GREEN },    { "starting", STYLE_YELLOW },
+		{ "stopping", STYLE_YELLOW },  { "paused", STYLE_YELLOW },
+		{ "suspended", STYLE_YELLOW }, { "frozen", STYLE_RED },
+		{ "crashed", STYLE_RED },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(styles); i++)

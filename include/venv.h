@@ -306,7 +306,11 @@ typedef struct venv_up_options {
  */
 VENV_API VENV_CHECK int venv_up(venv_project *project, const char *const *names,
 				const venv_up_options *options, venv_op **op, venv_error **err);
-/** Stop machines: gracefully, after stop_timeout by force. @since 0.1 */
+/**
+ * Stop machines: gracefully, after stop_timeout by force. A suspended one goes on first, so that it can; with
+ * VENV_FORCE what it did is given up.
+ * @since 0.1
+ */
 VENV_API VENV_CHECK int venv_halt(venv_project *project, const char *const *names, uint32_t flags,
 				  venv_op **op, venv_error **err);
 /** Stop and start again with what venv.yml now says. @since 0.1 */
@@ -328,7 +332,15 @@ VENV_API VENV_CHECK int venv_destroy_id(venv *ctx, const char *id, uint32_t flag
 /** Freeze machines where they are, in memory. @since 0.1 */
 VENV_API VENV_CHECK int venv_pause(venv_project *project, const char *const *names, uint32_t flags,
 				   venv_op **op, venv_error **err);
-/** Let paused machines go on. @since 0.1 */
+/**
+ * Keep all that machines do on disk and end them: they use no memory then, and outlive a restart of the host.
+ * They go on by venv_resume() or venv_up() as they were started, whatever the file says by then. Providers that
+ * cannot are VENV_ERR_UNSUPPORTED.
+ * @since 0.1
+ */
+VENV_API VENV_CHECK int venv_suspend(venv_project *project, const char *const *names,
+				     uint32_t flags, venv_op **op, venv_error **err);
+/** Let paused and suspended machines go on. @since 0.1 */
 VENV_API VENV_CHECK int venv_resume(venv_project *project, const char *const *names, uint32_t flags,
 				    venv_op **op, venv_error **err);
 /** Run the provisioning steps of running machines again (`when: never` excepted). @since 0.1 */
@@ -340,6 +352,39 @@ VENV_API VENV_CHECK int venv_provision(venv_project *project, const char *const 
  */
 VENV_API VENV_CHECK int venv_repair(venv *ctx, venv_project *project, venv_op **op,
 				    venv_error **err);
+
+/* ---- Snapshots ---------------------------------------------------------------------------- */
+
+/*
+ * A snapshot is all that one machine is: its disk, and what it does unless it is stopped. Shared folders and
+ * named volumes are not part of it. machine NULL: the primary one.
+ */
+
+/**
+ * Take a snapshot; a machine that runs stands still meanwhile.
+ * @param name letters, digits, '.', '_' and '-', at most 64
+ * @return 0; the operation ends with VENV_ERR_EXISTS when there is one, VENV_ERR_UNSUPPORTED when the
+ *         machine's provider makes none
+ * @since 0.1
+ */
+VENV_API VENV_CHECK int venv_snapshot_save(venv_project *project, const char *machine,
+					   const char *name, uint32_t flags, venv_op **op,
+					   venv_error **err);
+/**
+ * Go back to a snapshot: what the machine did and wrote since then is gone. It is then as it was: running,
+ * suspended or stopped. The snapshot stays.
+ * @since 0.1
+ */
+VENV_API VENV_CHECK int venv_snapshot_restore(venv_project *project, const char *machine,
+					      const char *name, uint32_t flags, venv_op **op,
+					      venv_error **err);
+/** Remove a snapshot; the machine stays as it is. @since 0.1 */
+VENV_API VENV_CHECK int venv_snapshot_delete(venv_project *project, const char *machine,
+					     const char *name, uint32_t flags, venv_op **op,
+					     venv_error **err);
+/** Its snapshots, the oldest first: list of maps (name, created, state, size). @since 0.1 */
+VENV_API VENV_CHECK int venv_snapshot_list(venv_project *project, const char *machine,
+					   venv_value **ret, venv_error **err);
 
 /* ---- In a machine ------------------------------------------------------------------------- */
 

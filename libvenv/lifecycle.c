@@ -6,7 +6,8 @@
 
 #include "util/sys.h"
 
-static int set_state(struct work *work, const char *state, enum write_mode how, venv_error **err)
+/* What dies with the boot needs no fsync; it only says whether a machine that nobody runs crashed. */
+int venv__work_set_state(struct work *work, const char *state, venv_error **err)
 {
 	char boot[37] = "";
 
@@ -14,7 +15,7 @@ static int set_state(struct work *work, const char *state, enum write_mode how, 
 	if (json_object_set_new(work->record.state, "state", json_string(state)) < 0 ||
 	    json_object_set_new(work->record.state, "boot_id", json_string(boot)) < 0)
 		return venv__fail_nomem(err);
-	return venv__machine_save(&work->record, how, err);
+	return venv__machine_save(&work->record, WRITE_VOLATILE, err);
 }
 
 /* The error of a start gets the console's last lines: they tell what the machine said. */
@@ -53,21 +54,20 @@ int venv__work_start(struct work *work, venv_error **err)
 	r = take_warnings(work, err);
 	if (r < 0)
 		return r;
-	venv__op_begin(work->op, name, "boot", "starting");
-	/* what dies with the boot needs no fsync; it only says whether a machine that nobody runs
-	 * crashed */
+	venv__op_begin(work->op, name, "boot", "%s",
+		       work->goes_on ? "going on where it was suspended" : "starting");
 	if (json_object_set_new(work->record.state, "started", json_integer(venv__wall_seconds())) <
 	    0)
 		return venv__fail_nomem(err);
 	(void)json_object_del(work->record.state, "contact");
 	venv__console_mark(work);
-	r = set_state(work, "starting", WRITE_VOLATILE, err);
+	r = venv__work_set_state(work, "starting", err);
 	if (r == 0)
 		r = work->provider->start(&work->machine, work->op, err);
 	if (r == 0)
-		r = set_state(work, "running", WRITE_VOLATILE, err);
+		r = venv__work_set_state(work, "running", err);
 	if (r < 0) {
-		(void)set_state(work, "stopped", WRITE_VOLATILE, NULL);
+		(void)venv__work_set_state(work, work->goes_on ? "suspended" : "stopped", NULL);
 		return with_console(r, work, err);
 	}
 	venv__net_attachment_done(&work->net); /* the keeper has its own copies now */
@@ -85,11 +85,11 @@ int venv__work_stop(struct work *work, enum stop_how how, venv_error **err)
 	venv__op_begin(work->op, name, "stop", "stopping");
 	r = venv__work_map(work, err);
 	if (r == 0)
-		r = set_state(work, "stopping", WRITE_VOLATILE, err);
+		r = venv__work_set_state(work, "stopping", err);
 	if (r == 0)
 		r = work->provider->stop(&work->machine, how, work->op, err);
 	if (r == 0)
-		r = set_state(work, "stopped", WRITE_VOLATILE, err);
+		r = venv__work_set_state(work, "stopped", err);
 	if (r < 0)
 		return r;
 	venv__op_end(work->op, name, "stop");

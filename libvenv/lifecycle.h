@@ -21,6 +21,7 @@ struct work {
 	struct machine machine;
 	char *login;
 	int lock_fd;
+	bool goes_on; /* what is started was suspended */
 };
 void venv__work_init(struct work *work, struct venv_project *project,
 		     const struct machine_spec *spec, struct venv_op *op);
@@ -56,6 +57,20 @@ char *venv__login_name(const struct machine_spec *spec, const char *image_user);
 /* The steps that the verbs are made of; the lock is held, the record open. */
 int venv__work_start(struct work *work, venv_error **err);
 int venv__work_stop(struct work *work, enum stop_how how, venv_error **err);
+/* What state.json says that it is, beside the boot that this holds in. */
+int venv__work_set_state(struct work *work, const char *state, venv_error **err);
+/* suspend.c */
+int venv__work_suspend(struct work *work, venv_error **err);
+/* Start a suspended machine as it was started then, whatever the file says by now. */
+int venv__work_go_on(struct work *work, venv_error **err);
+/* It went on: wait until it can be talked to, and put its clock right. */
+int venv__work_awake(struct work *work, venv_error **err);
+/* Stop a machine in any state. One that is suspended goes on first, to shut down by itself, unless it is
+ * killed: that gives up what it did. */
+int venv__work_halt(struct work *work, enum machine_state state, enum stop_how how,
+		    venv_error **err);
+/* After a command that was killed while it let the machine stand still: let it go on. */
+int venv__work_unfreeze(struct work *work, enum machine_state state, venv_error **err);
 /* Wait until a machine that is reached by ssh alone lets us in; once for each start. */
 int venv__work_contact(struct work *work, venv_error **err);
 int venv__work_provision(struct work *work, uint32_t flags, venv_error **err);

@@ -12,7 +12,7 @@
 struct venv_op;
 
 /* Begin and end a named phase of a machine (NULL: none): resolve fetch unpack create network boot ssh
- * folders provision ready stop destroy. */
+ * folders provision ready stop suspend snapshot restore destroy. */
 void venv__op_begin(struct venv_op *op, const char *machine, const char *phase, const char *format,
 		    ...) _printf_(4, 5);
 void venv__op_end(struct venv_op *op, const char *machine, const char *phase);

@@ -16,10 +16,11 @@ const struct provider *venv__provider_find(const char *name)
 const char *venv__machine_state_name(enum machine_state state)
 {
 	static const char *const names[] = {
-		[MACHINE_ABSENT] = "not created", [MACHINE_STOPPED] = "stopped",
-		[MACHINE_STARTING] = "starting",  [MACHINE_RUNNING] = "running",
-		[MACHINE_PAUSED] = "paused",      [MACHINE_FROZEN] = "frozen",
-		[MACHINE_STOPPING] = "stopping",  [MACHINE_CRASHED] = "crashed",
+		[MACHINE_ABSENT] = "not created",  [MACHINE_STOPPED] = "stopped",
+		[MACHINE_STARTING] = "starting",   [MACHINE_RUNNING] = "running",
+		[MACHINE_PAUSED] = "paused",       [MACHINE_FROZEN] = "frozen",
+		[MACHINE_STOPPING] = "stopping",   [MACHINE_CRASHED] = "crashed",
+		[MACHINE_SUSPENDED] = "suspended",
 	};
 
 	return (size_t)state < ARRAY_SIZE(names) ? names[state] : "unknown";

@@ -10,11 +10,14 @@
  *   slot               from -> to
  *   probe              none: accept, or decline with the reason; fast, no effect
  *   create, destroy    absent -> stopped, any -> absent
- *   start, stop        stopped -> running; running, paused -> stopped
+ *   start, stop        stopped, suspended -> running; running, paused, suspended -> stopped
  *   observe            the state now, without locks
  *   connect            running: a connection on which ssh is spoken
  *   exec               running
  *   pause, resume      running <-> paused
+ *   suspend            running, paused -> suspended
+ *   snapshot           stopped, suspended, running, paused: it stays so
+ *   restore            any but absent -> stopped, suspended
  *   apply              running: limits and what else can change live
  *   stats, info        running
  *   lend_network, plug running: for a netd that is started again
@@ -56,7 +59,8 @@ enum machine_state {
 	MACHINE_PAUSED, /* frozen by the user */
 	MACHINE_FROZEN, /* frozen because it ran out of memory (oom: freeze) */
 	MACHINE_STOPPING,
-	MACHINE_CRASHED /* nobody holds the alive lock but the record says running */
+	MACHINE_CRASHED,  /* nobody holds the alive lock but the record says running */
+	MACHINE_SUSPENDED /* nobody runs it, and all that it did lies on disk */
 };
 const char *venv__machine_state_name(enum machine_state state);
 
@@ -158,6 +162,18 @@ struct provider {
 		    venv_error **err);
 	int (*pause)(struct machine *machine, struct venv_op *op, venv_error **err);
 	int (*resume)(struct machine *machine, struct venv_op *op, venv_error **err);
+	/*
+	 * Keep memory and processors on disk and end; start() goes on there, with the spec that it was
+	 * started with, and resume() of one that was left paused does. On failure it is as it was.
+	 */
+	int (*suspend)(struct machine *machine, struct venv_op *op, venv_error **err);
+	/*
+	 * Put all that the machine is into an empty directory: its disk, and the memory of one that is not
+	 * stopped; later go back to it, whatever it does now. What is in the directory stays as it is. A
+	 * restore that was interrupted is finished by the next slot that is called.
+	 */
+	int (*snapshot)(struct machine *machine, int dir_fd, struct venv_op *op, venv_error **err);
+	int (*restore)(struct machine *machine, int dir_fd, struct venv_op *op, venv_error **err);
 	/* changed: list as from venv__spec_diff(), all of them live */
 	int (*apply)(struct machine *machine, const json_t *changed, struct venv_op *op,
 		     venv_error **err);

@@ -356,7 +356,7 @@ static json_t *plan_existing(struct work *work, enum machine_state state)
 	}
 	if (state == MACHINE_STOPPED || state == MACHINE_CRASHED)
 		action = "start";
-	else if (state == MACHINE_PAUSED || state == MACHINE_FROZEN)
+	else if (state == MACHINE_PAUSED || state == MACHINE_FROZEN || state == MACHINE_SUSPENDED)
 		action = "resume";
 	else if (json_array_size(changes))
 		action = "change";

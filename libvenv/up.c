@@ -527,7 +527,7 @@ static int up_existing(struct work *work, const struct up *up, enum machine_stat
 					     work->provider->name),
 				  err, "run 'venv destroy' first to make it anew");
 	if (up->restart && state != MACHINE_STOPPED && state != MACHINE_CRASHED) {
-		r = venv__work_stop(work, STOP_GRACEFUL, err);
+		r = venv__work_halt(work, state, STOP_GRACEFUL, err);
 		state = MACHINE_STOPPED;
 	}
 	if (r < 0)
@@ -542,6 +542,11 @@ static int up_existing(struct work *work, const struct up *up, enum machine_stat
 		if (r == 0 && work->provider->resume)
 			r = work->provider->resume(&work->machine, work->op, err);
 		return r;
+	case MACHINE_SUSPENDED:
+		r = venv__work_go_on(work, err);
+		if (r == 0)
+			r = venv__work_awake(work, err);
+		return r < 0 ? r : up_running(work, err);
 	case MACHINE_RUNNING:
 		return up_running(work, err);
 	case MACHINE_ABSENT:

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The verbs beside up: halt, destroy, pause, resume, provision, repair. */
+/* The verbs beside up: halt, destroy, pause, resume, suspend, provision, repair. */
 #include <fcntl.h>
 #include <string.h>
 
@@ -49,7 +49,7 @@ static int run_halt(struct work *work, enum machine_state state, uint32_t flags,
 {
 	if (state == MACHINE_ABSENT || state == MACHINE_STOPPED)
 		return 0;
-	return venv__work_stop(work, flags & VENV_FORCE ? STOP_KILL : STOP_GRACEFUL, err);
+	return venv__work_halt(work, state, flags & VENV_FORCE ? STOP_KILL : STOP_GRACEFUL, err);
 }
 
 static int run_destroy(struct work *work, enum machine_state state, uint32_t flags,
@@ -98,6 +98,19 @@ static int run_pause(struct work *work, enum machine_state state, uint32_t flags
 	return r;
 }
 
+static int run_suspend(struct work *work, enum machine_state state, uint32_t flags,
+		       venv_error **err)
+{
+	int r = 0;
+
+	(void)flags;
+	if (state == MACHINE_SUSPENDED)
+		return 0;
+	if (state != MACHINE_PAUSED && state != MACHINE_FROZEN)
+		r = must_run(work, state, err);
+	return r < 0 ? r : venv__work_suspend(work, err);
+}
+
 static int run_resume(struct work *work, enum machine_state state, uint32_t flags, venv_error **err)
 {
 	int r;
@@ -105,6 +118,10 @@ static int run_resume(struct work *work, enum machine_state state, uint32_t flag
 	(void)flags;
 	if (state == MACHINE_RUNNING)
 		return 0;
+	if (state == MACHINE_SUSPENDED) {
+		r = venv__work_go_on(work, err);
+		return r < 0 ? r : venv__work_awake(work, err);
+	}
 	if (state != MACHINE_PAUSED && state != MACHINE_FROZEN)
 		return must_run(work, state, err);
 	if (!work->provider->resume)
@@ -131,6 +148,8 @@ static int run_repair(struct work *work, enum machine_state state, uint32_t flag
 	int r;
 
 	(void)flags;
+	if (state == MACHINE_PAUSED)
+		return venv__work_unfreeze(work, state, err);
 	if (state != MACHINE_CRASHED)
 		return 0;
 	r = venv__work_stop(work, STOP_KILL, err);
@@ -144,6 +163,7 @@ static int run_repair(struct work *work, enum machine_state state, uint32_t flag
 static const struct verb halt = { "halt", GRAPH_NEEDS_LAST, run_halt };
 static const struct verb destroy = { "destroy", GRAPH_NEEDS_LAST, run_destroy };
 static const struct verb pause_verb = { "pause", GRAPH_ANY, run_pause };
+static const struct verb suspend = { "suspend", GRAPH_ANY, run_suspend };
 static const struct verb resume = { "resume", GRAPH_ANY, run_resume };
 static const struct verb provision = { "provision", GRAPH_NEEDS_FIRST, run_provision };
 static const struct verb repair = { "repair", GRAPH_ANY, run_repair };
@@ -290,6 +310,12 @@ int venv_pause(venv_project *project, const char *const *names, uint32_t flags, 
 	       venv_error **err)
 {
 	return start(project, &pause_verb, names, flags, op, err);
+}
+
+int venv_suspend(venv_project *project, const char *const *names, uint32_t flags, venv_op **op,
+		 venv_error **err)
+{
+	return start(project, &suspend, names, flags, op, err);
 }
 
 int venv_resume(venv_project *project, const char *const *names, uint32_t flags, venv_op **op,

@@ -28,7 +28,8 @@ static bool runs(struct venv_project *project, const struct machine_spec *spec)
 
 	venv__work_init(&work, project, spec, NULL);
 	return venv__work_open(&work, NULL) == 0 && venv__work_observe(&work, &state, NULL) == 0 &&
-	       state >= MACHINE_STARTING && state <= MACHINE_STOPPING;
+	       ((state >= MACHINE_STARTING && state <= MACHINE_STOPPING) ||
+		state == MACHINE_SUSPENDED);
 }
 
 /* The machines of venv.yml that mount it, those that run apart. */

@@ -133,7 +133,7 @@ static int not_running(const struct work *work, enum machine_state state, venv_e
 			   venv__machine_state_name(state));
 
 	(void)venv__error_set_machine(r, err, name);
-	if (state == MACHINE_PAUSED)
+	if (state == MACHINE_PAUSED || state == MACHINE_SUSPENDED)
 		return venv__hint(r, err, "let it go on with 'venv resume %s'", name);
 	if (state == MACHINE_FROZEN)
 		return venv__hint(r, err,

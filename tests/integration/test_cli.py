@@ -154,7 +154,9 @@ def test_errors_quote_the_line(tmp_path):
                                        ["volume", "rm", "a"], ["doctor"], ["version"], ["init"],
                                        ["config", "schema"], ["config", "keys"], ["halt"],
                                        ["destroy", "-f"], ["repair"], ["cp", "a", ":b"], ["up"],
-                                       ["pause"], ["resume"], ["provision"], ["reload"], ["logs"],
+                                       ["pause"], ["suspend"], ["resume"], ["snapshot", "list"],
+                                       ["snapshot", "save", "a"], ["snapshot", "restore", "a"],
+                                       ["snapshot", "delete", "a"], ["provision"], ["reload"], ["logs"],
                                        ["box", "add", "a"], ["box", "build", "a"],
                                        ["box", "remove", "a"], ["completion", "bash"], ["help"],
                                        ["help", "up"], ["help", "--list"], ["help", "--man", "venv"]])
@@ -163,9 +165,20 @@ def test_every_command_answers_in_json(arguments):
     assert err == ""
     found = lines(out)
     assert found[-1]["type"] == "result"
-    commands = 2 if arguments[0] in ("box", "volume", "config") else 1
+    commands = 2 if arguments[0] in ("box", "volume", "config", "snapshot") else 1
     assert found[-1]["command"] == " ".join(arguments[:commands])
     assert "result" in found[-1]
+
+
+def test_snapshots_are_listed_and_named():
+    taken = [{"name": "one", "created": 1700000000, "state": "running", "size": 5 << 20}]
+    out, _ = run("snapshot", "list", FAKE_SNAPSHOTS=taken)
+    assert re.match(r"NAME +TAKEN +STATE +SIZE\n\s*one +2023-11-1\d \d\d:\d\d:\d\d +running +5.24 MB\n$", out), out
+    assert "has no snapshot" in run("snapshot", "ls")[0]
+    out, err = run("snapshot", "restore", "one", "--no-wait", FAKE_TRACE="1", FAKE_OP=[])
+    assert "snapshot-restore one web 4" in err or "snapshot-restore" in err, err
+    assert re.match(r"snapshot one of \S+ is restored\n$", out), out
+    run("snapshot", "save", status=2)
 
 
 def test_no_command_was_forgotten_in_json():

@@ -1,156 +1,37 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Core through its public API, over a fake provider and a real store. */
-#include "tests/unit/test.h"
-
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <venv.h>
 
+#include "core_world.h"
 #include "provider_fake.h"
 #include "util/buf.h"
 #include "util/file.h"
 
-struct world {
-	char root[64], data[96], dir[96];
-	venv *ctx;
-};
-
-static void write_file(const struct world *w, const char *dir, const char *name, const char *text)
-{
-	_cleanup_close_ int fd = open(dir ? dir : w->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	assert_int_equal(venv__file_write(fd, name, text, strlen(text), 0644, WRITE_VOLATILE, NULL),
-			 0);
-}
-
-static void wait_for(venv_op *op)
-{
-	_cleanup_error_ venv_error *err = NULL;
-
-	if (venv_op_wait(op, &err) < 0)
-		fail_msg("%s (hint: %s)", venv_error_message(err),
-			 venv_error_hint(err) ? venv_error_hint(err) : "-");
-	venv_op_free(op);
-}
-
-static int setup(void **state)
-{
-	venv_options o = VENV_OPTIONS_INIT;
-	struct world *w = calloc(1, sizeof(*w));
-	venv_op *op;
-
-	(void)snprintf(w->root, sizeof(w->root), "/tmp/venv-test-core.XXXXXX");
-	if (!mkdtemp(w->root))
-		return -1;
-	(void)snprintf(w->data, sizeof(w->data), "%s/data", w->root);
-	(void)snprintf(w->dir, sizeof(w->dir), "%s/shop", w->root);
-	if (mkdir(w->dir, 0755) < 0)
-		return -1;
-	o.data_dir = w->data;
-	if (venv_new(&o, &w->ctx, NULL) < 0)
-		return -1;
-	assert_int_equal(venv_box_build(w->ctx, "busybox", &op, NULL), 0);
-	wait_for(op);
-	fake_fail(NULL, 0);
-	fake_delay_ms(0);
-	(void)fake_calls();
-	*state = w;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct world *w = *state;
-
-	venv_free(w->ctx);
-	(void)chmod(w->root, 0700);
-	assert_int_equal(venv__tree_delete(AT_FDCWD, w->root, NULL), 0);
-	free(w);
-	return 0;
-}
-
-static venv_project *open_at(const struct world *w, const char *dir)
-{
-	venv_project_options o = VENV_PROJECT_OPTIONS_INIT;
-	_cleanup_error_ venv_error *err = NULL;
-	venv_project *project = NULL;
-
-	o.dir = dir;
-	if (venv_project_open(w->ctx, &o, &project, &err) < 0)
-		fail_msg("%s", venv_error_message(err));
-	return project;
-}
-
-static venv_project *open_text(const struct world *w, const char *text)
-{
-	write_file(w, NULL, "venv.yml", text);
-	return open_at(w, w->dir);
-}
-
-/* Run an operation that must end with a code, and give its error. */
-static venv_error *end_with(venv_op *op, int code)
-{
-	venv_error *err = NULL;
-	int r = venv_op_wait(op, &err);
-
-	if (r != code)
-		fail_msg("ended with %d, not %d: %s", r, code, venv_error_message(err));
-	venv_op_free(op);
-	return err;
-}
-
-static void up(venv_project *project, int code)
-{
-	venv_op *op = NULL;
-
-	assert_int_equal(venv_up(project, NULL, NULL, &op, NULL), 0);
-	venv_error_free(end_with(op, code));
-}
-
-static char *state_of(venv_project *project, const char *name)
-{
-	const char *names[] = { name, NULL };
-	venv_value *value = NULL;
-	char *state;
-
-	assert_int_equal(venv_status(project, names, &value, NULL), 0);
-	state = strdup(venv_value_string(venv_value_get(venv_value_at(value, 0), "state")));
-	venv_value_free(value);
-	return state;
-}
-
-#define assert_state(project, name, expected)                                                      \
-	do {                                                                                       \
-		_cleanup_free_ char *state_ = state_of(project, name);                             \
-		assert_string_equal(state_, expected);                                             \
-	} while (0)
-
-#define SMALL "box: busybox\nnetworks: []\nfolders: []\n"
-
 static void the_whole_life(void **state)
 {
-	venv_project *project = open_text(*state, SMALL);
+	venv_project *project = core_open_text(*state, SMALL);
 	venv_op *op;
 
 	assert_state(project, "default", "not created");
-	up(project, 0);
+	core_up(project, 0);
 	assert_string_equal(fake_calls(),
 			    "default:probe default:create default:probe default:start");
 	assert_state(project, "default", "running");
-	up(project, 0);
+	core_up(project, 0);
 	assert_string_equal(fake_calls(), "");
 	assert_int_equal(venv_pause(project, NULL, 0, &op, NULL), 0);
-	wait_for(op);
+	core_wait(op);
 	assert_state(project, "default", "paused");
 	assert_int_equal(venv_resume(project, NULL, 0, &op, NULL), 0);
-	wait_for(op);
+	core_wait(op);
 	assert_int_equal(venv_halt(project, NULL, 0, &op, NULL), 0);
-	wait_for(op);
+	core_wait(op);
 	assert_state(project, "default", "stopped");
-	up(project, 0);
+	core_up(project, 0);
 	assert_int_equal(venv_destroy(project, NULL, 0, &op, NULL), 0);
-	wait_for(op);
+	core_wait(op);
 	assert_state(project, "default", "not created");
 	venv_project_free(project);
 }
@@ -168,46 +49,46 @@ static void a_failed_first_start_leaves_nothing(void **state)
 {
 	static const char *const slots[] = { "probe", "create", "start" };
 	const struct world *w = *state;
-	venv_project *project = open_text(w, SMALL);
+	venv_project *project = core_open_text(w, SMALL);
 
 	for (size_t i = 0; i < ARRAY_SIZE(slots); i++) {
 		fake_fail(slots[i], 1);
-		up(project, VENV_ERR_HOST);
+		core_up(project, VENV_ERR_HOST);
 		assert_state(project, "default", "not created");
 		assert_true(is_empty(w, "machines"));
 		assert_true(is_empty(w, "trash"));
 	}
-	up(project, 0);
+	core_up(project, 0);
 	venv_project_free(project);
 }
 
 static void a_failed_later_start_keeps_the_machine(void **state)
 {
-	venv_project *project = open_text(*state, SMALL);
+	venv_project *project = core_open_text(*state, SMALL);
 	venv_op *op;
 
-	up(project, 0);
+	core_up(project, 0);
 	assert_int_equal(venv_halt(project, NULL, 0, &op, NULL), 0);
-	wait_for(op);
+	core_wait(op);
 	fake_fail("start", 1);
-	up(project, VENV_ERR_HOST);
+	core_up(project, VENV_ERR_HOST);
 	assert_state(project, "default", "stopped");
-	up(project, 0);
+	core_up(project, 0);
 	venv_project_free(project);
 }
 
 static void failed_destroys_can_be_repeated(void **state)
 {
 	const struct world *w = *state;
-	venv_project *project = open_text(w, SMALL);
+	venv_project *project = core_open_text(w, SMALL);
 	venv_op *op;
 
-	up(project, 0);
+	core_up(project, 0);
 	fake_fail("destroy", 1);
 	assert_int_equal(venv_destroy(project, NULL, 0, &op, NULL), 0);
-	venv_error_free(end_with(op, VENV_ERR_HOST));
+	venv_error_free(core_end_with(op, VENV_ERR_HOST));
 	assert_int_equal(venv_destroy(project, NULL, 0, &op, NULL), 0);
-	wait_for(op);
+	core_wait(op);
 	assert_true(is_empty(w, "machines"));
 	venv_project_free(project);
 }
@@ -215,15 +96,15 @@ static void failed_destroys_can_be_repeated(void **state)
 static void needs_go_first_and_failures_stop_what_depends(void **state)
 {
 	venv_project *project =
-		open_text(*state, "box: busybox\nnetworks: []\nfolders: []\nmachines:\n"
-				  "  web: { needs: { db: ready } }\n"
-				  "  db: {}\n"
-				  "  other: {}\n");
+		core_open_text(*state, "box: busybox\nnetworks: []\nfolders: []\nmachines:\n"
+				       "  web: { needs: { db: ready } }\n"
+				       "  db: {}\n"
+				       "  other: {}\n");
 	const char *calls, *db, *web;
 	venv_op *op;
 
 	assert_int_equal(venv_up(project, (const char *[]){ "web", NULL }, NULL, &op, NULL), 0);
-	wait_for(op);
+	core_wait(op);
 	calls = fake_calls();
 	db = strstr(calls, "db:start");
 	web = strstr(calls, "web:start");
@@ -232,13 +113,13 @@ static void needs_go_first_and_failures_stop_what_depends(void **state)
 	assert_true(db < web);
 	assert_state(project, "other", "not created");
 	assert_int_equal(venv_destroy(project, NULL, 0, &op, NULL), 0);
-	wait_for(op);
+	core_wait(op);
 
 	fake_fail("create", 1);
 	assert_int_equal(venv_up(project, (const char *[]){ "web", NULL }, NULL, &op, NULL), 0);
-	venv_error_free(end_with(op, VENV_ERR_HOST));
+	venv_error_free(core_end_with(op, VENV_ERR_HOST));
 	assert_state(project, "web", "not created");
-	up(project, 0);
+	core_up(project, 0);
 	assert_state(project, "web", "running");
 	assert_state(project, "other", "running");
 	venv_project_free(project);
@@ -246,7 +127,7 @@ static void needs_go_first_and_failures_stop_what_depends(void **state)
 
 static void only_one_command_works_on_a_machine(void **state)
 {
-	venv_project *project = open_text(*state, SMALL);
+	venv_project *project = core_open_text(*state, SMALL);
 	venv_up_options no_wait = VENV_UP_OPTIONS_INIT;
 	venv_op *first, *second;
 	venv_error *err;
@@ -256,12 +137,12 @@ static void only_one_command_works_on_a_machine(void **state)
 	assert_int_equal(venv_up(project, NULL, NULL, &first, NULL), 0);
 	(void)usleep(150000);
 	assert_int_equal(venv_up(project, NULL, &no_wait, &second, NULL), 0);
-	err = end_with(second, VENV_ERR_BUSY);
+	err = core_end_with(second, VENV_ERR_BUSY);
 	assert_non_null(strstr(venv_error_message(err), "venv up (pid "));
 	venv_error_free(err);
 	assert_int_equal(venv_up(project, NULL, NULL, &second, NULL), 0);
-	wait_for(second);
-	wait_for(first);
+	core_wait(second);
+	core_wait(first);
 	assert_state(project, "default", "running");
 	venv_project_free(project);
 }
@@ -281,17 +162,17 @@ static void steps_run_once_and_go_on_where_they_failed(void **state)
 			     "  - name: two\n    run: |\n      echo bad news\n      test -e %s/ok\n"
 			     "      echo two >> %s/seen\n",
 			     dir, dir, dir) > 0);
-	project = open_text(w, text);
+	project = core_open_text(w, text);
 	assert_int_equal(venv_up(project, NULL, NULL, &op, NULL), 0);
-	err = end_with(op, VENV_ERR_COMMAND);
+	err = core_end_with(op, VENV_ERR_COMMAND);
 	assert_non_null(strstr(venv_error_message(err), "provisioning step 'two'"));
 	assert_string_equal(venv_error_details(err), "bad news\n");
 	assert_string_equal(venv_error_machine(err), "default");
 	venv_error_free(err);
 	assert_state(project, "default", "running");
-	write_file(w, NULL, "ok", "");
-	up(project, 0);
-	up(project, 0);
+	core_write_file(w, NULL, "ok", "");
+	core_up(project, 0);
+	core_up(project, 0);
 	fd = open(w->dir, O_RDONLY | O_DIRECTORY);
 	assert_int_equal(venv__file_read(fd, "seen", 100, &seen, NULL, NULL), 0);
 	assert_string_equal(seen, "one\ntwo\n");
@@ -307,24 +188,24 @@ static void a_moved_project_keeps_its_machines_a_copy_does_not(void **state)
 	_cleanup_free_ char *machines = venv__path_join(copy, ".machines");
 	_cleanup_free_ char *from = venv__path_join(moved, ".machines/project.json");
 	_cleanup_free_ char *uuid = NULL;
-	venv_project *project = open_text(w, SMALL);
+	venv_project *project = core_open_text(w, SMALL);
 
-	up(project, 0);
+	core_up(project, 0);
 	venv_project_free(project);
 	assert_int_equal(rename(w->dir, moved), 0);
-	project = open_at(w, moved);
+	project = core_open_at(w, moved);
 	assert_state(project, "default", "running");
 	venv_project_free(project);
 
 	assert_int_equal(mkdir(copy, 0755), 0);
 	assert_int_equal(mkdir(machines, 0755), 0);
-	write_file(w, copy, "venv.yml", SMALL);
+	core_write_file(w, copy, "venv.yml", SMALL);
 	assert_int_equal(venv__file_read(AT_FDCWD, from, 10000, &uuid, NULL, NULL), 0);
-	write_file(w, machines, "project.json", uuid);
-	project = open_at(w, copy);
+	core_write_file(w, machines, "project.json", uuid);
+	project = core_open_at(w, copy);
 	assert_state(project, "default", "not created");
 	venv_project_free(project);
-	project = open_at(w, moved);
+	project = core_open_at(w, moved);
 	assert_state(project, "default", "running");
 	venv_project_free(project);
 }
@@ -332,15 +213,15 @@ static void a_moved_project_keeps_its_machines_a_copy_does_not(void **state)
 static void wiped_pointers_are_found_again(void **state)
 {
 	const struct world *w = *state;
-	venv_project *project = open_text(w, SMALL);
+	venv_project *project = core_open_text(w, SMALL);
 	int fd;
 
-	up(project, 0);
+	core_up(project, 0);
 	venv_project_free(project);
 	fd = open(w->dir, O_RDONLY | O_DIRECTORY);
 	assert_int_equal(venv__tree_delete(fd, ".machines", NULL), 0);
 	(void)close(fd);
-	project = open_at(w, w->dir);
+	project = core_open_at(w, w->dir);
 	assert_state(project, "default", "running");
 	venv_project_free(project);
 }
@@ -355,7 +236,7 @@ static void a_planted_link_does_not_lead_the_writes_away(void **state)
 
 	assert_int_equal(mkdir(victim, 0755), 0);
 	assert_int_equal(symlink(victim, link), 0);
-	project = open_text(w, SMALL);
+	project = core_open_text(w, SMALL);
 	assert_int_equal(venv_up(project, NULL, NULL, &op, NULL), 0);
 	assert_true(venv_op_wait(op, NULL) < 0);
 	venv_op_free(op);
@@ -367,13 +248,13 @@ static void keys_that_reach_the_host_need_approval(void **state)
 {
 	const struct world *w = *state;
 	venv_project *project =
-		open_text(w, "box: busybox\nnetworks: []\nfolders: [ /etc:/host-etc ]\n");
+		core_open_text(w, "box: busybox\nnetworks: []\nfolders: [ /etc:/host-etc ]\n");
 	venv_value *open_keys = NULL;
 	venv_error *err;
 	venv_op *op;
 
 	assert_int_equal(venv_up(project, NULL, NULL, &op, NULL), 0);
-	err = end_with(op, VENV_ERR_DENIED);
+	err = core_end_with(op, VENV_ERR_DENIED);
 	assert_non_null(strstr(venv_error_hint(err), "venv approve"));
 	venv_error_free(err);
 	assert_string_equal(fake_calls(), "");
@@ -381,10 +262,10 @@ static void keys_that_reach_the_host_need_approval(void **state)
 	assert_int_equal(venv_value_count(open_keys), 1);
 	venv_value_free(open_keys);
 	assert_int_equal(venv_approve(project, NULL), 0);
-	up(project, 0);
+	core_up(project, 0);
 	venv_project_free(project);
-	project = open_text(w, "box: busybox\nnetworks: []\nfolders: [ /usr:/host-etc ]\n");
-	up(project, VENV_ERR_DENIED);
+	project = core_open_text(w, "box: busybox\nnetworks: []\nfolders: [ /usr:/host-etc ]\n");
+	core_up(project, VENV_ERR_DENIED);
 	venv_project_free(project);
 }
 
@@ -393,20 +274,20 @@ static void bad_folders_are_told_before_anything_is_made(void **state)
 	const struct world *w = *state;
 	_cleanup_free_ char *link = venv__path_join(w->dir, "link");
 	venv_project *project =
-		open_text(w, "box: busybox\nnetworks: []\nfolders:\n  - ./none:/none\n");
+		core_open_text(w, "box: busybox\nnetworks: []\nfolders:\n  - ./none:/none\n");
 	venv_error *err;
 	venv_op *op;
 
 	assert_int_equal(venv_up(project, NULL, NULL, &op, NULL), 0);
-	err = end_with(op, VENV_ERR_CONFIG);
+	err = core_end_with(op, VENV_ERR_CONFIG);
 	assert_int_equal(venv_error_line(err), 4);
 	assert_non_null(strstr(venv_error_hint(err), "mkdir -p"));
 	venv_error_free(err);
 	venv_project_free(project);
 
 	assert_int_equal(symlink("/etc", link), 0);
-	project = open_text(w, "box: busybox\nnetworks: []\nfolders:\n  - ./link:/none\n");
-	up(project, VENV_ERR_DENIED);
+	project = core_open_text(w, "box: busybox\nnetworks: []\nfolders:\n  - ./link:/none\n");
+	core_up(project, VENV_ERR_DENIED);
 	assert_true(is_empty(w, "machines"));
 	venv_project_free(project);
 }
@@ -426,11 +307,11 @@ static void planted_links_are_not_read(void **state)
 		_cleanup_free_ char *text = NULL;
 
 		assert_true(asprintf(&text, SMALL "%s", uses[i]) > 0);
-		project = open_text(w, text);
-		up(project, VENV_ERR_DENIED);
+		project = core_open_text(w, text);
+		core_up(project, VENV_ERR_DENIED);
 		venv_project_free(project);
 	}
-	write_file(w, NULL, "venv.yml", SMALL "env_file: ./link\n");
+	core_write_file(w, NULL, "venv.yml", SMALL "env_file: ./link\n");
 	o.dir = w->dir;
 	assert_int_equal(venv_project_open(w->ctx, &o, &project, NULL), VENV_ERR_CONFIG);
 }
@@ -439,20 +320,21 @@ static void what_the_file_no_longer_names_can_be_destroyed(void **state)
 {
 	const struct world *w = *state;
 	venv_project *project =
-		open_text(w, "box: busybox\nnetworks: []\nfolders: []\nmachines: { a: {}, "
-			     "b: {} }\n");
+		core_open_text(w, "box: busybox\nnetworks: []\nfolders: []\nmachines: { a: {}, "
+				  "b: {} }\n");
 	venv_value *list = NULL;
 	venv_op *op;
 
-	up(project, 0);
+	core_up(project, 0);
 	venv_project_free(project);
-	project = open_text(w, "box: busybox\nnetworks: []\nfolders: []\nmachines: { a: {} }\n");
+	project =
+		core_open_text(w, "box: busybox\nnetworks: []\nfolders: []\nmachines: { a: {} }\n");
 	assert_int_equal(venv_status(project, NULL, &list, NULL), 0);
 	assert_int_equal(venv_value_count(list), 2);
 	assert_int_equal(venv_value_int(venv_value_get(venv_value_at(list, 1), "orphan")), 1);
 	venv_value_free(list);
 	assert_int_equal(venv_destroy(project, NULL, 0, &op, NULL), 0);
-	wait_for(op);
+	core_wait(op);
 	assert_true(is_empty(w, "machines"));
 	venv_project_free(project);
 }
@@ -478,22 +360,22 @@ static void recipes_are_listed(void **state)
 static void a_box_in_use_stays(void **state)
 {
 	const struct world *w = *state;
-	venv_project *project = open_text(w, SMALL);
+	venv_project *project = core_open_text(w, SMALL);
 	_cleanup_error_ venv_error *err = NULL;
 	venv_op *op;
 
-	up(project, 0);
+	core_up(project, 0);
 	assert_int_equal(venv_box_remove(w->ctx, "busybox", &err), VENV_ERR_BUSY);
 	assert_non_null(strstr(venv_error_message(err), "shop/default"));
 	assert_int_equal(venv_destroy(project, NULL, 0, &op, NULL), 0);
-	wait_for(op);
+	core_wait(op);
 	assert_int_equal(venv_box_remove(w->ctx, "busybox", NULL), 0);
 	venv_project_free(project);
 }
 
 static void an_operation_can_be_cancelled(void **state)
 {
-	venv_project *project = open_text(*state, SMALL "provision:\n  - run: sleep 100\n");
+	venv_project *project = core_open_text(*state, SMALL "provision:\n  - run: sleep 100\n");
 	const venv_event *event;
 	venv_op *op;
 
@@ -502,7 +384,7 @@ static void an_operation_can_be_cancelled(void **state)
 		if (venv_event_type(event) == VENV_EVENT_PHASE_BEGIN &&
 		    strcmp(venv_event_phase(event), "provision") == 0)
 			venv_op_cancel(op);
-	venv_error_free(end_with(op, VENV_ERR_CANCELLED));
+	venv_error_free(core_end_with(op, VENV_ERR_CANCELLED));
 	assert_state(project, "default", "running");
 	venv_project_free(project);
 }
@@ -519,13 +401,13 @@ static void disk_boxes_want_a_provider_that_has_disks(void **state)
 	assert_int_equal(ftruncate(fd, 1 << 20), 0);
 	(void)close(fd);
 	assert_int_equal(venv_box_add(w->ctx, NULL, image, &op, NULL), 0);
-	wait_for(op);
+	core_wait(op);
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
-		venv_project *project = open_text(w, texts[i]);
+		venv_project *project = core_open_text(w, texts[i]);
 		venv_error *err;
 
 		assert_int_equal(venv_up(project, NULL, NULL, &op, NULL), 0);
-		err = end_with(op, VENV_ERR_UNSUPPORTED);
+		err = core_end_with(op, VENV_ERR_UNSUPPORTED);
 		assert_non_null(strstr(venv_error_message(err), "box 'd' is a disk"));
 		assert_non_null(strstr(venv_error_hint(err), "kvm"));
 		assert_int_equal(venv_error_line(err), 2);
@@ -539,7 +421,7 @@ static void disk_boxes_want_a_provider_that_has_disks(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, core_setup, core_teardown)
 		CASE(the_whole_life),
 		CASE(a_failed_first_start_leaves_nothing),
 		CASE(a_failed_later_start_keeps_the_machine),

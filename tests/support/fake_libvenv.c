@@ -547,8 +547,23 @@ int venv_reload(venv_project *project, const char *const *names, const venv_up_o
 VERB(halt)
 VERB(destroy)
 VERB(pause)
+VERB(suspend)
 VERB(resume)
 VERB(provision)
+
+#define SNAPSHOT(verb)                                                                             \
+	int venv_snapshot_##verb(venv_project *project, const char *machine, const char *name,     \
+				 uint32_t flags, venv_op **op, venv_error **err)                   \
+	{                                                                                          \
+		(void)project;                                                                     \
+		(void)err;                                                                         \
+		(void)trace("snapshot-" #verb, (const char *const[]){ name, machine, NULL },       \
+			    flags);                                                                \
+		return new_op(op);                                                                 \
+	}
+SNAPSHOT(save)
+SNAPSHOT(restore)
+SNAPSHOT(delete)
 
 int venv_halt_id(venv *ctx, const char *id, uint32_t flags, venv_op **op, venv_error **err)
 {
@@ -660,6 +675,16 @@ QUESTION(plan, "FAKE_PLAN", "[]")
 		*ret = value_of(canned(variable, otherwise));                                      \
 		return 0;                                                                          \
 	}
+int venv_snapshot_list(venv_project *project, const char *machine, venv_value **ret,
+		       venv_error **err)
+{
+	(void)project;
+	(void)err;
+	(void)machine;
+	*ret = value_of(canned("FAKE_SNAPSHOTS", "[]"));
+	return 0;
+}
+
 ANSWER(global_status, venv, "FAKE_GLOBAL", "[]")
 ANSWER(volume_list, venv_project, "FAKE_VOLUMES", "[]")
 ANSWER(approvals, venv_project, "FAKE_APPROVALS", "[]")

@@ -19,6 +19,7 @@ static char failing[32];
 static int failures;
 static char calls[4096];
 static unsigned delay_ms;
+static uint64_t fake_memory;
 
 void fake_fail(const char *slot, int times)
 {
@@ -35,6 +36,11 @@ const char *fake_calls(void)
 	calls[0] = '\0';
 	(void)pthread_mutex_unlock(&lock);
 	return copy;
+}
+
+uint64_t fake_went_on_with(void)
+{
+	return fake_memory;
 }
 
 void fake_delay_ms(unsigned ms)
@@ -88,7 +94,61 @@ static int start(struct machine *machine, struct venv_op *op, venv_error **err)
 		(void)usleep(delay_ms * 1000);
 	if (r < 0)
 		return r;
+	if (renameat(machine->dir_fd, "suspended", machine->dir_fd, "running") == 0) {
+		fake_memory = machine->spec->memory;
+		return 0;
+	}
 	return venv__file_write(machine->dir_fd, "running", "", 0, 0600, WRITE_VOLATILE, err);
+}
+
+/* A suspended machine is a file as well; what it did is in "running". */
+static int suspend(struct machine *machine, struct venv_op *op, venv_error **err)
+{
+	int r = called("suspend", machine->name, err);
+
+	(void)op;
+	if (r < 0)
+		return r;
+	(void)unlinkat(machine->dir_fd, "paused", 0);
+	if (renameat(machine->dir_fd, "running", machine->dir_fd, "suspended") < 0)
+		return venv__fail_errno(err, errno, "cannot suspend");
+	return 0;
+}
+
+static void copy(int from_fd, const char *from, int to_fd, const char *to)
+{
+	_cleanup_free_ char *text = NULL;
+
+	(void)unlinkat(to_fd, to, 0);
+	if (venv__file_read(from_fd, from, 4096, &text, NULL, NULL) == 0)
+		(void)venv__file_write(to_fd, to, text, strlen(text), 0600, WRITE_VOLATILE, NULL);
+}
+
+/* The disk is "disk", memory is "suspended". */
+static int snapshot(struct machine *machine, int dir_fd, struct venv_op *op, venv_error **err)
+{
+	int r = called("snapshot", machine->name, err);
+
+	(void)op;
+	copy(machine->dir_fd, "disk", dir_fd, "disk");
+	copy(machine->dir_fd, "running", dir_fd, "suspended");
+	if (faccessat(machine->dir_fd, "suspended", F_OK, 0) == 0)
+		copy(machine->dir_fd, "suspended", dir_fd, "suspended");
+	return r;
+}
+
+static int restore(struct machine *machine, int dir_fd, struct venv_op *op, venv_error **err)
+{
+	int r = called("restore", machine->name, err);
+
+	(void)op;
+	if (r < 0)
+		return r;
+	(void)unlinkat(machine->dir_fd, "paused", 0);
+	(void)unlinkat(machine->dir_fd, "running", 0);
+	copy(dir_fd, "disk", machine->dir_fd, "disk");
+	copy(dir_fd, "suspended", machine->dir_fd, "suspended");
+	return 0;
 }
 
 static int stop(struct machine *machine, enum stop_how how, struct venv_op *op, venv_error **err)
@@ -96,15 +156,18 @@ static int stop(struct machine *machine, enum stop_how how, struct venv_op *op, 
 	int r = called(how == STOP_KILL ? "kill" : "stop", machine->name, err);
 
 	(void)op;
-	if (r == 0)
+	if (r == 0) {
 		(void)unlinkat(machine->dir_fd, "running", 0);
+		(void)unlinkat(machine->dir_fd, "suspended", 0);
+	}
 	return r;
 }
 
 static int observe(struct machine *machine, enum machine_state *ret, venv_error **err)
 {
 	(void)err;
-	*ret = MACHINE_STOPPED;
+	*ret = faccessat(machine->dir_fd, "suspended", F_OK, 0) == 0 ? MACHINE_SUSPENDED
+								     : MACHINE_STOPPED;
 	if (faccessat(machine->dir_fd, "running", F_OK, 0) == 0)
 		*ret = faccessat(machine->dir_fd, "paused", F_OK, 0) == 0 ? MACHINE_PAUSED
 									  : MACHINE_RUNNING;
@@ -216,6 +279,9 @@ const struct provider container_provider = {
 	.exec = exec,
 	.pause = pause_it,
 	.resume = resume,
+	.suspend = suspend,
+	.snapshot = snapshot,
+	.restore = restore,
 };
 
 /* ---- Reached by ssh alone ------------------------------------------------------------------ */

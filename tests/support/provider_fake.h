@@ -6,10 +6,14 @@
 #ifndef VENV_PROVIDER_FAKE_H
 #define VENV_PROVIDER_FAKE_H
 
+#include <stdint.h>
+
 /* The slot that fails from now on ("start"), NULL: none. times: how often, -1: always. */
 void fake_fail(const char *slot, int times);
 /* The slots that were called since the last call of this, as "create start …"; static storage. */
 const char *fake_calls(void);
+/* The memory that the last machine had that went on from being suspended. */
+uint64_t fake_went_on_with(void);
 /* Let the next start of this machine take so long. */
 void fake_delay_ms(unsigned ms);
 
