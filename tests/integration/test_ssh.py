@@ -188,9 +188,10 @@ class Commands(Case):
         self.assertEqual(self.ssh(command).returncode, 0)
 
     def test_too_long_is_said(self):
-        r = self.ssh("true " + "x" * 100000)
-        self.assertEqual(r.returncode, 125)
-        self.assertIn(b"too long", r.stderr)
+        for _ in range(8):  # by the first, and by those for which a connection to the keeper waits
+            r = self.ssh("true " + "x" * 100000)
+            self.assertEqual(r.returncode, 125)
+            self.assertIn(b"too long", r.stderr)
 
     def test_unknown_user_is_said(self):
         r = self.ssh("true", user="nobody-here")

@@ -259,6 +259,12 @@ static void complete(const struct chan *chan, json_t *request, json_t *env)
 						    chan->term));
 }
 
+/* Whether the keeper would take it, said before a connection to it is there or not. */
+static bool fits(const json_t *request)
+{
+	return json_dumpb(request, NULL, 0, JSON_COMPACT) <= MSG_MAX;
+}
+
 /* Takes request: what to run. 0 or -1, as libssh wants it. */
 static int start(struct chan *chan, json_t *request)
 {
@@ -274,6 +280,13 @@ static int start(struct chan *chan, json_t *request)
 		return 0;
 	}
 	complete(chan, request, venv__json_from_strv(env));
+	if (!fits(request)) {
+		fail(chan,
+		     "the command and its environment are too long: hand it over as a file, or "
+		     "through its input",
+		     NULL);
+		return 0;
+	}
 	if (!chan->tty)
 		r = make_pipes(chan, fds);
 	if (r < 0) {
@@ -283,7 +296,7 @@ static int start(struct chan *chan, json_t *request)
 	chan->call = keeper_ask(&chan->sess->keeper, take_ptr(owned), fds, chan->tty ? 0 : 3,
 				on_started, chan);
 	if (!chan->call)
-		fail(chan, "the machine is stopping, or the command is too long", NULL);
+		fail(chan, "the machine is stopping", NULL);
 	return 0;
 }
 
