@@ -130,7 +130,7 @@ static int ask_tap(int socket, bool held, int *ret_fd)
 
 	if (r < 0)
 		print_error("tap: %s\n", venv_error_message(err));
-	if (r < 0 || held)
+	if (r < 0 || held || !ret_fd)
 		return r < 0 ? r : -(int)fds.count;
 	*ret_fd = venv__msg_fds_take(&fds, 0);
 	return *ret_fd < 0 ? -EBADF : 0;

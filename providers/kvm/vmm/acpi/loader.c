@@ -2,6 +2,7 @@
 #include "loader.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -39,8 +40,7 @@ _Static_assert(sizeof(struct entry) == ENTRY_SIZE, "romfile_loader_entry_s");
 
 static void set_name(char ret[FILE_NAME_SIZE], const char *name)
 {
-	for (size_t i = 0; name[i] && i < FILE_NAME_SIZE - 1; i++)
-		ret[i] = name[i];
+	(void)snprintf(ret, FILE_NAME_SIZE, "%s", name);
 }
 
 static const char *file_of(bool in_rsdp)
