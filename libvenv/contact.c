@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "lifecycle.h"
+#include "first_contact.h"
 #include "remote.h"
 #include "util/sys.h"
 
@@ -160,6 +160,17 @@ static void remember_refusal(struct contact *contact, int code)
 		contact->denied_since = venv__now_us();
 }
 
+/* 0: the machine has our keys now, if it has not refused the well-known one. */
+static int replace_key(struct contact *contact, venv_error **err)
+{
+	_cleanup_error_ venv_error *problem = NULL;
+	int r = venv__first_contact(contact->work, &problem);
+
+	return r == 0 || r == VENV_ERR_NETWORK || r == VENV_ERR_DENIED
+		       ? 0
+		       : venv__error_take(take_ptr(problem), err);
+}
+
 /* 1: it lets us in; 0: not yet. */
 static int try_once(struct contact *contact, venv_error **err)
 {
@@ -173,7 +184,12 @@ static int try_once(struct contact *contact, venv_error **err)
 	if (r == VENV_ERR_CANCELLED)
 		return venv__error_take(take_ptr(contact->last), err);
 	remember_refusal(contact, r);
-	r = look_at_machine(contact, err);
+	if (venv__first_contact_due(work))
+		r = replace_key(contact, err);
+	else
+		r = 0;
+	if (r == 0)
+		r = look_at_machine(contact, err);
 	if (r < 0)
 		return r;
 	if (contact->denied_since && venv__now_us() - contact->denied_since > DENIED_MS * 1000ULL)
@@ -207,11 +223,12 @@ int venv__work_contact(struct work *work, venv_error **err)
 	venv__op_begin(work->op, work->spec->name, "ssh", "waiting for its ssh");
 	r = wait_for_ssh(&contact, err);
 	venv_error_free(contact.last);
+	if (r == 0) {
+		venv__op_end(work->op, work->spec->name, "ssh");
+		r = venv__folders_mount(work, err);
+	}
 	if (r < 0)
 		return r;
 	(void)json_object_set_new(work->record.state, "contact", json_true());
-	r = venv__machine_save(&work->record, WRITE_VOLATILE, err);
-	if (r == 0)
-		venv__op_end(work->op, work->spec->name, "ssh");
-	return r;
+	return venv__machine_save(&work->record, WRITE_VOLATILE, err);
 }

@@ -147,6 +147,7 @@ enum stop_how { STOP_GRACEFUL, STOP_KILL };
 struct provider {
 	const char *name; /* what the user types: "container" */
 	bool disks;       /* runs boxes that are disks (machine->image.disks) */
+	bool guest_ssh;   /* a machine has an sshd of its own, at port 22 of its network */
 
 	int (*probe)(struct venv *ctx, const struct machine_spec *spec, struct verdict *ret,
 		     venv_error **err);

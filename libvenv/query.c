@@ -111,18 +111,42 @@ static int add(json_t *json, const char *key, json_t *value)
 	return value ? json_object_set(json, key, value) : 0;
 }
 
-static int add_info(json_t *json, struct work *work)
+/* The user's ports; the one that is there for the machine's sshd goes to *ret_ssh, if there is one. */
+static json_t *ports_of(const json_t *attachment, json_t **ret_ssh)
+{
+	const json_t *ports = json_object_get(attachment, "ports");
+	json_t *list = json_array();
+	int failed = !list;
+
+	for (size_t i = 0; i < json_array_size(ports); i++) {
+		json_t *port = json_array_get(ports, i);
+
+		if (json_object_get(port, "service"))
+			*ret_ssh = json_object_get(port, "host");
+		else
+			failed |= json_array_append(list, port);
+	}
+	if (!failed)
+		return list;
+	json_decref(list);
+	return NULL;
+}
+
+/* ssh_port: of the network's, where the provider has none */
+static int add_info(json_t *json, struct work *work, json_t *ssh_port)
 {
 	_cleanup_json_ json_t *info = NULL;
+	json_t *own;
 	int failed = 0, r;
 
 	r = work->provider->info ? work->provider->info(&work->machine, &info, NULL) : -ENOTSUP;
 	if (r < 0)
 		return r == VENV_ERR_NOMEM ? -1 : 0;
+	own = json_object_get(info, "ssh_port");
 	failed |= json_object_set_new(json, "ssh",
 				      venv__json_pack("{s:s, s:O*, s:s}", "host", "127.0.0.1",
-						      "port", json_object_get(info, "ssh_port"),
-						      "user", work->login));
+						      "port", own ? own : ssh_port, "user",
+						      work->login));
 	failed |= add(json, "pid", json_object_get(info, "pid"));
 	failed |= add(json, "started", json_object_get(info, "started"));
 	return failed;
@@ -132,16 +156,17 @@ static int add_running(json_t *json, struct work *work, const json_t *network)
 {
 	const json_t *attachment = attachment_of(network, work->record.id);
 	_cleanup_json_ json_t *warnings = warnings_of(work, attachment != NULL);
-	const json_t *ports = json_object_get(attachment, "ports");
-	int failed = add_info(json, work);
+	json_t *ssh_port = NULL;
+	_cleanup_json_ json_t *ports = ports_of(attachment, &ssh_port);
+	int failed = add_info(json, work, ssh_port);
 
-	failed |= !warnings;
+	failed |= !warnings || !ports;
 	if (json_array_size(warnings))
 		failed |= json_object_set(json, "warnings", warnings);
-	if (attachment)
+	if (attachment) {
 		failed |= json_object_set_new(json, "addresses", addresses_of(attachment));
-	if (ports)
-		failed |= json_object_set_new(json, "ports", json_deep_copy(ports));
+		failed |= json_object_set(json, "ports", ports);
+	}
 	return failed;
 }
 
@@ -398,7 +423,8 @@ int venv_ssh_config(venv_project *project, const char *machine, const char *host
 		    venv_error **err)
 {
 	_cleanup_work_ struct work work;
-	_cleanup_json_ json_t *info = NULL;
+	_cleanup_json_ json_t *info = NULL, *network = NULL, *ports = NULL;
+	json_t *own = NULL;
 	int64_t port = 0;
 	char *text = NULL;
 	int n, r = venv__work_open_running(project, machine, NULL, &work, err);
@@ -409,7 +435,14 @@ int venv_ssh_config(venv_project *project, const char *machine, const char *host
 		r = work.provider->info(&work.machine, &info, err);
 	if (r < 0)
 		return r;
-	port = venv__json_int(info, "ssh_port", 22);
+	network = network_of(project);
+	ports = ports_of(attachment_of(network, work.record.id), &own);
+	if (!ports)
+		return venv__fail_nomem(err);
+	port = venv__json_int(info, "ssh_port", own ? json_integer_value(own) : 22);
+	if (work.provider->guest_ssh && !own)
+		return venv__hint(venv__fail(err, VENV_ERR_NETWORK, "its network is down"), err,
+				  "repair it with 'venv up %s'", work.spec->name);
 	n = asprintf(&text,
 		     "Host %s\n  HostName 127.0.0.1\n  User %s\n  Port %lld\n"
 		     "  UserKnownHostsFile \"%s/keys/known_hosts\"\n  HostKeyAlias venv-%s\n"

@@ -348,7 +348,8 @@ static struct net_project net_project(const struct venv_project *project)
 /* Give a running machine to a netd that does not know it. */
 static int plug(struct work *work, const struct net_project *net, int *socket, venv_error **err)
 {
-	int r = venv__net_attach(socket, net, work->record.id, work->spec, &work->net, err);
+	int r = venv__net_attach(socket, net, work->record.id, work->spec,
+				 work->provider->guest_ssh, &work->net, err);
 
 	if (r < 0)
 		return r;
@@ -446,7 +447,8 @@ int venv__work_attach(struct work *work, const char *id, venv_error **err)
 			      err);
 	if (r < 0)
 		return r;
-	r = venv__net_attach(&socket, &net, id, work->spec, &work->net, err);
+	r = venv__net_attach(&socket, &net, id, work->spec, work->provider->guest_ssh, &work->net,
+			     err);
 	if (r < 0) {
 		(void)close(socket);
 		return r;

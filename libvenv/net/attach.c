@@ -66,8 +66,15 @@ static json_t *port_request(const struct port_spec *port)
 	return item;
 }
 
+static json_t *ssh_request(const struct ssh_spec *ssh)
+{
+	return json_pack("{s:s, s:i, s:i, s:s, s:s, s:s}", "address", "127.0.0.1", "host",
+			 ssh->port, "guest", 22, "protocol", "tcp", "if_taken", "fail", "service",
+			 "ssh");
+}
+
 static json_t *attach_request(const struct net_project *project, const char *machine_id,
-			      const struct machine_spec *spec)
+			      const struct machine_spec *spec, bool ssh)
 {
 	json_t *networks = json_array(), *ports = json_array();
 
@@ -75,6 +82,8 @@ static json_t *attach_request(const struct net_project *project, const char *mac
 		(void)json_array_append_new(networks, network_request(project, &spec->networks[i]));
 	for (size_t i = 0; i < spec->n_ports; i++)
 		(void)json_array_append_new(ports, port_request(&spec->ports[i]));
+	if (ssh)
+		(void)json_array_append_new(ports, ssh_request(&spec->ssh));
 	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:o, s:o}", "op", "attach", "machine",
 			 machine_id, "name", spec->name, "hostname",
 			 spec->hostname ? spec->hostname : spec->name, "project", project->name,
@@ -129,10 +138,14 @@ static int place_error(const json_t *reply, const venv_error *error,
 	const struct place *place = NULL;
 	int r;
 
-	if (port >= 0 && (size_t)port < spec->n_ports) {
-		place = &spec->ports[port].place;
+	if (port >= 0) {
+		struct port_spec ssh = { .host = spec->ssh.port, .place = spec->ssh.place };
+		const struct port_spec *at =
+			(size_t)port < spec->n_ports ? &spec->ports[port] : &ssh;
+
+		place = at == &ssh ? &spec->ssh.place : &at->place;
 		if (error->code == VENV_ERR_BUSY)
-			holder = venv__port_holder(&spec->ports[port], project->dir_fd);
+			holder = venv__port_holder(at, project->dir_fd);
 	} else if (network >= 0 && (size_t)network < spec->n_networks) {
 		place = &spec->networks[network].place;
 	}
@@ -146,9 +159,11 @@ static int place_error(const json_t *reply, const venv_error *error,
 }
 
 int venv__net_attach(int *socket, const struct net_project *project, const char *machine_id,
-		     const struct machine_spec *spec, struct net_attachment *ret, venv_error **err)
+		     const struct machine_spec *spec, bool ssh, struct net_attachment *ret,
+		     venv_error **err)
 {
-	_cleanup_json_ json_t *request = attach_request(project, machine_id, spec), *reply = NULL;
+	_cleanup_json_ json_t *request = attach_request(project, machine_id, spec, ssh);
+	_cleanup_json_ json_t *reply = NULL;
 	_cleanup_(venv__net_attachment_done) struct net_attachment attachment = { .socket = -1,
 										  .userns_fd = -1,
 										  .netns_fd = -1 };

@@ -13,7 +13,7 @@
  *   {"op":"attach","machine":ID,"name":S,"hostname":S,"project":S,"host_access":B,
  *    "networks":[{"name":S,"mode":"nat"|"internal","subnet":S?,"address":S?}…],
  *    "ports":[{"address":S,"host":N,"guest":N,"protocol":"tcp"|"udp","if_taken":"fail"|"next",
- *              "name":S?}…]}
+ *              "name":S?,"service":"ssh"?}…]}; service: not the user's, but how ssh gets there
  *     -> {"interfaces":[{"name":"eth0","network":S,"address":"10.88.0.2","prefix":24,
  *          "gateway":S?,"mtu":N,"mac":S}…],"dns":S,"ports":[…with the real host ports]}
  *        + descriptors: the project's user namespace, its network namespace
@@ -59,10 +59,12 @@ struct net_project {
 typedef int (*net_lend_fn)(void *user, int *ret_userns_fd, int *ret_netns_fd);
 int venv__net_connect(struct venv *ctx, const struct net_project *project, net_lend_fn lend,
 		      void *user, int *ret_socket, int *ret_adopted, venv_error **err);
-/* Attach a machine over a connection (which it consumes into ret on success). A taken port is
- * VENV_ERR_NETWORK at the port's place in the file, naming who holds it. */
+/* Attach a machine over a connection (which it consumes into ret on success). ssh: it has an sshd of its
+ * own, which gets a port of the host's loopback. A taken port is VENV_ERR_NETWORK at the port's place in
+ * the file, naming who holds it. */
 int venv__net_attach(int *socket, const struct net_project *project, const char *machine_id,
-		     const struct machine_spec *spec, struct net_attachment *ret, venv_error **err);
+		     const struct machine_spec *spec, bool ssh, struct net_attachment *ret,
+		     venv_error **err);
 /* Without starting anything: the ports or the machines of a running netd; empty when none runs. */
 int venv__net_query(const struct net_project *project, const char *op_name, json_t **ret,
 		    venv_error **err);

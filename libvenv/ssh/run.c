@@ -18,12 +18,20 @@
 
 enum { KEY_FILE_MAX = 16384, LEAVE_MS = 1000 };
 
+static int read_key(const struct ssh_target *target, char **ret, venv_error **err)
+{
+	if (!target->key_text)
+		return venv__file_read(AT_FDCWD, target->key, KEY_FILE_MAX, ret, NULL, err);
+	*ret = strdup(target->key_text);
+	return *ret ? 0 : venv__fail_nomem(err);
+}
+
 static int describe(const struct ssh_target *target, const struct ssh_run *run, json_t **ret,
 		    venv_error **err)
 {
 	_cleanup_json_ json_t *config = json_object();
 	_cleanup_free_ char *key = NULL;
-	int r = venv__file_read(AT_FDCWD, target->key, KEY_FILE_MAX, &key, NULL, err);
+	int r = read_key(target, &key, err);
 
 	if (r < 0)
 		return r;

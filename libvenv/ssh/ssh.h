@@ -12,9 +12,10 @@
 struct ssh_target {
 	int fd; /* connected stream socket; borrowed */
 	const char *user;
-	const char *alias;         /* name under which the host key is pinned */
-	const char *key;           /* path of the private key */
-	const char *host_key;      /* "ssh-ed25519 AAAA…": the only key that is accepted */
+	const char *alias;    /* name under which the host key is pinned */
+	const char *key;      /* path of the private key… */
+	const char *key_text; /* …or, instead, itself */
+	const char *host_key; /* "ssh-ed25519 AAAA…": the only key that is accepted; NULL: any */
 	const char *host_key_path; /* the file that it came from, for messages; may be NULL */
 };
 

@@ -214,6 +214,7 @@ static int plug(struct machine *machine, venv_error **err)
 const struct provider kvm_provider = {
 	.name = "kvm",
 	.disks = true,
+	.guest_ssh = true,
 	.probe = kvm_probe,
 	.create = create,
 	.destroy = destroy,

@@ -239,7 +239,7 @@ static void killed_is_adopted(struct fixture *fixture, const char *victim)
 			      &err) < 0)
 		fail_msg("%s", venv_error_message(err));
 	assert_int_equal(adopted, 1);
-	if (venv__net_attach(&socket, &fixture->project, web.id, &spec, &net, &err) < 0)
+	if (venv__net_attach(&socket, &fixture->project, web.id, &spec, false, &net, &err) < 0)
 		fail_msg("%s", venv_error_message(err));
 	venv__net_attachment_done(&web.net);
 	web.net = net;

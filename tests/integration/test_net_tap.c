@@ -397,7 +397,7 @@ void tap_survives_netd(void **state)
 			      &err) < 0)
 		fail_msg("%s", venv_error_message(err));
 	assert_int_equal(adopted, 1);
-	if (venv__net_attach(&socket, &fixture->project, vm.id, &a, &net, &err) < 0)
+	if (venv__net_attach(&socket, &fixture->project, vm.id, &a, false, &net, &err) < 0)
 		fail_msg("%s", venv_error_message(err));
 	venv__net_attachment_done(&vm.net);
 	vm.net = net;

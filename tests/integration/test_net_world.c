@@ -190,7 +190,7 @@ int try_attach(struct fixture *fixture, const struct machine_spec *spec, const c
 	int r;
 
 	r = venv__net_connect(&fixture->ctx, &fixture->project, NULL, NULL, &socket, NULL, err);
-	return r < 0 ? r : venv__net_attach(&socket, &fixture->project, id, spec, ret, err);
+	return r < 0 ? r : venv__net_attach(&socket, &fixture->project, id, spec, false, ret, err);
 }
 
 /* ---- Fake machines: namespaces below the project's, as the container provider makes them. ---- */

@@ -86,6 +86,7 @@ static json_t *describe_port(const struct port *port)
 			 address, "host", port->host, "guest", port->guest, "protocol",
 			 port->udp ? "udp" : "tcp");
 	(void)venv__json_set_str(item, "name", port->name);
+	(void)venv__json_set_str(item, "service", port->service);
 	return item;
 }
 

@@ -45,7 +45,7 @@ struct interface {
 
 struct port {
 	struct machine *machine;
-	char *name; /* or NULL */
+	char *name, *service; /* or NULL */
 	struct sockaddr_storage address;
 	uint16_t host, guest;
 	bool udp;

@@ -138,12 +138,19 @@ static int bind_auto(const struct port *port, const char *machine)
 	return fd;
 }
 
+static bool copy_text(const json_t *request, const char *key, char **ret)
+{
+	const char *text = venv__json_str(request, key);
+
+	*ret = text ? strdup(text) : NULL;
+	return !text || *ret;
+}
+
 int venv__port_open(struct port *port, const json_t *request, venv_error **err)
 {
 	const char *address = venv__json_str(request, "address");
 	const char *protocol = venv__json_str(request, "protocol");
 	const char *if_taken = venv__json_str(request, "if_taken");
-	const char *name = venv__json_str(request, "name");
 	int64_t host = venv__json_int(request, "host", 0);
 	int64_t guest = venv__json_int(request, "guest", 0);
 	bool next = if_taken && strcmp(if_taken, "next") == 0;
@@ -156,11 +163,9 @@ int venv__port_open(struct port *port, const json_t *request, venv_error **err)
 	port->host = (uint16_t)host;
 	port->guest = (uint16_t)guest;
 	port->udp = protocol && strcmp(protocol, "udp") == 0;
-	if (name) {
-		port->name = strdup(name);
-		if (!port->name)
-			return venv__fail_nomem(err);
-	}
+	if (!copy_text(request, "name", &port->name) ||
+	    !copy_text(request, "service", &port->service))
+		return venv__fail_nomem(err);
 	port->fd = port->host ? bind_at(port, port->host) : bind_auto(port, port->machine->name);
 	for (int n = 1; next && port->fd == -EADDRINUSE && n < NEXT_TRIES && host + n <= UINT16_MAX;
 	     n++)
@@ -189,9 +194,10 @@ void venv__port_done(struct port *port)
 	if (port->fd >= 0)
 		(void)close(port->fd);
 	free(port->name);
+	free(port->service);
 	port->pause = NULL;
 	port->source = NULL;
-	port->name = NULL;
+	port->name = port->service = NULL;
 	port->fd = -1;
 }
 

@@ -50,7 +50,7 @@ static int read_config(struct remote *remote)
 	remote->columns = (int)venv__json_int(tty, "columns", 80);
 	if (remote->tty && !remote->term)
 		remote->term = strdup("xterm");
-	return remote->user && remote->alias && remote->key && remote->host_key ? 0 : -1;
+	return remote->user && remote->alias && remote->key ? 0 : -1;
 }
 
 /*
