@@ -143,10 +143,10 @@ static int add_info(json_t *json, struct work *work, json_t *ssh_port)
 	if (r < 0)
 		return r == VENV_ERR_NOMEM ? -1 : 0;
 	own = json_object_get(info, "ssh_port");
-	failed |= json_object_set_new(json, "ssh",
-				      venv__json_pack("{s:s, s:O*, s:s}", "host", "127.0.0.1",
-						      "port", own ? own : ssh_port, "user",
-						      work->login));
+	failed |=
+		json_object_set_new(json, "ssh",
+				    venv__json_pack("{s:s, s:O*, s:s}", "host", "127.0.0.1", "port",
+						    own ? own : ssh_port, "user", work->login));
 	failed |= add(json, "pid", json_object_get(info, "pid"));
 	failed |= add(json, "started", json_object_get(info, "started"));
 	return failed;
@@ -435,7 +435,9 @@ int venv_ssh_config(venv_project *project, const char *machine, const char *host
 		r = work.provider->info(&work.machine, &info, err);
 	if (r < 0)
 		return r;
-	network = network_of(project);
+	r = work.provider->guest_ssh ? network_of(project, &network, err) : 0;
+	if (r < 0)
+		return r;
 	ports = ports_of(attachment_of(network, work.record.id), &own);
 	if (!ports)
 		return venv__fail_nomem(err);

@@ -151,7 +151,7 @@ static void plug_again(struct scene *scene, struct fake_machine *machine, const 
 
 	if (venv__net_connect(&scene->fixture->ctx, project, lend, machine, &socket, &adopted,
 			      &err) < 0 ||
-	    venv__net_attach(&socket, project, machine->id, &spec, &net, &err) < 0)
+	    venv__net_attach(&socket, project, machine->id, &spec, false, &net, &err) < 0)
 		fail_msg("%s", venv_error_message(err));
 	venv__net_attachment_done(&machine->net);
 	machine->net = net;
