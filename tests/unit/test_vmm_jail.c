@@ -6,6 +6,8 @@
 #include <linux/if_tun.h>
 #include <sched.h>
 #include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -210,37 +212,86 @@ static void filters_kill(void **state)
 
 static char directory[] = "/tmp/venv-jail-XXXXXX";
 
+/* An abstract socket, whose name is the network namespace's; listening or connected. */
+static int abstract_socket(bool listening)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int n = snprintf(address.sun_path + 1, sizeof(address.sun_path) - 1, "%s", directory);
+	socklen_t length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (listening ? bind(fd, (struct sockaddr *)&address, length) < 0 || listen(fd, 1) < 0
+		      : connect(fd, (struct sockaddr *)&address, length) < 0) {
+		(void)close(fd);
+		return -errno;
+	}
+	return fd;
+}
+
+static int closed_world(int folder)
+{
+	struct jail_closed closed = { 0 };
+	struct jail_folder shared = { folder, false };
+	struct stat st, outside;
+
+	if (jail_process(&shared, 1, &closed, NULL) < 0)
+		return 2;
+	if (!closed.files || !closed.namespaces)
+		print_message("SKIPPED in part: Landlock %d, namespaces %d\n", closed.files,
+			      closed.namespaces);
+	if (closed.namespaces && abstract_socket(false) != -ECONNREFUSED)
+		return 8;
+	if (closed.namespaces && (fstatat(folder, "mine", &st, 0) < 0 || st.st_uid != geteuid()))
+		return 9; /* ids of files are what they were */
+	if (closed.namespaces && stat("/etc", &outside) == 0)
+		return 10;
+	if (closed.files && open("/", O_RDONLY | O_CLOEXEC) >= 0)
+		return 5;
+	if (closed.files && openat(folder, "../../etc/passwd", O_RDONLY | O_CLOEXEC) >= 0)
+		return 6;
+	return 0;
+}
+
 static int closed_files(void)
 {
-	struct jail_folder folder = { -1, false };
-	bool landlock = false;
-	int inside;
+	int folder = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC), inside, r;
 
-	folder.fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (jail_process(&folder, 1, &landlock, NULL) < 0)
-		return 2;
+	(void)close(openat(folder, "mine", O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+	r = closed_world(folder);
+	if (r)
+		return r;
 	if (prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 0 || prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1)
 		return 3;
 	if (umask(0) != 0)
 		return 7;
-	inside = openat(folder.fd, "file", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	inside = openat(folder, "file", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (inside < 0)
 		return 4;
-	(void)unlinkat(folder.fd, "file", 0);
-	if (landlock && open("/etc/passwd", O_RDONLY | O_CLOEXEC) >= 0)
-		return 5;
-	if (landlock && errno != EACCES)
-		return 6;
-	if (!landlock)
-		print_message("SKIPPED in part: this kernel has no Landlock\n");
+	(void)unlinkat(folder, "file", 0);
+	(void)unlinkat(folder, "mine", 0);
 	return 0;
+}
+
+static int closed_for_a_user(void)
+{
+	if (chown(directory, 65534, 65534) < 0 || setgid(65534) < 0 || setuid(65534) < 0 ||
+	    prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0)
+		return 11;
+	return closed_files();
 }
 
 static void files_are_closed(void **state)
 {
+	int abstract;
+
 	(void)state;
 	assert_non_null(mkdtemp(directory));
+	abstract = abstract_socket(true);
+	assert_true(abstract >= 0);
 	assert_int_equal(in_child(closed_files), 0);
+	if (geteuid() == 0)
+		assert_int_equal(in_child(closed_for_a_user), 0);
+	(void)close(abstract);
 	assert_int_equal(rmdir(directory), 0);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "config.h"
 
+#include <fcntl.h>
 #include <string.h>
 
 #include "machine/layout.h"
@@ -117,7 +118,9 @@ int config_receive(int socket, struct config *config, venv_error **err)
 	int64_t wanted, spawned;
 	int r;
 
-	*config = (struct config){ .kernel = -1 };
+	*config = (struct config){
+		.kernel = -1, .proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC)
+	};
 	r = receive(socket, "start", config, &message, err);
 	if (r < 0)
 		return r;
@@ -138,5 +141,7 @@ void config_done(struct config *config)
 		if (config->fd[i] >= 0)
 			(void)close(config->fd[i]);
 	config->n_fds = 0;
+	if (config->proc_fd >= 0)
+		(void)close(take_fd(&config->proc_fd));
 	json_decref(take_ptr(config->json));
 }

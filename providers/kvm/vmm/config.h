@@ -21,6 +21,7 @@ struct config {
 	const char *cmdline, *boot_order;
 	unsigned stop_timeout_ms;
 	bool debug_exit, paused;
+	int proc_fd; /* /proc/self/fd, for folders: their jail has no /proc */
 };
 
 /* Receives all of it. VENV_ERR_INVALID with what is wrong. */

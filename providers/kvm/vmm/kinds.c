@@ -246,6 +246,7 @@ static int make_fs(struct order *order, struct virtio_device **ret, venv_error *
 					     .enter = enter_folder };
 	_cleanup_close_ int directory = -1;
 	int64_t uid = 0, gid = 0;
+	int proc_fd;
 	int r = own_fd(order, order->json, "directory", &directory, err);
 
 	if (r == 0)
@@ -256,13 +257,16 @@ static int make_fs(struct order *order, struct virtio_device **ret, venv_error *
 		r = venv__fail(err, VENV_ERR_INVALID, "the folder has no tag");
 	if (r < 0)
 		return r;
+	proc_fd = fcntl(order->config->proc_fd, F_DUPFD_CLOEXEC, 3);
+	if (proc_fd < 0)
+		return venv__fail_errno(err, errno, "cannot open /proc/self/fd");
 	options.fs = (struct fs_options){
 		.read_only = venv__json_bool(order->json, "read_only", false),
 		.guest_uid = (uid_t)uid,
 		.guest_gid = (gid_t)gid,
 		.max_descriptors = descriptors_of(order->n_folders),
 	};
-	return virtio_fs_new(order->mem, order->worker, directory, -1, &options, ret, err);
+	return virtio_fs_new(order->mem, order->worker, directory, proc_fd, &options, ret, err);
 }
 
 /* ---- Streams ---- */

@@ -119,15 +119,19 @@ static int load(struct vmm *vmm, venv_error **err)
 static int close_doors(struct vmm *vmm, venv_error **err)
 {
 	struct jail_folder folders[PCI_SLOTS];
-	bool landlock = false;
+	struct jail_closed closed = { 0 };
 	size_t n;
 	int r = devices_folders(&vmm->config, folders, &n, err);
 
 	if (r == 0)
-		r = jail_process(folders, n, &landlock, err);
-	if (r == 0 && !landlock)
+		r = jail_process(folders, n, &closed, err);
+	if (r == 0 && !closed.files)
 		console_say(vmm->console, "this kernel has no Landlock: the file system stays open "
 					  "to the machine's process");
+	if (r == 0 && !closed.namespaces)
+		console_say(vmm->console,
+			    "this host lets it have no namespaces: the host's network stays "
+			    "visible to the machine's process");
 	return r;
 }
 

@@ -78,19 +78,20 @@ static int drop_capabilities(bool with_folders)
 	return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
 }
 
-int jail_process(const struct jail_folder *folders, size_t n_folders, bool *ret_landlock,
+int jail_process(const struct jail_folder *folders, size_t n_folders, struct jail_closed *ret,
 		 venv_error **err)
 {
 	const struct rlimit none = { 0, 0 };
 	int r;
 
+	ret->namespaces = jail_namespaces() == 0; /* before it is nobody's to write the maps */
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
 	    setrlimit(RLIMIT_CORE, &none) < 0)
 		return venv__fail_errno(err, errno, "cannot give up privileges");
 	r = close_files(folders, n_folders);
 	if (r < 0)
 		return venv__fail_errno(err, -r, "cannot close the file system for the machine");
-	*ret_landlock = r > 0;
+	ret->files = r > 0;
 	(void)umask(0); /* the guest's kernel applies its own */
 	r = drop_capabilities(n_folders > 0);
 	return r < 0 ? venv__fail_errno(err, -r, "cannot give up capabilities") : 0;

@@ -4,7 +4,7 @@
  * and whoever takes a device over finds a process that has the machine's descriptors and nothing else.
  *
  * Theory of operation: jail_process() comes when all files are open and before the first thread is made:
- * no new privileges, no core dumps, nobody's debugger, no capabilities but those that shared folders
+ * namespaces of its own where the host lets it have them, no new privileges, no core dumps, nobody's debugger, no capabilities but those that shared folders
  * need, no file system but those folders (Landlock), files as the guest's umask wants them. Then each thread calls jail_thread() with what it
  * does, the main thread last; from there on system calls that are not in its list kill the process.
  * Where filters do not work, the machine does not start. Where Landlock is missing it does, and says so.
@@ -31,9 +31,15 @@ struct jail_folder {
 	bool read_only;
 };
 
-/* ret_landlock: whether the file system is closed. */
-int jail_process(const struct jail_folder *folders, size_t n_folders, bool *ret_landlock,
+struct jail_closed {
+	bool namespaces; /* network, neighbours and the root directory are gone */
+	bool files;      /* Landlock: and nothing leads out of the folders */
+};
+
+int jail_process(const struct jail_folder *folders, size_t n_folders, struct jail_closed *ret,
 		 venv_error **err);
+/* namespaces.c: 0 or -errno. In a process of one thread. */
+int jail_namespaces(void);
 /* In the thread itself; 0 or -errno. In builds with sanitizers, which need more, it does nothing. */
 int jail_thread(enum jail_thread kind);
 

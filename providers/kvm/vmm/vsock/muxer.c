@@ -130,8 +130,7 @@ static int connect_to(const struct vsock_mux *mux, uint32_t port)
 
 	if (mux->directory < 0)
 		return -ECONNREFUSED;
-	(void)snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%u",
-		       mux->directory, port);
+	(void)snprintf(address.sun_path, sizeof(address.sun_path), "./%u", port);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0 || connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
 		return -errno;
@@ -255,8 +254,10 @@ struct vsock_mux *vsock_mux_new(struct loop *loop, uint64_t guest_cid, int direc
 {
 	struct vsock_mux *mux = calloc(1, sizeof(*mux));
 
-	if (!mux)
+	if (!mux || (directory >= 0 && fchdir(directory) < 0)) {
+		free(mux);
 		return NULL;
+	}
 	mux->loop = loop;
 	mux->guest_cid = guest_cid;
 	mux->directory = directory;

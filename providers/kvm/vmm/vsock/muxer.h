@@ -4,6 +4,7 @@
  * virtio: virtio/vsock.c brings packets and takes them.
  *
  * The guest connects to CID 2, port N: to the socket "N" in a directory of the host's, if there is one.
+ * That becomes the process's working directory: sockets have no connectat(), and in the jail no /proc.
  * The host connects to a listening socket and says "CONNECT N\n": when the guest's port N took it, it
  * reads "OK M\n", then what the guest says; when not, the end.
  *   Streams are limited in number, and so are answers to packets that belong to none. While no driver is
