@@ -155,8 +155,6 @@ char *venv__name_file(const char *name); /* "debian%2F12.json" */
 
 bool venv__version_valid(const char *version);
 int venv__version_compare(const char *a, const char *b);
-/* "~> 1.2, != 1.2.5": 1, 0, or a code when the constraint cannot be read. */
-int venv__version_matches(const char *version, const char *constraint, venv_error **err);
 
 /* ---- Adding (add.c) ----------------------------------------------------------------------- */
 
