@@ -24,6 +24,7 @@ struct devices {
 	size_t n;
 	struct worker *shared;         /* of those with little to do */
 	struct virtio_device *balloon; /* one of them, or NULL */
+	int warnings[2]; /* a pipe: from any worker to the main thread, a text each; -1 at first */
 	bool held;
 };
 
@@ -39,6 +40,9 @@ int devices_make(struct devices *devices, const struct config *config, struct ma
  */
 void devices_hold(struct devices *devices);
 void devices_release(struct devices *devices);
+/* The next thing that went wrong in a device, for the machine's log. @return false: nothing did
+ * warnings[0] is readable when something may have. */
+bool devices_warning(struct devices *devices, char *ret, size_t size);
 /* Each worker's thread. */
 int devices_jail(struct devices *devices, venv_error **err);
 void devices_done(struct devices *devices);

@@ -243,6 +243,7 @@ int main(int argc, char **argv)
 		.alive_fd = -1,
 		.ctl_fd = -1,
 		.debug_exit = -1,
+		.devices.warnings = { -1, -1 },
 	};
 	_cleanup_error_ venv_error *error = NULL;
 
