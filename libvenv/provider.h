@@ -208,6 +208,9 @@ struct msg_fds;
 int venv__alive_call(const struct machine *machine, json_t *request, const int *fds, size_t n_fds,
 		     int timeout_ms, json_t **ret, struct msg_fds *ret_fds, venv_error **err);
 
+/* box/disk_copy.c: copy an image with its holes, sharing the blocks where the file system can. */
+int venv__disk_copy(int from, int to, struct venv_op *op, const char *phase, venv_error **err);
+
 /*
  * first_start.c: for virtual machines. Who logs in with which keys, host key, name, networks and folders, on a disk
  * for cloud-init: the file SEED_FILE in the machine's directory. A folder has on virtio-fs the tag

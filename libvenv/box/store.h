@@ -194,8 +194,6 @@ int venv__disk_source_format(int fd, const char *path, const char *said, const c
 			     venv_error **err);
 bool venv__disk_source_is_box(const char *path); /* "x.box" */
 
-/* Copy an image with its holes, sharing the blocks where the file system can. */
-int venv__disk_copy(int from, int to, struct venv_op *op, venv_error **err);
 /* Put a file that is ours into the store, under its digest; also when it is there already. */
 int venv__disk_publish(const struct store *store, int fd, const char *hex, const char *format,
 		       venv_error **err);

@@ -106,7 +106,9 @@ int kvm_order_new(const struct machine *machine, struct kvm_order *ret, venv_err
 		"devices");
 	if (!ret->json)
 		return venv__fail_nomem(err);
-	r = kvm_order_device(ret, simple_device("rng", KVM_SLOT_RNG), err);
+	r = kvm_suspend_order(machine, ret, err);
+	if (r == 0)
+		r = kvm_order_device(ret, simple_device("rng", KVM_SLOT_RNG), err);
 	if (r == 0)
 		r = kvm_order_device(ret, simple_device("balloon", KVM_SLOT_BALLOON), err);
 	return r;
