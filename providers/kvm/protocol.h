@@ -18,6 +18,8 @@
  *    "devices":[{"kind":K,"slot":1…31, …}…],         at most 31; what K needs: below
  *    "network":{"socket":FD,"userns":FD,"netns":FD}  kept as long as it lives: the connection to venv-netd on
  *                                                    which its networks hang, the project's namespaces
+ *    "cpu_weight":N?, "io_weight":N?, "memory_low":BYTES?
+ *                                                    of the scope that it asks systemd for
  *    "debug_exit":B}                                 tests: a port that ends the machine
  *
  * Devices:

@@ -160,6 +160,7 @@ static int start(struct vmm *vmm, venv_error **err)
 	if (r < 0)
 		return r;
 	mark(vmm, PHASE_CONFIGURED);
+	vmm_scope(vmm);
 	r = open_files(vmm, err);
 	if (r == 0)
 		r = keep_network(vmm, err);
