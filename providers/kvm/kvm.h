@@ -80,6 +80,8 @@ int kvm_net_again(const struct machine *machine, venv_error **err);
 /* folder.c: shared folders by virtio-fs */
 enum { KVM_FOLDERS_MAX = KVM_SLOT_DISK - KVM_SLOT_FOLDER };
 int kvm_folder_order(const struct machine *machine, struct kvm_order *order, venv_error **err);
+/* The slot: tell a running machine whose they are. */
+int kvm_folder_own(struct machine *machine, venv_error **err);
 
 /* provider.c: let it end by a request ("stop", "kill"), and wait for that. */
 int kvm_end(const struct machine *machine, json_t *request, int timeout_ms, venv_error **err);

@@ -244,5 +244,6 @@ const struct provider kvm_provider = {
 	.info = info,
 	.lend_network = lend_network,
 	.plug = plug,
+	.own = kvm_folder_own,
 	.doctor = kvm_doctor,
 };

@@ -73,6 +73,7 @@ static int make_device(struct devices *devices, struct order *order, struct mach
 		return venv__fail(err, VENV_ERR_INVALID, "no device '%s' in slot %lld",
 				  kind ? kind->name : "", (long long)slot);
 	device->thread = kind->thread;
+	device->slot = (unsigned)slot;
 	r = choose_worker(devices, kind, device, err);
 	if (r < 0)
 		return r;
@@ -108,6 +109,14 @@ int devices_make(struct devices *devices, const struct config *config, struct ma
 		r = make_device(devices, &order, machine, err);
 	}
 	return r;
+}
+
+struct virtio_device *devices_find(const struct devices *devices, int64_t slot, unsigned id)
+{
+	for (size_t i = 0; i < devices->n; i++)
+		if (devices->device[i].slot == slot && devices->device[i].virtio->ops->id == id)
+			return devices->device[i].virtio;
+	return NULL;
 }
 
 void devices_hold(struct devices *devices)

@@ -16,6 +16,7 @@ struct device {
 	struct virtio_pci *transport;
 	struct worker *worker; /* its own, or NULL: the shared one */
 	struct disk *disk;     /* of a disk, or NULL */
+	unsigned slot;
 	enum jail_thread thread;
 };
 
@@ -34,6 +35,8 @@ int devices_folders(const struct config *config, struct jail_folder *ret, size_t
 /* In the order of "devices", each in its slot. */
 int devices_make(struct devices *devices, const struct config *config, struct machine *machine,
 		 venv_error **err);
+/* The one of this kind (VIRTIO_ID_…) in a slot, or NULL. */
+struct virtio_device *devices_find(const struct devices *devices, int64_t slot, unsigned id);
 /*
  * Let them stand still: what is in flight is finished, nothing more is begun and no guest memory touched
  * until devices_release(). The vCPUs stand still already. More than once is fine.
