@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Looking at a machine or its file: logs, ssh-config, cp, plan, validate, config. */
+/* Looking at a machine or its file: logs, ssh-config, cp, validate, config. */
 #include "commands.h"
 
 #include <stdlib.h>
@@ -148,106 +148,6 @@ static int run_cp(struct cli *cli, const void *opts, char **operands)
 	return status;
 }
 
-static bool has_step(const venv_value *steps, const char *json)
-{
-	bool found = false;
-
-	for (size_t i = 0; i < venv_value_count(steps) && !found; i++) {
-		char *other = venv_value_json(venv_value_at(steps, i));
-
-		found = other && strcmp(other, json) == 0;
-		free(other);
-	}
-	return found;
-}
-
-/* Steps of one list that the other has not, by what messages call them. */
-static void print_steps(struct cli *cli, const venv_value *list, const venv_value *others,
-			const char *word)
-{
-	static const char *const names[] = { "name", "run", "script", "copy" };
-
-	for (size_t i = 0; i < venv_value_count(list); i++) {
-		const venv_value *step = venv_value_at(list, i);
-		char *json = venv_value_json(step);
-		const char *name = NULL;
-
-		for (size_t k = 0; k < ARRAY_SIZE(names) && !name; k++)
-			name = venv_value_string(venv_value_get(step, names[k]));
-		name = name ? name : "reboot";
-		if (json && !has_step(others, json))
-			out_printf(&cli->out, "    provision: %s %.*s\n", word,
-				   (int)strcspn(name, "\n"), name);
-		free(json);
-	}
-}
-
-static void print_change(struct cli *cli, const venv_value *change)
-{
-	_cleanup_text_ struct text from = { 0 };
-	_cleanup_text_ struct text to = { 0 };
-
-	if (!strcmp(value_text(change, "key"), "provision")) {
-		print_steps(cli, venv_value_get(change, "to"), venv_value_get(change, "from"),
-			    "new or changed:");
-		print_steps(cli, venv_value_get(change, "from"), venv_value_get(change, "to"),
-			    "not so any more:");
-		return;
-	}
-	json_add_value(&from, venv_value_get(change, "from"));
-	json_add_value(&to, venv_value_get(change, "to"));
-	out_printf(&cli->out, "    %s: %s %s %s", value_text(change, "key"), from.data,
-		   out_arrow(&cli->out), to.data);
-	out_styled(&cli->out, value_true(change, "live") ? STYLE_GREEN : STYLE_YELLOW, " (%s)\n",
-		   value_true(change, "live")     ? "live"
-		   : value_true(change, "remake") ? "needs 'venv destroy' and 'venv up'"
-						  : "needs 'venv reload'");
-}
-
-static void print_plan(struct cli *cli, const venv_value *item)
-{
-	static const char *const words[][2] = {
-		{ "none", "nothing to do" },   { "create", "create and start" },
-		{ "start", "start" },          { "resume", "resume" },
-		{ "change", "apply changes" }, { "provision", "run steps" },
-	};
-	const venv_value *changes = venv_value_get(item, "changes");
-	const venv_value *steps = venv_value_get(item, "steps");
-	const char *action = value_text(item, "action");
-
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
-		if (!strcmp(words[i][0], action))
-			action = words[i][1];
-	out_styled(&cli->out, STYLE_BOLD, "%s", value_text(item, "machine"));
-	out_printf(&cli->out, ": %s\n", action);
-	if (*value_text(item, "box"))
-		out_printf(&cli->out, "    box %s: %s\n", value_text(item, "box"),
-			   value_text(item, "box_state"));
-	for (size_t i = 0; i < venv_value_count(changes); i++)
-		print_change(cli, venv_value_at(changes, i));
-	for (size_t i = 0; i < venv_value_count(steps); i++)
-		out_printf(&cli->out, "    run %s\n", venv_value_string(venv_value_at(steps, i)));
-}
-
-static int run_plan(struct cli *cli, const void *opts, char **operands)
-{
-	venv_value *plan = NULL;
-	venv_error *err = NULL;
-	int status = cli_project(cli);
-
-	(void)opts;
-	if (status)
-		return status;
-	if (venv_plan(cli->project, names_of(operands), &plan, &err) < 0)
-		return cli_fail_with(cli, err);
-	if (cli->format == FORMAT_JSON)
-		json_result(cli, plan);
-	for (size_t i = 0; cli->format == FORMAT_TEXT && i < venv_value_count(plan); i++)
-		print_plan(cli, venv_value_at(plan, i));
-	venv_value_free(plan);
-	return STATUS_OK;
-}
-
 static int run_validate(struct cli *cli, const void *opts, char **operands)
 {
 	_cleanup_text_ struct text line = { 0 };
@@ -379,16 +279,6 @@ const struct cli_command cli_cmd_cp = {
 	.examples = "venv cp backup.sql db:/tmp/\n"
 		    "venv cp :/var/log/syslog .\n",
 	.run = run_cp,
-};
-
-const struct cli_command cli_cmd_plan = {
-	.name = "plan",
-	.group = GROUP_FILE,
-	.operands = "[MACHINE...]",
-	.max = CLI_MANY,
-	.word = WORD_MACHINE,
-	.summary = "show what 'venv up' would do",
-	.run = run_plan,
 };
 
 const struct cli_command cli_cmd_validate = {

@@ -203,6 +203,26 @@ static void add_port_rows(struct table *table, const venv_value *machine)
 	}
 }
 
+/* "no port" must not be said of ports that are only down. */
+static bool warn_of_network(struct cli *cli, const venv_value *status)
+{
+	bool down = false;
+
+	out_flush(&cli->out);
+	for (size_t i = 0; i < venv_value_count(status); i++) {
+		const venv_value *machine = venv_value_at(status, i);
+		const venv_value *warnings = venv_value_get(machine, "warnings");
+		size_t n = venv_value_count(warnings);
+
+		if (!value_true(machine, "network_down") || !n)
+			continue;
+		down = true;
+		report_warning(cli, value_text(machine, "name"),
+			       venv_value_string(venv_value_at(warnings, n - 1)));
+	}
+	return down;
+}
+
 static void print_ports_json(struct cli *cli, const venv_value *status)
 {
 	_cleanup_text_ struct text line = { 0 };
@@ -239,6 +259,7 @@ static int run_port(struct cli *cli, const void *opts, char **operands)
 	_cleanup_table_ struct table table = TABLE_INIT(ARRAY_SIZE(heading));
 	venv_value *status = NULL;
 	venv_error *err = NULL;
+	bool down;
 	int r = cli_project(cli);
 
 	(void)opts;
@@ -249,11 +270,12 @@ static int run_port(struct cli *cli, const void *opts, char **operands)
 	add_heading(&table, heading);
 	for (size_t i = 0; i < venv_value_count(status); i++)
 		add_port_rows(&table, venv_value_at(status, i));
+	down = warn_of_network(cli, status);
 	if (cli->format == FORMAT_JSON)
 		print_ports_json(cli, status);
 	else if (table.count > table.columns)
 		table_print(&table, &cli->out);
-	else
+	else if (!down)
 		out_text(&cli->out, "no port is forwarded\n");
 	venv_value_free(status);
 	return STATUS_OK;

@@ -217,6 +217,26 @@ static int parse_letters(struct parse *parse, const char *letters)
 	return status;
 }
 
+/* What other tools of this kind call it. */
+static const char *other_word(const char *word)
+{
+	static const char *const words[][2] = {
+		{ "ps", "status" },       { "ls", "status" },      { "list", "status" },
+		{ "start", "up" },        { "create", "up" },      { "stop", "halt" },
+		{ "down", "halt" },       { "kill", "halt" },      { "restart", "reload" },
+		{ "rm", "destroy" },      { "remove", "destroy" }, { "delete", "destroy" },
+		{ "shell", "ssh" },       { "enter", "ssh" },      { "attach", "ssh" },
+		{ "connect", "ssh" },     { "run", "exec" },       { "ports", "port" },
+		{ "images", "box list" }, { "boxes", "box list" }, { "build", "box build" },
+		{ "pull", "box add" },    { "import", "box add" }, { "check", "validate" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (!strcmp(word, words[i][0]))
+			return words[i][1];
+	return NULL;
+}
+
 static int unknown_command(struct cli *cli, const struct cli_command *const *commands,
 			   const char *word)
 {
@@ -228,7 +248,9 @@ static int unknown_command(struct cli *cli, const struct cli_command *const *com
 		if (!((*commands)->flags & CLI_HIDDEN))
 			names[n++] = (*commands)->name;
 	names[n] = NULL;
-	near = text_nearest(word, names);
+	near = cli->command ? NULL : other_word(word);
+	if (!near)
+		near = text_nearest(word, names);
 	if (near && cli->command)
 		text_format(&hint, "did you mean 'venv %s %s'?", cli->command->name, near);
 	else if (near)

@@ -240,28 +240,28 @@ static char **mount_words(const struct machine *machine)
 	return NULL;
 }
 
-/* Remember who logs in there; tell when the folders were made for another. */
-static void note_login(struct work *work, const char *answer)
+/* Remember who logs in there, whose the folders are to be. */
+static int note_login(struct work *work, const char *answer, venv_error **err)
 {
 	struct machine *machine = &work->machine;
 	unsigned long uid, gid;
+	json_t *login;
 	char *end;
-	bool expected;
 
 	uid = strtoul(answer, &end, 10);
 	gid = strtoul(end, NULL, 10);
-	if (end == answer || uid > UINT32_MAX - 1 || gid > UINT32_MAX - 1)
-		return;
-	expected = machine->login_known ? machine->login_uid == uid && machine->login_gid == gid
-					: uid == gid && (uid == 0 || uid == 1000);
-	(void)json_object_set_new(work->record.state, "login",
-				  json_pack("{s:s, s:I, s:I}", "name", machine->login, "uid",
-					    (json_int_t)uid, "gid", (json_int_t)gid));
-	if (!expected)
-		venv__op_notice(work->op, work->spec->name,
-				"its user '%s' is %lu:%lu, to whom the folders will belong after "
-				"'venv reload %s'",
-				machine->login, uid, gid, work->spec->name);
+	if (end == answer || uid >= UINT32_MAX || gid >= UINT32_MAX)
+		return 0;
+	if (machine->login_known && machine->login_uid == uid && machine->login_gid == gid)
+		return 0;
+	login = venv__json_pack("{s:s, s:I, s:I}", "name", machine->login, "uid", (json_int_t)uid,
+				"gid", (json_int_t)gid);
+	if (json_object_set_new(work->record.state, "login", login) < 0)
+		return venv__fail_nomem(err);
+	machine->login_known = true;
+	machine->login_uid = (uint32_t)uid;
+	machine->login_gid = (uint32_t)gid;
+	return work->provider->own ? work->provider->own(machine, err) : 0;
 }
 
 static int mount_failed(const struct said *said, venv_error **err)
@@ -288,9 +288,7 @@ static int mount_all(struct work *work, struct said *said, venv_error **err)
 	r = venv__guest_run(work->provider, &work->machine, &spec, &io, work->op, err);
 	if (r > 0)
 		return mount_failed(said, err);
-	if (r == 0 && said->out.length)
-		note_login(work, said->out.data);
-	return r;
+	return r == 0 && said->out.length ? note_login(work, said->out.data, err) : r;
 }
 
 int venv__folders_mount(struct work *work, venv_error **err)

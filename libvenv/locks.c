@@ -9,6 +9,8 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "box/box.h"
+
 /* Machines of one project are brought up by several threads. */
 static pthread_mutex_t file_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -33,11 +35,36 @@ static bool is_digest(const char *text)
 	       strspn(text + 7, "0123456789abcdef") == 64;
 }
 
+/* A box that lost its name to another one of the same version is still what the reference means. */
+static int name_again(struct box *box, const char *reference, const char *version,
+		      const char *constraint)
+{
+	_cleanup_free_ char *name = NULL, *own_version = NULL;
+	int r = 1;
+
+	if (strncmp(box->digest, "sha256:", 7) != 0 || strcmp(box->name, box->digest + 7) != 0)
+		return 0;
+	if (version && constraint)
+		r = venv__version_matches(version, constraint, NULL);
+	name = strndup(reference, strcspn(reference, "@"));
+	own_version = strdup(version ? version : box->version);
+	if (r <= 0 || !name || !own_version) {
+		venv__box_done(box);
+		*box = (struct box){ 0 };
+		return !name || !own_version ? VENV_ERR_NOMEM : VENV_ERR_NOT_FOUND;
+	}
+	free(box->name);
+	free(box->version);
+	box->name = take_ptr(name);
+	box->version = take_ptr(own_version);
+	return 0;
+}
+
 int venv__lock_file_box(struct venv_project *project, const char *reference, const char *constraint,
 			const char *architecture, struct box *ret)
 {
 	_cleanup_json_ json_t *file = NULL;
-	const char *digest;
+	const char *digest, *version;
 	int r;
 
 	(void)pthread_mutex_lock(&file_lock);
@@ -46,9 +73,11 @@ int venv__lock_file_box(struct venv_project *project, const char *reference, con
 	if (r < 0)
 		return r;
 	digest = venv__json_str(entry_of(file, reference), "digest");
+	version = venv__json_str(entry_of(file, reference), "version");
 	if (!is_digest(digest))
 		return VENV_ERR_NOT_FOUND;
-	return venv__box_open(project->ctx, digest, constraint, architecture, ret, NULL);
+	r = venv__box_open(project->ctx, digest, constraint, architecture, ret, NULL);
+	return r < 0 ? r : name_again(ret, reference, version, constraint);
 }
 
 static int write_entry(struct venv_project *project, json_t *file, const char *reference,

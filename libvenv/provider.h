@@ -20,6 +20,7 @@
  *   restore            any but absent -> stopped, suspended
  *   apply              running: limits and what else can change live
  *   stats, info        running
+ *   own                running
  *   lend_network, plug running: for a netd that is started again
  *   dial               running
  */
@@ -186,6 +187,8 @@ struct provider {
 	int (*lend_network)(struct machine *machine, int *ret_userns_fd, int *ret_netns_fd,
 			    venv_error **err);
 	int (*plug)(struct machine *machine, venv_error **err); /* with a new machine->net */
+	/* whose the folders are: login_uid and login_gid are known now, and others than was thought */
+	int (*own)(struct machine *machine, venv_error **err);
 	/* a socket connected to a TCP port inside the machine, its own loopback included; a port that
 	 * nobody listens on is VENV_ERR_NETWORK */
 	int (*dial)(struct machine *machine, const char *host, uint16_t port, int *ret_fd,
@@ -207,6 +210,9 @@ struct msg_fds;
 /* Ask it. Takes the reference of request; NULL is out of memory. */
 int venv__alive_call(const struct machine *machine, json_t *request, const int *fds, size_t n_fds,
 		     int timeout_ms, json_t **ret, struct msg_fds *ret_fds, venv_error **err);
+
+/* box/disk_copy.c: copy an image with its holes, sharing the blocks where the file system can. */
+int venv__disk_copy(int from, int to, struct venv_op *op, const char *phase, venv_error **err);
 
 /*
  * first_start.c: for virtual machines. Who logs in with which keys, host key, name, networks and folders, on a disk

@@ -86,15 +86,21 @@ static json_t *addresses_of(const json_t *attachment)
 	return list;
 }
 
+static bool has_network(const struct work *work)
+{
+	const json_t *spec = json_object_get(work->record.spec, "spec");
+
+	return json_array_size(json_object_get(spec, "networks")) > 0;
+}
+
 /* What was found when it started, and what is wrong now; an empty list when nothing is. */
 static json_t *warnings_of(const struct work *work, bool attached)
 {
-	const json_t *spec = json_object_get(work->record.spec, "spec");
 	const json_t *known = json_object_get(work->record.state, "warnings");
 	json_t *list;
 
 	list = json_is_array(known) ? json_deep_copy(known) : json_array();
-	if (attached || !json_array_size(json_object_get(spec, "networks")))
+	if (attached || !has_network(work))
 		return list;
 	if (json_array_append_new(
 		    list, json_sprintf("its network is down, ports and addresses too: 'venv up %s' "
@@ -161,6 +167,8 @@ static int add_running(json_t *json, struct work *work, const json_t *network)
 	int failed = add_info(json, work, ssh_port);
 
 	failed |= !warnings || !ports;
+	if (!attachment && has_network(work))
+		failed |= json_object_set_new(json, "network_down", json_true());
 	if (json_array_size(warnings))
 		failed |= json_object_set(json, "warnings", warnings);
 	if (attachment) {
@@ -361,7 +369,9 @@ static json_t *plan_new(struct work *work)
 	else if (r == VENV_ERR_NOMEM)
 		return NULL;
 	else if (venv__box_has_recipe(ctx, spec->box))
-		how = "to be built from its recipe";
+		how = venv__box_recipe_fits(ctx, spec->box, spec->version, NULL) < 0
+			      ? "missing in this version"
+			      : "to be built from its recipe";
 	return json_pack("{s:s, s:s, s:s, s:s, s:o}", "machine", spec->name, "action", "create",
 			 "box", spec->box, "box_state", how, "steps",
 			 venv__steps_pending(spec, NULL));

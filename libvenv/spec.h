@@ -138,7 +138,8 @@ struct machine_spec {
 	struct place place;
 	char *box;
 	struct place box_place;
-	char *version;      /* constraint or NULL */
+	char *version; /* constraint or NULL */
+	struct place version_place;
 	char *architecture; /* "auto", "amd64", "arm64"… */
 	struct place architecture_place;
 	char *provider; /* "auto", "kvm", "container", "libvirt" */

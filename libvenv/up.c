@@ -43,6 +43,8 @@ static int no_box(struct work *work, venv_error *cause, venv_error **err)
 	if (code != VENV_ERR_NOT_FOUND)
 		return venv__at_spec(venv__error_take(take_ptr(error), err), err, at);
 	if (spec->version || strchr(spec->box, '@')) { /* it may be there, in other versions */
+		if (spec->version_place.line)
+			at = &spec->version_place;
 		r = venv__fail_at(err, VENV_ERR_NOT_FOUND, at->file, at->line, at->column, "%s",
 				  venv_error_message(error));
 		return venv_error_hint(error) ? venv__hint(r, err, "%s", venv_error_hint(error))

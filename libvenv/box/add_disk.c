@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #include "../util/sys.h"
+#include "provider.h"
 #include "store.h"
 
 struct disk_adding {
@@ -114,7 +115,7 @@ static int copy_to_stage(struct disk_adding *a, struct stage *stage, int fd, int
 	copy = openat(stage->dir, "disk", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (copy < 0)
 		return venv__fail_errno(err, errno, "cannot make a staging directory");
-	r = venv__disk_copy(fd, copy, a->op, err);
+	r = venv__disk_copy(fd, copy, a->op, "unpack", err);
 	if (r == 0)
 		*ret = take_fd(&copy);
 	return r;

@@ -69,6 +69,8 @@ json_t *venv__recipe_list(struct venv *ctx);
  */
 int venv__box_recipe_fits(struct venv *ctx, const char *reference, const char *constraint,
 			  venv_error **err);
+/* Does a version do for a constraint ("~> 1.2, != 1.2.5")? 1, 0, or a code when that cannot be read. */
+int venv__version_matches(const char *version, const char *constraint, venv_error **err);
 /* Names like this one, for "did you mean"; owned by the caller, or NULL. */
 char *venv__box_suggest(struct venv *ctx, const char *name);
 

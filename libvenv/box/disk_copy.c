@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Copying an image into the store: shared blocks where the file system has them, holes as holes. */
+/* Copying an image: shared blocks where the file system has them, holes as holes. */
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 
+#include "provider.h"
 #include "store.h"
 
 enum { COPY_CHUNK = 16 << 20, BUFFER_SIZE = 1 << 20 };
@@ -39,14 +40,20 @@ static ssize_t copy_some(int from, int to, off_t at, size_t length)
 	return errno == EINTR ? copy_by_hand(from, to, at, length) : -errno;
 }
 
+struct copy {
+	int from, to;
+	struct venv_op *op;
+	const char *phase;
+	off_t size;
+};
+
 /* Bytes from start to end, of which none is a hole. */
-static int copy_data(int from, int to, off_t start, off_t end, struct venv_op *op, off_t size,
-		     venv_error **err)
+static int copy_data(const struct copy *copy, off_t start, off_t end, venv_error **err)
 {
 	while (start < end) {
 		size_t length = (size_t)MIN(end - start, (off_t)COPY_CHUNK);
-		ssize_t n = copy_some(from, to, start, length);
-		int r = venv__op_cancelled(op, err);
+		ssize_t n = copy_some(copy->from, copy->to, start, length);
+		int r = venv__op_cancelled(copy->op, err);
 
 		if (r < 0)
 			return r;
@@ -55,14 +62,16 @@ static int copy_data(int from, int to, off_t start, off_t end, struct venv_op *o
 		if (n == 0)
 			return venv__fail(err, VENV_ERR_BOX, "it became shorter while it was read");
 		start += n;
-		venv__op_progress(op, NULL, "unpack", (uint64_t)start, (uint64_t)size);
+		venv__op_progress(copy->op, NULL, copy->phase, (uint64_t)start,
+				  (uint64_t)copy->size);
 	}
 	return 0;
 }
 
-int venv__disk_copy(int from, int to, struct venv_op *op, venv_error **err)
+int venv__disk_copy(int from, int to, struct venv_op *op, const char *phase, venv_error **err)
 {
 	off_t size = lseek(from, 0, SEEK_END), data, hole = 0;
+	const struct copy copy = { from, to, op, phase, size };
 	int r = 0;
 
 	if (size < 0)
@@ -78,7 +87,7 @@ int venv__disk_copy(int from, int to, struct venv_op *op, venv_error **err)
 		data = data < 0 ? hole : data;
 		hole = lseek(from, data, SEEK_HOLE);
 		hole = hole < 0 || hole > size ? size : hole;
-		r = copy_data(from, to, data, hole, op, size, err);
+		r = copy_data(&copy, data, hole, err);
 	}
 	return r;
 }

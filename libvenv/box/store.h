@@ -155,8 +155,6 @@ char *venv__name_file(const char *name); /* "debian%2F12.json" */
 
 bool venv__version_valid(const char *version);
 int venv__version_compare(const char *a, const char *b);
-/* "~> 1.2, != 1.2.5": 1, 0, or a code when the constraint cannot be read. */
-int venv__version_matches(const char *version, const char *constraint, venv_error **err);
 
 /* ---- Adding (add.c) ----------------------------------------------------------------------- */
 
@@ -196,8 +194,6 @@ int venv__disk_source_format(int fd, const char *path, const char *said, const c
 			     venv_error **err);
 bool venv__disk_source_is_box(const char *path); /* "x.box" */
 
-/* Copy an image with its holes, sharing the blocks where the file system can. */
-int venv__disk_copy(int from, int to, struct venv_op *op, venv_error **err);
 /* Put a file that is ours into the store, under its digest; also when it is there already. */
 int venv__disk_publish(const struct store *store, int fd, const char *hex, const char *format,
 		       venv_error **err);

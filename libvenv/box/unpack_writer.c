@@ -365,7 +365,9 @@ static int check_ids(const struct tar_entry *e, venv_error **err)
 	return venv__hint(venv__entry_fail(err, VENV_ERR_BOX, 0, e->path,
 					   "it belongs to %s %lld, and machines have ids up to %d",
 					   user ? "user" : "group", (long long)id, ID_MAX),
-			  err, "make the image with its files owned by smaller ids");
+			  err,
+			  "make the image with its files owned by smaller ids: from a directory by "
+			  "'tar --numeric-owner --owner=0 --group=0 …', or in a user namespace");
 }
 
 static int add_by_kind(struct writer *w, const char *leaf, const struct tar_entry *e)

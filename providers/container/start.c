@@ -102,8 +102,8 @@ static void tell_missing(const struct machine *machine, const json_t *users, str
 
 	json_array_foreach(users, i, user) venv__op_notice(
 		op, machine->name,
-		"it has no user '%s' yet: the folders that are to be his are root's; "
-		"let a step with 'as: root' make him, then run 'venv reload %s'",
+		"it has no user '%s' yet: the folders of that user are root's; "
+		"let a step with 'as: root' make the user, then run 'venv reload %s'",
 		json_string_value(user), machine->name);
 }
 

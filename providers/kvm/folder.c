@@ -5,7 +5,7 @@
 
 #include "kvm.h"
 
-enum { FIRST_PERSON = 1000 };
+enum { FIRST_PERSON = 1000, OWN_MS = 20000 };
 
 struct ids {
 	int64_t uid, gid;
@@ -72,5 +72,21 @@ int kvm_folder_order(const struct machine *machine, struct kvm_order *order, ven
 				  KVM_FOLDERS_MAX);
 	for (size_t i = 0; r == 0 && i < machine->n_folders; i++)
 		r = add_folder(machine, i, order, err);
+	return r;
+}
+
+int kvm_folder_own(struct machine *machine, venv_error **err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < machine->n_folders; i++) {
+		struct ids ids = guest_ids(machine, &machine->folders[i]);
+
+		r = venv__alive_call(machine,
+				     json_pack("{s:s, s:i, s:I, s:I}", "op", "own", "slot",
+					       (int)(KVM_SLOT_FOLDER + i), "uid",
+					       (json_int_t)ids.uid, "gid", (json_int_t)ids.gid),
+				     NULL, 0, OWN_MS, NULL, NULL, err);
+	}
 	return r;
 }

@@ -3,7 +3,8 @@
  * The library's side of the kvm provider.
  *
  * In a machine's directory: disk.qcow2 (disk-1.qcow2…: the box's others), overlays on the box's images;
- * seed.img, what it is told at a start; alive, ctl, console.log, vmm.log of venv-vmm (protocol.h).
+ * seed.img, what it is told at a start; alive, ctl, console.log, vmm.log of venv-vmm (protocol.h);
+ * suspend/ while it is suspended (suspend.c), restore/ while it goes back to a snapshot (snapshot.c).
  */
 #ifndef VENV_KVM_H
 #define VENV_KVM_H
@@ -43,6 +44,7 @@ struct kvm_order {
 	json_t *json; /* "machine" of the start message */
 	int fd[KVM_FDS_MAX];
 	size_t n_fds;
+	bool goes_on; /* it was suspended: nothing that it knows may be made anew */
 };
 int kvm_order_new(const struct machine *machine, struct kvm_order *ret, venv_error **err);
 void kvm_order_done(struct kvm_order *order);
@@ -78,6 +80,36 @@ int kvm_net_again(const struct machine *machine, venv_error **err);
 /* folder.c: shared folders by virtio-fs */
 enum { KVM_FOLDERS_MAX = KVM_SLOT_DISK - KVM_SLOT_FOLDER };
 int kvm_folder_order(const struct machine *machine, struct kvm_order *order, venv_error **err);
+/* The slot: tell a running machine whose they are. */
+int kvm_folder_own(struct machine *machine, venv_error **err);
+
+/* provider.c: let it end by a request ("stop", "kill"), and wait for that. */
+int kvm_end(const struct machine *machine, json_t *request, int timeout_ms, venv_error **err);
+int kvm_kill(const struct machine *machine, venv_error **err);
+
+/* suspend.c */
+/* As venv__alive_state(), and what is on disk. */
+enum machine_state kvm_state(const struct machine *machine, json_t **ret_record);
+int kvm_suspend(struct machine *machine, struct venv_op *op, venv_error **err);
+int kvm_resume(struct machine *machine, struct venv_op *op, venv_error **err);
+/* Where it goes on from, if it is suspended: sets goes_on. */
+int kvm_suspend_order(const struct machine *machine, struct kvm_order *order, venv_error **err);
+/* Give up what is on disk, as one must before the machine's disks change. */
+int kvm_suspend_drop(const struct machine *machine, venv_error **err);
+/* Write state and memory of a machine that then stands still into a directory. */
+int kvm_save(const struct machine *machine, int dir_fd, venv_error **err);
+
+/* snapshot.c */
+int kvm_snapshot(struct machine *machine, int dir_fd, struct venv_op *op, venv_error **err);
+int kvm_restore(struct machine *machine, int dir_fd, struct venv_op *op, venv_error **err);
+/* Finish a restore that was interrupted. Nobody runs the machine. */
+int kvm_settle(const struct machine *machine, venv_error **err);
+/* Between both files: is it suspended once that is finished? false: no restore is under way */
+bool kvm_is_restoring(const struct machine *machine, bool *ret_suspended);
+/* suspend/ and its files, in which snapshots have theirs */
+#define KVM_SUSPEND "suspend"
+#define KVM_STATE "state"
+#define KVM_MEMORY "memory"
 
 /* start.c */
 int kvm_start(struct machine *machine, struct venv_op *op, venv_error **err);

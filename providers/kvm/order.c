@@ -82,6 +82,25 @@ static int size_memory(const struct machine_spec *spec, uint64_t *ret, venv_erro
 			  spec->memory ? "" : "; 2G is what a virtual machine has by default");
 }
 
+static int set_weights(const struct machine_spec *spec, json_t *json)
+{
+	const struct {
+		const char *key;
+		uint64_t value;
+	} weights[] = {
+		{ "cpu_weight", spec->cpu_weight },
+		{ "io_weight", spec->io_weight },
+		{ "memory_low", spec->memory_low },
+	};
+	int failed = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(weights); i++)
+		if (weights[i].value)
+			failed |= json_object_set_new(json, weights[i].key,
+						      json_integer((json_int_t)weights[i].value));
+	return failed;
+}
+
 static json_t *simple_device(const char *kind, enum kvm_slot slot)
 {
 	return json_pack("{s:s, s:i}", "kind", kind, "slot", slot);
@@ -104,9 +123,11 @@ int kvm_order_new(const struct machine *machine, struct kvm_order *ret, venv_err
 		"cpus", (int)count_cpus(spec), "stop_timeout_ms",
 		(json_int_t)(spec->stop_timeout_ms ? spec->stop_timeout_ms : STOP_TIMEOUT_MS),
 		"devices");
-	if (!ret->json)
+	if (!ret->json || set_weights(spec, ret->json) < 0)
 		return venv__fail_nomem(err);
-	r = kvm_order_device(ret, simple_device("rng", KVM_SLOT_RNG), err);
+	r = kvm_suspend_order(machine, ret, err);
+	if (r == 0)
+		r = kvm_order_device(ret, simple_device("rng", KVM_SLOT_RNG), err);
 	if (r == 0)
 		r = kvm_order_device(ret, simple_device("balloon", KVM_SLOT_BALLOON), err);
 	return r;

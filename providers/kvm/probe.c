@@ -167,19 +167,50 @@ int kvm_host_check(struct venv *ctx, venv_error **err)
 
 /* ---- The slot ------------------------------------------------------------------------------ */
 
+/* What the file wants and a virtual machine cannot have. NULL: nothing */
+static const char *refused(const struct machine_spec *spec, const char **ret_hint)
+{
+	const struct {
+		bool wanted;
+		const char *reason, *hint;
+	} cases[] = {
+		{ spec->pids != 0, "it cannot limit a machine's processes ('pids')",
+		  "remove 'pids'" },
+		{ spec->cpuset != NULL, "it cannot choose the host's processors ('cpuset')",
+		  "remove 'cpuset'" },
+		{ spec->oom == OOM_FREEZE, "a machine that lacks memory decides itself ('oom')",
+		  "remove 'oom'" },
+		{ spec->profile == PROFILE_APP, "it has no profiles ('profile')",
+		  "remove 'profile'" },
+		{ spec->cpus > 0 && spec->cpus != (double)(unsigned)spec->cpus,
+		  "a machine has whole processors ('cpus')", "write 'cpus: 1' or more" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		if (cases[i].wanted) {
+			*ret_hint = cases[i].hint;
+			return cases[i].reason;
+		}
+	return NULL;
+}
+
 int kvm_probe(struct venv *ctx, const struct machine_spec *spec, struct verdict *ret,
 	      venv_error **err)
 {
 	_cleanup_error_ venv_error *problem = NULL;
-	const char *hint;
+	const char *hint = NULL, *reason = refused(spec, &hint);
 
-	(void)spec;
 	*ret = (struct verdict){ .accept = true };
-	if (kvm_host_check(ctx, &problem) == 0)
-		return 0;
+	if (reason) {
+		ret->place = &spec->place;
+	} else {
+		if (kvm_host_check(ctx, &problem) == 0)
+			return 0;
+		reason = venv_error_message(problem);
+		hint = venv_error_hint(problem);
+	}
 	ret->accept = false;
-	ret->reason = strdup(venv_error_message(problem));
-	hint = venv_error_hint(problem);
+	ret->reason = strdup(reason);
 	ret->hint = hint ? strdup(hint) : NULL;
 	return ret->reason ? 0 : venv__fail_nomem(err);
 }

@@ -18,6 +18,8 @@
  *    "devices":[{"kind":K,"slot":1…31, …}…],         at most 31; what K needs: below
  *    "network":{"socket":FD,"userns":FD,"netns":FD}  kept as long as it lives: the connection to venv-netd on
  *                                                    which its networks hang, the project's namespaces
+ *    "cpu_weight":N?, "io_weight":N?, "memory_low":BYTES?
+ *                                                    of the scope that it asks systemd for
  *    "debug_exit":B}                                 tests: a port that ends the machine
  *
  * Devices:
@@ -51,6 +53,7 @@
  *   {"op":"stats"} -> {"exits":{KIND:N…},"timing_us":{PHASE:T…},"cpu_us":T,"resets":N}; times of phases
  *      count from spawned_us: configured, made, loaded, jailed, first_run
  *   {"op":"console"} -> {} + stream socket: what the guest says from now on, what it is told
+ *   {"op":"own","slot":N,"uid":N,"gid":N} -> {}: whose a folder's files are in the guest from now on
  *   {"op":"lend"} -> {} + the project's user namespace and network namespace
  *   {"op":"plug"} + a new connection to venv-netd, to be kept instead of the last one -> {}
  *   {"op":"balloon","bytes":N} -> {"bytes":N}: how large it shall be -> how large it is

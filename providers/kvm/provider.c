@@ -32,8 +32,10 @@ static int create(struct machine *machine, struct venv_op *op, venv_error **err)
 	int r;
 
 	(void)op;
-	if (machine->spec->n_networks)
-		return kvm_disk_create(machine, err);
+	if (machine->spec->n_networks) {
+		r = kvm_settle(machine, err);
+		return r < 0 ? r : kvm_disk_create(machine, err);
+	}
 	r = venv__fail_spec(err, VENV_ERR_UNSUPPORTED, &machine->spec->place,
 			    "a virtual machine from a disk is reached by its network, and it has "
 			    "none ('networks: []')");
@@ -56,7 +58,7 @@ static bool has_ended(const struct machine *machine)
 	return false;
 }
 
-static int end(const struct machine *machine, json_t *request, int timeout_ms, venv_error **err)
+int kvm_end(const struct machine *machine, json_t *request, int timeout_ms, venv_error **err)
 {
 	_cleanup_error_ venv_error *problem = NULL;
 	int r = venv__alive_call(machine, request, NULL, 0, timeout_ms, NULL, NULL, &problem);
@@ -69,21 +71,38 @@ static int end(const struct machine *machine, json_t *request, int timeout_ms, v
 	return venv__error_take(take_ptr(problem), err);
 }
 
+int kvm_kill(const struct machine *machine, venv_error **err)
+{
+	return kvm_end(machine, json_pack("{s:s}", "op", "kill"), KILL_MS, err);
+}
+
+/* What it did is given up. */
+static int forget(const struct machine *machine, venv_error **err)
+{
+	int r;
+
+	(void)has_ended(machine);
+	r = kvm_settle(machine, err);
+	return r < 0 ? r : kvm_suspend_drop(machine, err);
+}
+
 static int stop(struct machine *machine, enum stop_how how, struct venv_op *op, venv_error **err)
 {
-	enum machine_state state = venv__alive_state(machine->dir_fd, KVM_DISK, NULL);
+	enum machine_state state = kvm_state(machine, NULL);
 	json_int_t timeout =
 		machine->spec->stop_timeout_ms ? machine->spec->stop_timeout_ms : STOP_TIMEOUT_MS;
 
 	(void)op;
+	if (state == MACHINE_SUSPENDED)
+		return forget(machine, err);
 	if (state <= MACHINE_STOPPED || state == MACHINE_CRASHED) {
 		(void)has_ended(machine);
 		return 0;
 	}
 	if (how == STOP_KILL)
-		return end(machine, json_pack("{s:s}", "op", "kill"), KILL_MS, err);
-	return end(machine, json_pack("{s:s, s:I}", "op", "stop", "timeout_ms", timeout),
-		   (int)MIN(timeout + KILL_MS, 0x7fffffff), err);
+		return kvm_kill(machine, err);
+	return kvm_end(machine, json_pack("{s:s, s:I}", "op", "stop", "timeout_ms", timeout),
+		       (int)MIN(timeout + KILL_MS, 0x7fffffff), err);
 }
 
 /* Its directory goes with all that is in it. */
@@ -99,7 +118,7 @@ static int destroy(struct machine *machine, struct venv_op *op, venv_error **err
 static int observe(struct machine *machine, enum machine_state *ret, venv_error **err)
 {
 	(void)err;
-	*ret = venv__alive_state(machine->dir_fd, KVM_DISK, NULL);
+	*ret = kvm_state(machine, NULL);
 	return 0;
 }
 
@@ -116,18 +135,12 @@ static int pause_machine(struct machine *machine, struct venv_op *op, venv_error
 	return call(machine, "pause", NULL, err);
 }
 
-static int resume(struct machine *machine, struct venv_op *op, venv_error **err)
-{
-	(void)op;
-	return call(machine, "resume", NULL, err);
-}
-
 static int info(struct machine *machine, json_t **ret, venv_error **err)
 {
 	json_t *record = NULL;
-	enum machine_state state = venv__alive_state(machine->dir_fd, KVM_DISK, &record);
+	enum machine_state state = kvm_state(machine, &record);
 
-	if (state > MACHINE_STOPPED && state != MACHINE_CRASHED && record) {
+	if (state > MACHINE_STOPPED && state < MACHINE_CRASHED && record) {
 		*ret = record;
 		return 0;
 	}
@@ -223,10 +236,14 @@ const struct provider kvm_provider = {
 	.observe = observe,
 	.connect = connect_ssh,
 	.pause = pause_machine,
-	.resume = resume,
+	.resume = kvm_resume,
+	.suspend = kvm_suspend,
+	.snapshot = kvm_snapshot,
+	.restore = kvm_restore,
 	.stats = stats,
 	.info = info,
 	.lend_network = lend_network,
 	.plug = plug,
+	.own = kvm_folder_own,
 	.doctor = kvm_doctor,
 };

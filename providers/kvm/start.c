@@ -22,8 +22,10 @@ void kvm_clean(const struct machine *machine)
 
 static int make_order(const struct machine *machine, struct kvm_order *order, venv_error **err)
 {
-	int r = kvm_order_new(machine, order, err);
+	int r = kvm_settle(machine, err);
 
+	if (r == 0)
+		r = kvm_order_new(machine, order, err);
 	if (r == 0)
 		r = kvm_boot_order(machine, order, err);
 	if (r == 0)
@@ -137,6 +139,9 @@ int kvm_start(struct machine *machine, struct venv_op *op, venv_error **err)
 	r = send_order(&order, spawned, ours, err);
 	if (r == 0)
 		r = wait_ready(machine, ours, op, err);
+	/* one that was suspended stands still until what it goes on from is given up */
+	if (r == 0 && order.goes_on)
+		r = kvm_resume(machine, op, err);
 	if (r < 0)
 		end(pidfd);
 	return r;

@@ -139,17 +139,39 @@ def test_unknown_box(project, venv):
     assert "venv.yml:1:6" in result.stderr
 
 
-@pytest.mark.parametrize("lines", ["box: busybox\nversion: \"~> 99.1\"\n", "box: busybox@99.1\n"])
-def test_a_version_that_there_is_not(project, venv, lines):
+@pytest.mark.parametrize("lines, place", [("box: busybox\nversion: \"~> 99.1\"\n", "venv.yml:2:10"),
+                                          ("box: busybox@99.1\n", "venv.yml:1:6")])
+def test_a_version_that_there_is_not(project, venv, lines, place):
     for _ in ("from the recipe", "pinned by venv.lock"):
         project.write(lines)
         result = venv.fails("up", status=4)
-        assert "venv.yml:1:6" in result.stderr and "99.1" in result.stderr and "hint: " in result.stderr, result
+        assert place in result.stderr and "99.1" in result.stderr and "hint: " in result.stderr, result
+        assert "to be built" not in str(venv("plan"))
         assert "unpacking" not in str(result), result  # nothing is built to find it out
         assert project.machines() == []
         project.write("box: busybox\nversion: \">= 1\"\n")
         venv("up")
         venv("destroy", "-f")
+
+
+def test_a_pinned_box_that_lost_its_name(project, venv):
+    """Another box takes its name and version: what venv.lock pins is used on, by its name, and stays pinned."""
+    project.write("box: busybox\nnetworks: []\nfolders: []\n")
+    venv("up")
+    (layer,) = venv.json("box", "info", "busybox")["layers"]
+    venv("destroy", "-f")
+    project.write("box: mine\nnetworks: []\nfolders: []\n")
+    pack = ["tar", "--numeric-owner", "--owner=0", "--group=0", "-cf", "box.tar", "-C", layer, "."]
+    venv.run(pack)
+    venv("box", "add", "--name", "mine@1", "box.tar")
+    venv("up")
+    pinned = project.read("venv.lock")
+    venv("destroy", "-f")
+    project.file("more")
+    venv.run([*pack, "-C", project.path, "more"])
+    venv("box", "add", "--name", "mine@1", "box.tar")
+    assert "creating from mine" in str(venv("up"))
+    assert project.read("venv.lock") == pinned
 
 
 def test_unknown_machine(project, venv):

@@ -1,6 +1,8 @@
 """Virtual machines: in the nested host, from the disks that tests/nested/disks makes (VENV_TEST_DISKS)."""
 
 import os
+import signal
+import time
 
 import pytest
 
@@ -70,3 +72,98 @@ def test_a_machine_lives_as_any_other(project, venv, disks, kernel):
     assert venv("exec", "--", "cat", "/etc/provisioned", "/workspace/made").stdout == "default root\nthere\n"
     venv("destroy", "-f", timeout=SLOW)
     assert project.machines() == []
+
+
+def test_a_vagrant_box_gets_a_key_of_its_own(project, venv, disks):
+    """GRUB on its disk; DHCP; the key that everybody has is replaced."""
+    venv("box", "add", "--name", "test", os.path.join(disks, "vagrant.box"), timeout=SLOW)
+    project.file("hello", "from the host\n")
+    project.write(machine())
+    venv("up", timeout=SLOW)
+    assert venv("ssh", "-c", "id -un; hostname; cat /workspace/hello").stdout == "vagrant\ndefault\nfrom the host\n"
+    keys = venv("ssh", "-c", "cat .ssh/authorized_keys").stdout
+    assert "AAAAB3NzaC1yc2EAAAABIwAAAQEA6NF8" not in keys and "ssh-ed25519" in keys, keys
+    assert os.stat(os.path.join(project.path, "hello")).st_uid == venv.account.uid
+    venv("ssh", "-c", "echo there >/workspace/made")
+    assert project.read("made") == "there\n"
+    venv("reload", timeout=SLOW)
+    assert venv("ssh", "-c", "cat /workspace/made").stdout == "there\n"
+
+
+def test_containers_and_machines_meet(project, venv, disks, kernel):
+    """By name, both ways, and by ports of the host."""
+    add_box(venv, disks, "cloud.qcow2")
+    project.write({"machines": {
+        "vm": machine(kernel, ports=["auto:8000"], folders=[]),
+        "box": {"box": "busybox", "folders": [], "needs": {"vm": "started"}}}})
+    venv("up", timeout=SLOW)
+    assert " 0% packet loss" in venv("exec", "box", "--", "ping", "-c", "2", "-W", "10", "vm").stdout
+    assert " 0% packet loss" in venv("exec", "vm", "--", "ping", "-c", "2", "-W", "10", "box").stdout
+    venv("exec", "vm", "--", "sh", "-c", "cd /etc; setsid python3 -m http.server 8000 >/dev/null 2>&1 &")
+    host = venv.json("port")[0]["host"]
+    for _ in range(60):
+        answer = venv.run(["python3", "-c", "import urllib.request as u; print(u.urlopen("
+                           f"'http://127.0.0.1:{host}/hostname', timeout=20).read().decode())"], check=False)
+        if answer.status == 0:
+            break
+        time.sleep(1)
+    assert answer.stdout.startswith("vm"), answer
+
+
+def test_a_killed_monitor_is_a_crash(project, venv, disks, kernel):
+    """Its disk is whole, and up goes on."""
+    add_box(venv, disks, "cloud.qcow2")
+    project.write(machine(kernel, folders=[]))
+    venv("up", timeout=SLOW)
+    state = venv.json("status")[0]
+    venv("exec", "--", "sh", "-c", "echo kept >/root/kept; sync; (while :; do cat /bin/bash >/root/x; done) >/dev/null 2>&1 &")
+    os.kill(state["pid"], signal.SIGKILL)
+    time.sleep(1)
+    assert venv.json("status")[0]["state"] == "crashed"
+    disk = os.path.join(state["directory"], "disk.qcow2")
+    check = venv.run(["qemu-img", "check", disk], check=False)
+    assert check.status in (0, 3), check  # 3: room that is lost, no harm
+    venv("up", timeout=SLOW)
+    assert venv("exec", "--", "cat", "/root/kept").stdout == "kept\n"
+
+
+def test_a_new_netd_takes_the_machine_up(project, venv, disks, kernel):
+    """netd was killed: the next up starts one, the machine's TAP goes on."""
+    add_box(venv, disks, "cloud.qcow2")
+    project.write(machine(kernel, folders=[]))
+    venv("up", timeout=SLOW)
+    project_dir = os.path.join(project.data, "projects")
+    for pid in venv.run(["pgrep", "-u", str(venv.account.uid), "-x", "venv-netd"]).stdout.split():
+        os.kill(int(pid), signal.SIGKILL)
+    time.sleep(1)
+    assert os.listdir(project_dir)
+    result = venv.fails("exec", "--", "true")
+    assert "network is down" in result.stderr, result
+    venv("up", timeout=SLOW)
+    assert venv("exec", "--", "echo", "again").stdout == "again\n"
+
+
+@pytest.mark.parametrize("keys,words", [
+    ({"memory": "900G"}, ["this host has", "memory"]),
+    ({"kvm": {"kernel": "./none"}}, ["cannot open kvm.kernel"]),
+    ({"kvm": {"kernel": "./venv.yml"}}, ["kernel"]),
+    ({"disk": "1M"}, ["cannot become smaller"]),
+    ({"networks": []}, ["networks"]),
+    ({"pids": 10}, ["pids"])])
+def test_what_a_machine_cannot_be_is_told(project, venv, disks, keys, words):
+    add_box(venv, disks, "cloud.qcow2")
+    project.write(machine(**{"folders": [], **keys}))
+    result = venv.fails("up")
+    for word in words:
+        assert word in result.stderr, result
+    assert project.machines() == []
+
+
+def test_what_never_answers_is_told_with_its_console(project, venv, disks, kernel):
+    """A kernel without a root directory: the panic ends the wait, and is shown."""
+    add_box(venv, disks, "cloud.qcow2")
+    del kernel["initrd"]
+    project.write(machine({**kernel, "cmdline": "root=/dev/nowhere"}, folders=[]))
+    result = venv.fails("up", timeout=SLOW)
+    assert "panicked" in result.stderr and "Unable to mount root fs" in result.stderr, result
+    venv("destroy", "-f")

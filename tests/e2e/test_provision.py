@@ -170,9 +170,16 @@ def test_a_step_makes_the_login_user(project, venv, as_user):
 
 
 def test_plan_names_the_steps_that_changed(project, venv):
-    text = "box: busybox\nnetworks: []\nprovision:\n  - { name: one, run: 'true' }\n  - { name: two, run: %s }\n"
+    text = "box: busybox\nprovision:\n  - { name: one, run: 'true' }\n  - { name: two, run: %s }\n"
     project.write(text % "'true'")
     venv("up")
     project.write(text % "'false || true'")
     shown = venv("plan").stdout
-    assert "provision: new or changed: two" in shown and "one" not in shown and "{" not in shown, shown
+    assert "provision: changed: two" in shown and "one" not in shown and "{" not in shown, shown
+    project.write((text % "'true'").replace("name: two", "name: three"))
+    shown = venv("plan").stdout
+    assert "provision: new: three" in shown and "provision: no longer there: two" in shown, shown
+    project.write(text % "'true'" + "ports: [ 8080:80 ]\nenv: { A: b }\n")
+    shown = venv("plan").stdout
+    assert "ports: nothing → {address: 127.0.0.1, guest: 80, host: 8080" in shown and '"' not in shown, shown
+    assert "env: nothing → {A: b}" in shown, shown

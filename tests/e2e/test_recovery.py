@@ -107,6 +107,7 @@ def test_a_killed_netd_is_taken_up_again(project, venv):
     os.kill(killed, signal.SIGKILL)
     time.sleep(0.2)
     assert "network is down" in str(venv("status")) and "network is down" in venv.json("status")[1]["warnings"][-1]
+    assert "network is down" in str(venv("port")) and "no port" not in str(venv("port"))
     venv("up")
     assert "network is down" not in str(venv("status"))
     assert netd_of(name) != killed

@@ -183,7 +183,7 @@ static void hangs_up_when_the_client_goes(void **state)
 }
 
 #define NO_USER_HINT                                                                               \
-	"hint: make him in a provisioning step with 'as: root', or name one that the machine has\n"
+	"hint: make that user in a provisioning step with 'as: root', or name one that the machine has\n"
 
 static void becomes_the_user(void **state)
 {

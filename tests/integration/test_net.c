@@ -9,6 +9,7 @@
 #include <pwd.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "../unit/test.h"
@@ -79,6 +80,41 @@ static void ports_lead_in(void **state)
 	is_closed(&host, "tcp", HOST_ADDRESS, first);      /* 127.0.0.1 means it */
 	machine_stop(&web);
 	is_closed(&host, "tcp", "127.0.0.1", first);
+}
+
+static int dial(const struct fixture *fixture, const char *id, uint16_t port, venv_error **err)
+{
+	const struct machine machine = { .id = id,
+					 .name = "web",
+					 .project_fd = fixture->project.dir_fd };
+	int fd = -1, r = venv__net_dial(&machine, port, &fd, err);
+
+	return r < 0 ? r : fd;
+}
+
+static void a_port_is_dialled(void **state)
+{
+	struct fixture *fixture = *state;
+	struct machine_spec spec = { .name = TEXT("web"), ON_PROJECT };
+	_cleanup_error_ venv_error *closed = NULL, *stranger = NULL, *down = NULL;
+	struct fake_machine web;
+	char text[16] = "";
+
+	assert_int_equal(dial(fixture, "0", 22, &down), VENV_ERR_NETWORK);
+	assert_non_null(strstr(venv_error_message(down), "network is down"));
+	machine_start(fixture, &web, &spec);
+	assert_int_equal(agent_serve(&web.agent, "echo", "tcp", "0.0.0.0", 22, "sshd:"), 0);
+	{
+		_cleanup_close_ int fd = dial(fixture, web.id, 22, NULL);
+
+		assert_true(fd >= 0);
+		assert_int_equal(recv(fd, text, 5, MSG_WAITALL), 5);
+		assert_string_equal(text, "sshd:");
+	}
+	assert_int_equal(dial(fixture, web.id, 23, &closed), VENV_ERR_NETWORK);
+	assert_non_null(strstr(venv_error_message(closed), "nobody answers on its port 23"));
+	assert_int_equal(dial(fixture, "0", 22, &stranger), VENV_ERR_NETWORK);
+	machine_stop(&web);
 }
 
 /* A port of the host that a service of the test's has; an automatic one of before may still be held. */
@@ -421,6 +457,7 @@ static int run_group(const char *name)
 		TEST(follows_the_host),
 		TEST(ipv6_costs_no_time),
 		TEST(ports_lead_in),
+		TEST(a_port_is_dialled),
 		TEST(taken_port_is_named),
 		TEST(host_is_closed),
 		TEST(guest_routes_loopback_out),

@@ -111,6 +111,8 @@ static void mistakes_are_named_with_advice(void **state)
 		const char *line, *error, *hint;
 	} cases[] = {
 		{ "stauts", "unknown command 'stauts'", "did you mean 'venv status'?" },
+		{ "ps", "unknown command 'ps'", "did you mean 'venv status'?" },
+		{ "images", "unknown command 'images'", "did you mean 'venv box list'?" },
 		{ "box lsit", "unknown command 'box lsit'", "did you mean 'venv box list'?" },
 		{ "up --timngs", "unknown option '--timngs'", "did you mean '--timings'?" },
 		{ "up -Z", "unknown option '-Z'", "see 'venv help up'" },

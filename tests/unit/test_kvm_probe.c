@@ -113,6 +113,32 @@ static void what_venv_vmm_says_is_the_verdict(void **state)
 	}
 }
 
+static void what_a_machine_cannot_have_is_refused(void **state)
+{
+	char set[] = "0-1";
+	const struct {
+		struct machine_spec spec;
+		const char *reason;
+	} cases[] = {
+		{ { .pids = 10 }, "('pids')" },       { { .cpuset = set }, "('cpuset')" },
+		{ { .oom = OOM_FREEZE }, "('oom')" }, { { .profile = PROFILE_APP }, "('profile')" },
+		{ { .cpus = 1.5 }, "('cpus')" },
+	};
+	const struct world *w = *state;
+
+	write_program(w, "{\"ok\":true}");
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct verdict verdict = { 0 };
+
+		assert_int_equal(kvm_probe(w->ctx, &cases[i].spec, &verdict, NULL), 0);
+		assert_false(verdict.accept);
+		assert_non_null(strstr(verdict.reason, cases[i].reason));
+		assert_non_null(verdict.hint);
+		assert_ptr_equal(verdict.place, &cases[i].spec.place);
+		venv__verdict_done(&verdict);
+	}
+}
+
 static void a_lasting_answer_is_asked_for_once(void **state)
 {
 	const struct world *w = *state;
@@ -214,6 +240,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(what_venv_vmm_says_is_the_verdict, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_a_machine_cannot_have_is_refused, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(a_lasting_answer_is_asked_for_once, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(a_passing_answer_is_asked_for_again, setup,

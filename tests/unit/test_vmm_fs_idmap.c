@@ -39,11 +39,23 @@ static void owners_change_in_name_only(void **state)
 				 cases[i].ok);
 }
 
+static void the_user_may_be_found_out_later(void **state)
+{
+	struct fs_idmap own = map;
+
+	(void)state;
+	fs_idmap_set(&own, 7, 8);
+	assert_int_equal(fs_idmap_uid(&own, 501), 7);
+	assert_int_equal(fs_idmap_gid(&own, 502), 8);
+	assert_int_equal(fs_idmap_uid(&own, 1000), FS_NOBODY);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_user_is_the_user_and_others_nobody),
 		cmocka_unit_test(owners_change_in_name_only),
+		cmocka_unit_test(the_user_may_be_found_out_later),
 	};
 	return cmocka_run_group_tests_name("vmm_fs_idmap", tests, NULL, NULL);
 }

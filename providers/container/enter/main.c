@@ -228,11 +228,12 @@ static int find_account(const char *user, struct account *ret)
 		char visible[1024];
 
 		make_visible(user, visible, sizeof(visible));
-		(void)dprintf(2,
-			      "venv: the machine has no user '%s'\n"
-			      "hint: make him in a provisioning step with 'as: root', or name one "
-			      "that the machine has\n",
-			      visible);
+		(void)dprintf(
+			2,
+			"venv: the machine has no user '%s'\n"
+			"hint: make that user in a provisioning step with 'as: root', or name one "
+			"that the machine has\n",
+			visible);
 		return ENTER_FAILED;
 	}
 	return r < 0 ? enter_complain("cannot find the user", user, -r) : 0;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The socket "ctl" in the machine's directory, and the ops of protocol.h. */
+#include <linux/virtio_ids.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "virtio/balloon.h"
+#include "virtio/fs.h"
 #include "vmm.h"
 
 struct client {
@@ -127,6 +129,21 @@ static int op_balloon(struct client *client, const json_t *request, struct msg_f
 	return 0;
 }
 
+static int op_own(struct client *client, const json_t *request, struct msg_fds *fds,
+		  struct answer *ret, venv_error **err)
+{
+	struct virtio_device *folder = devices_find(
+		&client->vmm->devices, venv__json_int(request, "slot", 0), VIRTIO_ID_FS);
+	int64_t uid = venv__json_int(request, "uid", -1), gid = venv__json_int(request, "gid", -1);
+
+	(void)fds;
+	(void)ret;
+	if (!folder || uid < 0 || gid < 0 || uid >= UINT32_MAX || gid >= UINT32_MAX)
+		return venv__fail(err, VENV_ERR_INVALID, "no folder, or nobody to own it");
+	virtio_fs_own(folder, (uid_t)uid, (gid_t)gid);
+	return 0;
+}
+
 static int op_lend(struct client *client, const json_t *request, struct msg_fds *fds,
 		   struct answer *ret, venv_error **err)
 {
@@ -162,7 +179,7 @@ static const struct op ops[] = {
 	{ "state", op_state },  { "stats", op_stats },     { "pause", op_pause },
 	{ "resume", op_pause }, { "stop", op_stop },       { "kill", op_kill },
 	{ "save", op_save },    { "console", op_console }, { "balloon", op_balloon },
-	{ "lend", op_lend },    { "plug", op_plug },
+	{ "lend", op_lend },    { "plug", op_plug },       { "own", op_own },
 };
 
 static int run_request(struct client *client, const json_t *request, struct msg_fds *fds,

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "devices.h"
 
+#include <fcntl.h>
 #include <linux/virtio_ids.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "disk/disk.h"
@@ -32,6 +34,25 @@ int devices_folders(const struct config *config, struct jail_folder *ret, size_t
 	return 0;
 }
 
+/* On a worker, whose rights do not suffice to write to a log. What nobody reads in time is lost. */
+static void warn(void *user, const char *name, const char *why)
+{
+	const struct devices *devices = user;
+	char text[256];
+	int n = snprintf(text, sizeof(text), "device '%s': %s", name, why);
+
+	if (n > 0)
+		(void)!write(devices->warnings[1], text, MIN((size_t)n, sizeof(text) - 1));
+}
+
+bool devices_warning(struct devices *devices, char *ret, size_t size)
+{
+	ssize_t n = read(devices->warnings[0], ret, size - 1);
+
+	ret[MAX(n, 0)] = '\0';
+	return n > 0;
+}
+
 static int choose_worker(struct devices *devices, const struct kind *kind, struct device *device,
 			 venv_error **err)
 {
@@ -52,6 +73,7 @@ static int make_device(struct devices *devices, struct order *order, struct mach
 		return venv__fail(err, VENV_ERR_INVALID, "no device '%s' in slot %lld",
 				  kind ? kind->name : "", (long long)slot);
 	device->thread = kind->thread;
+	device->slot = (unsigned)slot;
 	r = choose_worker(devices, kind, device, err);
 	if (r < 0)
 		return r;
@@ -60,6 +82,10 @@ static int make_device(struct devices *devices, struct order *order, struct mach
 	order->disk = NULL;
 	r = kind->make(order, &device->virtio, err);
 	device->disk = order->disk;
+	if (r == 0) {
+		device->virtio->warn = warn;
+		device->virtio->warn_user = devices;
+	}
 	if (r == 0 && device->virtio->ops->id == VIRTIO_ID_BALLOON)
 		devices->balloon = device->virtio;
 	if (r == 0)
@@ -76,11 +102,21 @@ int devices_make(struct devices *devices, const struct config *config, struct ma
 	struct jail_folder folders[PCI_SLOTS];
 	int r = devices_folders(config, folders, &order.n_folders, err);
 
+	if (r == 0 && pipe2(devices->warnings, O_CLOEXEC | O_NONBLOCK | O_DIRECT) < 0)
+		r = venv__fail_errno(err, errno, "cannot make a pipe");
 	for (size_t i = 0; r == 0 && i < json_array_size(list); i++) {
 		order.json = json_array_get(list, i);
 		r = make_device(devices, &order, machine, err);
 	}
 	return r;
+}
+
+struct virtio_device *devices_find(const struct devices *devices, int64_t slot, unsigned id)
+{
+	for (size_t i = 0; i < devices->n; i++)
+		if (devices->device[i].slot == slot && devices->device[i].virtio->ops->id == id)
+			return devices->device[i].virtio;
+	return NULL;
 }
 
 void devices_hold(struct devices *devices)
@@ -154,4 +190,7 @@ void devices_done(struct devices *devices)
 		worker_free(device->worker);
 	}
 	worker_free(take_ptr(devices->shared));
+	for (size_t i = 0; i < 2; i++)
+		if (devices->warnings[i] >= 0)
+			(void)close(take_fd(&devices->warnings[i]));
 }

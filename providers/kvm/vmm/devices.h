@@ -16,6 +16,7 @@ struct device {
 	struct virtio_pci *transport;
 	struct worker *worker; /* its own, or NULL: the shared one */
 	struct disk *disk;     /* of a disk, or NULL */
+	unsigned slot;
 	enum jail_thread thread;
 };
 
@@ -24,6 +25,7 @@ struct devices {
 	size_t n;
 	struct worker *shared;         /* of those with little to do */
 	struct virtio_device *balloon; /* one of them, or NULL */
+	int warnings[2]; /* a pipe: from any worker to the main thread, a text each; -1 at first */
 	bool held;
 };
 
@@ -33,12 +35,17 @@ int devices_folders(const struct config *config, struct jail_folder *ret, size_t
 /* In the order of "devices", each in its slot. */
 int devices_make(struct devices *devices, const struct config *config, struct machine *machine,
 		 venv_error **err);
+/* The one of this kind (VIRTIO_ID_…) in a slot, or NULL. */
+struct virtio_device *devices_find(const struct devices *devices, int64_t slot, unsigned id);
 /*
  * Let them stand still: what is in flight is finished, nothing more is begun and no guest memory touched
  * until devices_release(). The vCPUs stand still already. More than once is fine.
  */
 void devices_hold(struct devices *devices);
 void devices_release(struct devices *devices);
+/* The next thing that went wrong in a device, for the machine's log. @return false: nothing did
+ * warnings[0] is readable when something may have. */
+bool devices_warning(struct devices *devices, char *ret, size_t size);
 /* Each worker's thread. */
 int devices_jail(struct devices *devices, venv_error **err);
 void devices_done(struct devices *devices);

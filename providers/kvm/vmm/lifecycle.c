@@ -78,6 +78,17 @@ static void on_signal(void *user, int fd, uint32_t events)
 		vmm_stop(vmm, vmm->config.stop_timeout_ms);
 }
 
+static void on_warning(void *user, int fd, uint32_t events)
+{
+	struct vmm *vmm = user;
+	char text[256];
+
+	(void)fd;
+	(void)events;
+	while (devices_warning(&vmm->devices, text, sizeof(text)))
+		console_say(vmm->console, "%s", text);
+}
+
 int vmm_watch(struct vmm *vmm, venv_error **err)
 {
 	sigset_t set;
@@ -89,6 +100,7 @@ int vmm_watch(struct vmm *vmm, venv_error **err)
 	(void)sigprocmask(SIG_BLOCK, &set, NULL);
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (fd < 0 || !venv__loop_add(vmm->loop, fd, EPOLLIN, on_signal, vmm) ||
+	    !venv__loop_add(vmm->loop, vmm->devices.warnings[0], EPOLLIN, on_warning, vmm) ||
 	    !venv__loop_add(vmm->loop, vm_end_fd(vmm->machine->vm), EPOLLIN, on_end, vmm))
 		return venv__fail_errno(err, errno, "cannot watch the machine");
 	return 0;

@@ -164,6 +164,7 @@ static int start(struct vmm *vmm, venv_error **err)
 	if (r < 0)
 		return r;
 	mark(vmm, PHASE_CONFIGURED);
+	vmm_scope(vmm);
 	r = open_files(vmm, err);
 	if (r == 0)
 		r = keep_network(vmm, err);
@@ -247,6 +248,7 @@ int main(int argc, char **argv)
 		.alive_fd = -1,
 		.ctl_fd = -1,
 		.debug_exit = -1,
+		.devices.warnings = { -1, -1 },
 	};
 	_cleanup_error_ venv_error *error = NULL;
 

@@ -66,6 +66,9 @@ void vmm_stop(struct vmm *vmm, unsigned timeout_ms);
 void vmm_kill(struct vmm *vmm);
 int vmm_save(struct vmm *vmm, int state_fd, int memory_fd, venv_error **err);
 
+/* scope.c: out of the login session, before the process gives up its rights */
+void vmm_scope(const struct vmm *vmm);
+
 /* control.c */
 int vmm_control_open(struct vmm *vmm, venv_error **err);
 void vmm_control_end(struct vmm *vmm); /* answers those who wait for the end */

@@ -1,14 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "idmap.h"
 
+void fs_idmap_set(struct fs_idmap *map, uid_t guest_uid, gid_t guest_gid)
+{
+	__atomic_store_n(&map->guest_uid, guest_uid, __ATOMIC_RELAXED);
+	__atomic_store_n(&map->guest_gid, guest_gid, __ATOMIC_RELAXED);
+}
+
 uid_t fs_idmap_uid(const struct fs_idmap *map, uid_t host)
 {
-	return host == map->host_uid ? map->guest_uid : FS_NOBODY;
+	return host == map->host_uid ? __atomic_load_n(&map->guest_uid, __ATOMIC_RELAXED)
+				     : FS_NOBODY;
 }
 
 gid_t fs_idmap_gid(const struct fs_idmap *map, gid_t host)
 {
-	return host == map->host_gid ? map->guest_gid : FS_NOBODY;
+	return host == map->host_gid ? __atomic_load_n(&map->guest_gid, __ATOMIC_RELAXED)
+				     : FS_NOBODY;
 }
 
 bool fs_idmap_may_own(const struct fs_idmap *map, uid_t host_uid, gid_t host_gid, uid_t guest_uid,

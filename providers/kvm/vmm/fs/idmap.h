@@ -20,6 +20,8 @@ struct fs_idmap {
 	gid_t host_gid, guest_gid;
 };
 
+/* While others look. */
+void fs_idmap_set(struct fs_idmap *map, uid_t guest_uid, gid_t guest_gid);
 uid_t fs_idmap_uid(const struct fs_idmap *map, uid_t host);
 gid_t fs_idmap_gid(const struct fs_idmap *map, gid_t host);
 /* May a file that is the host's uid and gid "become" the guest's? (uid_t)-1: unchanged */

@@ -271,3 +271,8 @@ int virtio_fs_new(const struct mem *mem, struct worker *worker, int directory, i
 	*ret = &fs->device;
 	return 0;
 }
+
+void virtio_fs_own(struct virtio_device *device, uid_t uid, gid_t gid)
+{
+	fs_server_own(fs_of(device)->server, uid, gid);
+}
