@@ -146,7 +146,7 @@ static void plug_again(struct scene *scene, struct fake_machine *machine, const 
 	struct machine_spec spec = { .name = TEXT(name), ON_PROJECT };
 	struct net_project *project = &scene->fixture->project;
 	_cleanup_error_ venv_error *err = NULL;
-	struct net_attachment net;
+	struct net_attachment net = { .socket = -1 };
 	int socket = -1, adopted = 0;
 
 	if (venv__net_connect(&scene->fixture->ctx, project, lend, machine, &socket, &adopted,
