@@ -8,6 +8,11 @@
 
 enum { RECORD_MAX = 16 * 1024 * 1024 };
 
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
 struct source {
 	const char *next;
 	size_t left;
@@ -16,19 +21,23 @@ struct source {
 
 /*
  * Where memory lacks, jansson leaves a character out and says nothing, and the next number that it
- * reads resets errno. It asks for one character after the other here, so that none is lost unseen.
+ * reads resets errno. It gets the text in pieces here that end with a number's last digit: it asks for
+ * more before it reads the number, so that errno is seen first.
  */
-static size_t give_character(void *buffer, size_t size, void *data)
+static size_t give_piece(void *buffer, size_t size, void *data)
 {
 	struct source *source = data;
+	const char *text = source->next;
+	size_t n = 0, most = MIN(size, source->left);
 
 	if (errno == ENOMEM)
 		source->no_memory = true;
-	if (!source->left || !size)
-		return 0;
-	source->left--;
-	*(char *)buffer = *source->next++;
-	return 1;
+	while (n < most && !(n && is_digit(text[n - 1]) && !is_digit(text[n])))
+		n++;
+	memcpy(buffer, text, n);
+	source->next += n;
+	source->left -= n;
+	return n;
 }
 
 int venv__json_parse(const char *text, size_t length, json_t **ret, venv_error **err)
@@ -38,7 +47,7 @@ int venv__json_parse(const char *text, size_t length, json_t **ret, venv_error *
 	json_t *value;
 
 	errno = 0;
-	value = json_load_callback(give_character, &source, JSON_REJECT_DUPLICATES, &at);
+	value = json_load_callback(give_piece, &source, JSON_REJECT_DUPLICATES, &at);
 	/* elsewhere it calls a lack of memory a syntax error */
 	if (source.no_memory || errno == ENOMEM || (!value && !*at.text)) {
 		json_decref(value);
