@@ -16,7 +16,7 @@
 
 enum { CONFIG_MAX = 1024 * 1024, HIGH_FD = 64 };
 
-static void say(int number, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void say(int number, const char *format, va_list args)
 {
 	char text[512];
 
