@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Shared folders and volumes: each a virtio-fs device. The guest is told by the seed, or over ssh, which
  * tag belongs where. */
+#include <fcntl.h>
 #include <string.h>
 
 #include "kvm.h"
@@ -31,35 +32,46 @@ static struct ids guest_ids(const struct machine *machine, const struct machine_
 	return (struct ids){ FIRST_PERSON, FIRST_PERSON };
 }
 
-/* venv-vmm hides ".machines" at the top of a folder. */
-static bool hides_deeper(const struct machine_folder *folder)
+/* Where below the folder ".machines" is hidden, if not at its top. */
+static int set_hidden(const struct machine_folder *folder, struct kvm_order *order, json_t *device,
+		      venv_error **err)
 {
-	return folder->hide && strcmp(folder->hide, ".machines") != 0;
+	const char *slash = folder->hide ? strrchr(folder->hide, '/') : NULL;
+	_cleanup_free_ char *directory = NULL;
+	int fd, number;
+
+	if (!slash)
+		return 0;
+	directory = strndup(folder->hide, (size_t)(slash - folder->hide));
+	if (!directory)
+		return venv__fail_nomem(err);
+	fd = venv__open_beneath(folder->host_fd, directory, O_PATH | O_DIRECTORY, 0);
+	if (fd < 0)
+		return venv__fail_errno(err, -fd, "cannot open '%s/%s'", folder->host, directory);
+	number = kvm_order_fd(order, fd, err);
+	if (number < 0)
+		return number;
+	return json_object_set_new(device, "hide_in", json_integer(number)) < 0
+		       ? venv__fail_nomem(err)
+		       : 0;
 }
 
 static int add_folder(const struct machine *machine, size_t i, struct kvm_order *order,
 		      venv_error **err)
 {
 	const struct machine_folder *folder = &machine->folders[i];
+	int number = kvm_order_copy(order, folder->host_fd, err);
 	struct ids ids = guest_ids(machine, folder);
-	int number;
+	json_t *device;
 
-	if (hides_deeper(folder))
-		return venv__hint(venv__fail(err, VENV_ERR_UNSUPPORTED,
-					     "a virtual machine cannot share '%s', which holds the "
-					     "project's directory",
-					     folder->host),
-				  err, "share the project's directory, or others beside it");
-	number = kvm_order_copy(order, folder->host_fd, err);
 	if (number < 0)
 		return number;
-	return kvm_order_device(order,
-				json_pack("{s:s, s:i, s:o, s:i, s:b, s:I, s:I}", "kind", "fs",
-					  "slot", (int)(KVM_SLOT_FOLDER + i), "tag",
-					  json_sprintf(FOLDER_TAG "%zu", i), "directory", number,
-					  "read_only", folder->read_only, "uid",
-					  (json_int_t)ids.uid, "gid", (json_int_t)ids.gid),
-				err);
+	device = json_pack("{s:s, s:i, s:o, s:i, s:b, s:I, s:I}", "kind", "fs", "slot",
+			   (int)(KVM_SLOT_FOLDER + i), "tag", json_sprintf(FOLDER_TAG "%zu", i),
+			   "directory", number, "read_only", folder->read_only, "uid",
+			   (json_int_t)ids.uid, "gid", (json_int_t)ids.gid);
+	number = kvm_order_device(order, device, err);
+	return number < 0 ? number : set_hidden(folder, order, device, err);
 }
 
 int kvm_folder_order(const struct machine *machine, struct kvm_order *order, venv_error **err)

@@ -33,9 +33,10 @@
  *   {"kind":"net","tap":FD,"mac":"02:…","mtu":N}
  *                                        a TAP without packet information, with headers of 12 bytes
  *                                        (IFF_VNET_HDR); lower case
- *   {"kind":"fs","tag":S,"directory":FD,"read_only":B?,"uid":N,"gid":N}
+ *   {"kind":"fs","tag":S,"directory":FD,"read_only":B?,"uid":N,"gid":N,"hide_in":FD?}
  *                                        tag: 1 to 36 bytes; uid, gid: in the guest, of the files that are
- *                                        ours. ".machines" at its top does not exist there
+ *                                        ours. ".machines" at its top does not exist there, or in the
+ *                                        directory "hide_in" below it
  *   {"kind":"vsock","cid":N,"listener":FD?,"directory":FD?}
  *                                        cid: from 3; who connects to the listener says "CONNECT PORT\n"
  *                                        and is told "OK PORT\n"; directory: of sockets named by their

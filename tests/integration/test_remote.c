@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <venv.h>
@@ -432,6 +433,28 @@ static void a_port_is_seen_from_within(void **state)
 	venv_error_free(up(w, 0));
 }
 
+/* ---- Folders ------------------------------------------------------------------------------- */
+
+static void folders_are_mounted_once(void **state)
+{
+	struct world *w = *state;
+	_cleanup_free_ char *text = NULL, *there = venv__path_join(w->root, "it's there");
+	venv_error *err;
+
+	assert_true(asprintf(&text, "folders: [ { host: ., guest: \"%s\" } ]\n", there) > 0);
+	open_text(w, text);
+	/* this host is no guest: nobody shares anything with it */
+	err = up(w, VENV_ERR_COMMAND);
+	assert_non_null(strstr(venv_error_message(err), "shared folders cannot be mounted"));
+	assert_non_null(venv_error_details(err));
+	assert_non_null(strstr(venv_error_hint(err), "virtiofs"));
+	venv_error_free(err);
+	assert_int_equal(mount("none", there, "tmpfs", 0, NULL), 0);
+	err = up(w, 0);
+	assert_int_equal(umount2(there, MNT_DETACH), 0);
+	venv_error_free(err);
+}
+
 /* ---- Waiting for ssh ----------------------------------------------------------------------- */
 
 static void ssh_may_take_its_time(void **state)
@@ -549,7 +572,7 @@ int main(void)
 		CASE(a_failing_step_says_why),    CASE(trees_go_in_and_out),
 		CASE(a_port_is_seen_from_within), CASE(ssh_may_take_its_time),
 		CASE(what_never_comes_is_named),  CASE(the_next_up_waits_on),
-		CASE(waiting_is_cancelled),
+		CASE(waiting_is_cancelled),       CASE(folders_are_mounted_once),
 	};
 
 	if (geteuid() != 0 || access("/usr/sbin/sshd", X_OK) < 0) {

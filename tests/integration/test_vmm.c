@@ -420,9 +420,24 @@ static void damaged_states_are_refused(void **state)
 	done(guest);
 }
 
+/* Linux's last resort, and with hardware-reduced ACPI its first: real mode, ffff:0000. */
+static void a_restart_by_the_bios_finds_one(void **state)
+{
+	static const uint8_t code[] = { 0xb0, 0xfe, 0xe6, 0x64 };
+	struct guest *guest = start("guest_long", "hello");
+	const void *at = mem_at(&guest->machine->mem, LAYOUT_RESTART, sizeof(code));
+
+	(void)state;
+	assert_non_null(at);
+	assert_memory_equal(at, code, sizeof(code));
+	assert_int_equal(wait_end(guest), VM_POWER_OFF);
+	done(guest);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_restart_by_the_bios_finds_one),
 		cmocka_unit_test(guests_begin_in_every_mode),
 		cmocka_unit_test(guests_are_content),
 		cmocka_unit_test(messages_arrive),

@@ -296,8 +296,7 @@ static void a_file_to_boot_must_be_there(void **state)
 static void folders_have_tags_and_owners(void **state)
 {
 	struct world *w = *state;
-	_cleanup_error_ venv_error *err = NULL;
-	char root[] = "root", name[] = "www", number[] = "33", deep[] = "a/.machines";
+	char root[] = "root", name[] = "www", number[] = "33", deep[] = "machine/.machines";
 	int fd = open(w->root, O_PATH | O_CLOEXEC);
 	const json_t *one;
 
@@ -334,8 +333,11 @@ static void folders_have_tags_and_owners(void **state)
 	assert_int_equal(venv__json_int(device(w, "fs", KVM_SLOT_FOLDER + 1), "uid", -1), 1000);
 	w->folders[1].host = w->root;
 	w->folders[1].hide = deep;
-	assert_true(kvm_folder_order(&w->machine, &w->order, &err) < 0);
-	assert_error(err, VENV_ERR_UNSUPPORTED, "holds the project's directory");
+	kvm_order_done(&w->order);
+	assert_int_equal(kvm_order_new(&w->machine, &w->order, NULL), 0);
+	assert_int_equal(kvm_folder_order(&w->machine, &w->order, NULL), 0);
+	assert_true(flags_of(w, device(w, "fs", KVM_SLOT_FOLDER + 1), "hide_in") & O_PATH);
+	assert_null(json_object_get(device(w, "fs", KVM_SLOT_FOLDER), "hide_in"));
 	(void)close(fd);
 }
 

@@ -90,6 +90,25 @@ static void one_file_is_one_inode(void **state)
 	assert_int_not_equal(look(f, f->t.root, "a"), a); /* a number is given once */
 }
 
+static void state_is_hidden_in_one_directory(void **state)
+{
+	struct fixture *f = *state;
+	struct fs_inode *below;
+	int fd;
+
+	assert_int_equal(mkdirat(f->dir, "shop", 0700), 0);
+	below = get(f, look(f, f->t.root, "shop"));
+	assert_true(fs_inode_hidden(&f->t, f->t.root, ".machines"));
+	assert_false(fs_inode_hidden(&f->t, f->t.root, "machines"));
+	assert_false(fs_inode_hidden(&f->t, below, ".machines"));
+	fd = openat(f->dir, "shop", O_PATH | O_CLOEXEC);
+	assert_int_equal(fs_inodes_hide(&f->t, fd), 0);
+	(void)close(fd);
+	assert_false(fs_inode_hidden(&f->t, f->t.root, ".machines"));
+	assert_true(fs_inode_hidden(&f->t, below, ".machines"));
+	fs_inode_put(&f->t, below);
+}
+
 static void more_cannot_be_forgotten_than_there_is(void **state)
 {
 	struct fixture *f = *state;
@@ -396,6 +415,7 @@ static void handles_are_bounded(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(state_is_hidden_in_one_directory),
 		TEST(one_file_is_one_inode),
 		TEST(more_cannot_be_forgotten_than_there_is),
 		TEST(directories_stay_while_their_files_are_known),

@@ -240,6 +240,19 @@ static size_t descriptors_of(size_t n_folders)
 	return (size_t)MIN(limit.rlim_cur / 4 * 3 / MAX(n_folders, 1U), 1U << 20);
 }
 
+/* Whose device it is already: freed by its owner. */
+static int hide_state(const struct order *order, struct virtio_device *fs, venv_error **err)
+{
+	int directory = config_fd(order->config, order->json, "hide_in"), r;
+
+	if (directory == -1)
+		return 0;
+	if (directory < 0)
+		return venv__fail(err, VENV_ERR_INVALID, "no descriptor for 'hide_in'");
+	r = virtio_fs_hide(fs, directory);
+	return r < 0 ? venv__fail_errno(err, -r, "cannot look at a folder") : 0;
+}
+
 static int make_fs(struct order *order, struct virtio_device **ret, venv_error **err)
 {
 	struct virtio_fs_options options = { .tag = venv__json_str(order->json, "tag"),
@@ -266,7 +279,8 @@ static int make_fs(struct order *order, struct virtio_device **ret, venv_error *
 		.guest_gid = (gid_t)gid,
 		.max_descriptors = descriptors_of(order->n_folders),
 	};
-	return virtio_fs_new(order->mem, order->worker, directory, proc_fd, &options, ret, err);
+	r = virtio_fs_new(order->mem, order->worker, directory, proc_fd, &options, ret, err);
+	return r < 0 ? r : hide_state(order, *ret, err);
 }
 
 /* ---- Streams ---- */

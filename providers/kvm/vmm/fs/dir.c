@@ -129,7 +129,7 @@ static ssize_t read_host(struct fs_handle *handle, off_t offset, void *buffer, s
 static int read_entries(struct fs_call *call, struct fs_handle *handle, off_t offset, bool plus)
 {
 	_Alignas(struct dirent64) char buffer[BUFFER];
-	bool is_root = call->inode == call->server->inodes.root;
+	bool hides = fs_inode_hides(&call->server->inodes, call->inode);
 	size_t want = plus ? call->out.left / PLUS_FACTOR : call->out.left;
 	ssize_t n;
 
@@ -143,7 +143,7 @@ static int read_entries(struct fs_call *call, struct fs_handle *handle, off_t of
 
 			at += d->d_reclen; /* NOLINT: the kernel wrote what is there */
 			offset = d->d_off;
-			if (is_root && strcmp(d->d_name, FS_HIDDEN) == 0)
+			if (hides && strcmp(d->d_name, FS_HIDDEN) == 0)
 				continue;
 			if (!put(call, d, plus))
 				return call->size ? 0 : -EINVAL;

@@ -342,8 +342,10 @@ int fs_inodes_init(struct fs_inodes *t, int root, size_t max, size_t max_open)
 		r = -ENOTDIR;
 	if (r == 0 && t->bucket[FS_BY_ID] && t->bucket[FS_BY_FILE])
 		t->root = make(t, &stat, &root);
-	if (t->root)
+	if (t->root) {
+		t->hides = t->root->key;
 		return 0;
+	}
 	if (root >= 0)
 		(void)close(root);
 	fs_inodes_done(t);
@@ -593,12 +595,27 @@ void fs_inode_rename(struct fs_inodes *t, struct fs_inode *parent, const char *n
 	(void)pthread_mutex_unlock(&t->lock);
 }
 
+int fs_inodes_hide(struct fs_inodes *t, int directory)
+{
+	struct statx stat;
+	int r = stat_name(directory, "", &stat);
+
+	if (r == 0)
+		t->hides = key_of(&stat);
+	return r;
+}
+
+bool fs_inode_hides(const struct fs_inodes *t, const struct fs_inode *inode)
+{
+	return same_file(&t->hides, &inode->key);
+}
+
 bool fs_inode_hidden(const struct fs_inodes *t, const struct fs_inode *parent, const char *name)
 {
 	struct fs_key hidden_key, key;
 	struct statx hidden, stat;
 
-	if (parent != t->root || *name != '.')
+	if (*name != '.' || !fs_inode_hides(t, parent))
 		return false;
 	if (strcmp(name, FS_HIDDEN) == 0)
 		return true;

@@ -56,7 +56,8 @@ struct fs_bucket {
 struct fs_inodes {
 	pthread_mutex_t lock;
 	struct fs_bucket *bucket[FS_TABLES];
-	size_t size; /* of each, a power of two */
+	size_t size;         /* of each, a power of two */
+	struct fs_key hides; /* the directory that has the tool's own state */
 	struct fs_inode *root, *newest, *oldest;
 	size_t n, n_open;
 	size_t max, max_open;
@@ -102,6 +103,10 @@ int fs_inode_restore(struct fs_inodes *t, uint64_t id, const struct fs_key *key,
 int fs_inode_restore_place(struct fs_inodes *t, uint64_t id, uint64_t parent, const char *name);
 void fs_inodes_restored(struct fs_inodes *t);
 
+/* The tool's own state is in that directory and not, as otherwise, in the root. 0 or -errno */
+int fs_inodes_hide(struct fs_inodes *t, int directory);
+/* Is it in this one? */
+bool fs_inode_hides(const struct fs_inodes *t, const struct fs_inode *inode);
 /* Is the name in this directory the one of the tool's own state? */
 bool fs_inode_hidden(const struct fs_inodes *t, const struct fs_inode *parent, const char *name);
 

@@ -259,6 +259,11 @@ int fs_server_new(int directory, int proc_fd, const struct fs_options *options,
 	return 0;
 }
 
+int fs_server_hide(struct fs_server *server, int directory)
+{
+	return fs_inodes_hide(&server->inodes, directory);
+}
+
 void fs_server_own(struct fs_server *server, uid_t uid, gid_t gid)
 {
 	fs_idmap_set(&server->idmap, uid, gid);

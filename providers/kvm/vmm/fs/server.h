@@ -64,6 +64,8 @@ void fs_server_free(struct fs_server *server); /* no request is being served; NU
  *         -EPROTO: this is no request, or there is no room for an answer
  */
 ssize_t fs_serve(struct fs_server *server, const struct fs_request *request, bool may_wait);
+/* Before requests: the tool's own state is in that directory below, not in the shared one. 0 or -errno */
+int fs_server_hide(struct fs_server *server, int directory);
 /* The guest's names of this process's user from now on. Any thread. */
 void fs_server_own(struct fs_server *server, uid_t uid, gid_t gid);
 /* Let every request that waits for a lock be interrupted when it is served again, and wake. */

@@ -22,7 +22,8 @@
 #define LAYOUT_CMDLINE_SIZE 0x10000ULL
 #define LAYOUT_LOW_END 0x9fc00ULL
 #define LAYOUT_ACPI 0xe0000ULL /* the RSDP, then the tables */
-#define LAYOUT_ACPI_SIZE 0x20000ULL
+#define LAYOUT_ACPI_SIZE 0x1f000ULL
+#define LAYOUT_RESTART 0xffff0ULL /* where a PC begins in real mode */
 #define LAYOUT_KERNEL 0x100000ULL
 
 /* the last page of RAM below MEM_HOLE */

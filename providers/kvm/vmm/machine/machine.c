@@ -186,6 +186,22 @@ void machine_free(struct machine *machine)
 	free(machine);
 }
 
+/*
+ * All the firmware that there is below a kernel that is loaded directly. Linux restarts a machine with
+ * hardware-reduced ACPI by UEFI, if there is any, else by a jump to where a PC begins.
+ */
+static int place_restart(const struct mem *mem)
+{
+	static const uint8_t code[] = {
+		0xb0, 0xfe,                  /* mov $0xfe, %al: the reset line, platform/power.c */
+		0xe6, LAYOUT_PORT_I8042 + 4, /* out %al, $0x64 */
+		0xf4,                        /* hlt */
+		0xeb, 0xfd,                  /* jmp to it */
+	};
+
+	return mem_write(mem, LAYOUT_RESTART, code, sizeof(code));
+}
+
 /* A kernel that is loaded directly finds its tables below 1 MiB and its PCI windows in place. */
 static int load_kernel(struct machine *machine, struct boot_entry *ret, venv_error **err)
 {
@@ -207,6 +223,8 @@ static int load_kernel(struct machine *machine, struct boot_entry *ret, venv_err
 	r = acpi_tables_init(&acpi, &acpi_config);
 	if (r == 0)
 		r = acpi_place(&acpi, &machine->mem, LAYOUT_ACPI, LAYOUT_ACPI_SIZE);
+	if (r == 0)
+		r = place_restart(&machine->mem);
 	acpi_tables_done(&acpi);
 	if (r < 0)
 		return venv__fail_errno(err, -r, "cannot describe the machine to its guest");

@@ -276,3 +276,8 @@ void virtio_fs_own(struct virtio_device *device, uid_t uid, gid_t gid)
 {
 	fs_server_own(fs_of(device)->server, uid, gid);
 }
+
+int virtio_fs_hide(struct virtio_device *device, int directory)
+{
+	return fs_server_hide(fs_of(device)->server, directory);
+}

@@ -28,7 +28,8 @@ struct virtio_fs_options {
 int virtio_fs_new(const struct mem *mem, struct worker *worker, int directory, int proc_fd,
 		  const struct virtio_fs_options *options, struct virtio_device **ret,
 		  venv_error **err);
-/* As fs_server_own(), of a device that virtio_fs_new() made. */
+/* As fs_server_own() and fs_server_hide(), of a device that virtio_fs_new() made. */
 void virtio_fs_own(struct virtio_device *device, uid_t uid, gid_t gid);
+int virtio_fs_hide(struct virtio_device *device, int directory);
 
 #endif
