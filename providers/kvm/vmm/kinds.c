@@ -202,7 +202,7 @@ static int read_mac(const struct order *order, uint8_t ret[NET_MAC], venv_error 
 		int high = hex(text[i * 3]), low = hex(text[i * 3 + 1]);
 
 		ok = high >= 0 && low >= 0 && (i == NET_MAC - 1 || text[i * 3 + 2] == ':');
-		ret[i] = (uint8_t)(high << 4 | low);
+		ret[i] = ok ? (uint8_t)(high * 16 + low) : 0;
 	}
 	return ok && !(ret[0] & 1) ? 0
 				   : venv__fail(err, VENV_ERR_INVALID,
