@@ -10,6 +10,8 @@
  * its memory, its devices and what it has open fit only that. What the file says by now comes after that,
  * as to a running machine.
  */
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -120,26 +122,54 @@ int venv__work_go_on(struct work *work, venv_error **err)
 }
 
 /*
- * A guest does not see the time pass while it is suspended. The clock of one that keeps it right by itself is
- * left alone, $1 is the time now.
+ * A guest does not see the time pass while it is suspended. It is told the time when the command runs there:
+ * to get that far may take longer than a clock may be wrong. One that keeps its clock right by itself is left
+ * alone.
  */
-static const char clock_script[] = "d=$(($(date +%s) - ${1%.*})); test ${d#-} -le 1 || "
-				   "date -s \"@$1\" || date -s \"@${1%.*}\"";
+static const char clock_script[] =
+	"echo ready; read -r now && d=$(($(date +%s) - ${now%.*})) && { test ${d#-} -le 1 || "
+	"date -s \"@$now\" || date -s \"@${now%.*}\"; }";
+
+struct clock {
+	int fd; /* what the command reads */
+};
+
+static void tell_time(void *user, int stream, const char *data, size_t length)
+{
+	struct clock *clock = user;
+	struct timespec now;
+
+	(void)stream;
+	(void)data;
+	(void)length;
+	if (clock->fd < 0)
+		return;
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	(void)dprintf(clock->fd, "%lld.%03ld\n", (long long)now.tv_sec, now.tv_nsec / 1000000);
+	(void)close(take_fd(&clock->fd));
+}
 
 static int set_clock(struct work *work, venv_error **err)
 {
-	char shell[] = "/bin/sh", flag[] = "-c", name[] = "venv-clock", now[32];
-	char script[sizeof(clock_script)];
-	char *argv[] = { shell, flag, script, name, now, NULL };
+	char shell[] = "/bin/sh", flag[] = "-c", script[sizeof(clock_script)];
+	char *argv[] = { shell, flag, script, NULL };
 	struct exec_spec spec = { .argv = argv, .user = "root" };
 	struct guest_io io = GUEST_IO_INIT;
-	struct timespec time;
+	_cleanup_close_ int in = -1;
+	struct clock clock;
+	int fds[2], r;
 
 	memcpy(script, clock_script, sizeof(script));
-	(void)clock_gettime(CLOCK_REALTIME, &time);
-	(void)snprintf(now, sizeof(now), "%lld.%03ld", (long long)time.tv_sec,
-		       time.tv_nsec / 1000000);
-	return venv__guest_run(work->provider, &work->machine, &spec, &io, work->op, err);
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return venv__fail_errno(err, errno, "cannot make a pipe");
+	in = io.in = fds[0];
+	clock.fd = fds[1];
+	io.output = tell_time;
+	io.user = &clock;
+	r = venv__guest_run(work->provider, &work->machine, &spec, &io, work->op, err);
+	if (clock.fd >= 0)
+		(void)close(clock.fd);
+	return r;
 }
 
 int venv__work_awake(struct work *work, venv_error **err)
