@@ -255,6 +255,27 @@ static void move_paths(json_t *value, const char *from, const char *to)
 	}
 }
 
+/* A limit changes while the machine runs only where the provider can do that. */
+static json_t *limits_later(const struct work *work, json_t *changes)
+{
+	static const char *const limits[] = { "cpus",   "memory",    "memory_low", "cpu_weight",
+					      "cpuset", "io_weight", "pids",       "oom" };
+	json_t *change;
+	size_t i;
+
+	if (!changes || !work->provider || work->provider->apply)
+		return changes;
+	json_array_foreach(changes, i, change)
+	{
+		const char *key = venv__json_str(change, "key");
+
+		for (size_t k = 0; key && k < ARRAY_SIZE(limits); k++)
+			if (strcmp(limits[k], key) == 0)
+				(void)json_object_set_new(change, "live", json_false());
+	}
+	return changes;
+}
+
 json_t *venv__work_diff(struct work *work, const json_t *now)
 {
 	json_t *recorded = json_object_get(work->record.spec, "spec");
@@ -265,7 +286,7 @@ json_t *venv__work_diff(struct work *work, const json_t *now)
 		move_paths(recorded, from, to);
 		(void)venv__json_set_str(project, "path", to);
 	}
-	return venv__spec_diff(recorded, now);
+	return limits_later(work, venv__spec_diff(recorded, now));
 }
 
 /* ---- Image --------------------------------------------------------------------------------- */

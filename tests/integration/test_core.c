@@ -77,6 +77,28 @@ static void a_failed_later_start_keeps_the_machine(void **state)
 	venv_project_free(project);
 }
 
+/* The fake provider changes nothing while a machine runs. */
+static void limits_are_live_where_the_provider_can(void **state)
+{
+	venv_project *project = core_open_text(*state, SMALL);
+	const venv_value *change;
+	venv_value *plan = NULL;
+
+	core_up(project, 0);
+	venv_project_free(project);
+	project = core_open_text(*state, SMALL "autostart: false\nmemory: 1G\n");
+	assert_int_equal(venv_plan(project, NULL, &plan, NULL), 0);
+	for (size_t i = 0; i < 2; i++) {
+		change = venv_value_at(venv_value_get(venv_value_at(plan, 0), "changes"), i);
+		assert_non_null(change);
+		assert_int_equal(
+			venv_value_int(venv_value_get(change, "live")),
+			strcmp(venv_value_string(venv_value_get(change, "key")), "memory") != 0);
+	}
+	venv_value_free(plan);
+	venv_project_free(project);
+}
+
 static void failed_destroys_can_be_repeated(void **state)
 {
 	const struct world *w = *state;
@@ -425,6 +447,7 @@ int main(void)
 		CASE(the_whole_life),
 		CASE(a_failed_first_start_leaves_nothing),
 		CASE(a_failed_later_start_keeps_the_machine),
+		CASE(limits_are_live_where_the_provider_can),
 		CASE(failed_destroys_can_be_repeated),
 		CASE(needs_go_first_and_failures_stop_what_depends),
 		CASE(only_one_command_works_on_a_machine),
