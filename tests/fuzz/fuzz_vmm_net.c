@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "support/vmm_driver.h"
+#include "tests/fuzz/input.h"
 #include "virtio/net.h"
 #include "virtio/net_header.h"
 #include "virtio/pci.h"
@@ -20,28 +21,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum { MTU = 1500, RX = 0, TX = 1, STEPS_MAX = 64, AT = 0x200000, SPAN = 0x40000 };
 
 static const uint8_t mac[NET_MAC] = { 2, 1, 2, 3, 4, 5 };
-
-struct input {
-	const uint8_t *data;
-	size_t left;
-};
-
-static uint32_t take(struct input *in, size_t bytes)
-{
-	uint32_t value = 0;
-	size_t n = MIN(bytes, in->left);
-
-	memcpy(&value, in->data, n);
-	in->data += n;
-	in->left -= n;
-	return value;
-}
-
-static void must(bool fine)
-{
-	if (!fine)
-		abort();
-}
 
 /* Buffers of sizes from the input, wherever in a part of memory; the first holds a header from it. */
 static void submit(struct vmm_driver *driver, struct input *in, unsigned queue)

@@ -12,6 +12,7 @@
 #include "machine/layout.h"
 #include "machine/state.h"
 #include "support/vmm_driver.h"
+#include "tests/fuzz/input.h"
 #include "virtio/balloon.h"
 #include "virtio/console.h"
 #include "virtio/pci.h"
@@ -28,28 +29,6 @@ struct world {
 	struct vmm_driver driver[DEVICES];
 	bool open[DEVICES];
 };
-
-struct input {
-	const uint8_t *data;
-	size_t left;
-};
-
-static uint32_t take(struct input *in, size_t bytes)
-{
-	uint32_t value = 0;
-	size_t n = MIN(bytes, in->left);
-
-	memcpy(&value, in->data, n);
-	in->data += n;
-	in->left -= n;
-	return value;
-}
-
-static void must(bool fine)
-{
-	if (!fine)
-		abort();
-}
 
 static void make(struct world *w)
 {

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/fuzz/input.h"
 #include "virtio/queue.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -16,29 +17,6 @@ enum {
 	USED_RAM = 64 * 1024, /* what the input reaches, and what is cleared after it */
 	STEPS_MAX = 512,
 };
-
-struct input {
-	const uint8_t *data;
-	size_t left;
-};
-
-/* Little-endian; zeroes when there is no more. */
-static uint32_t take(struct input *in, size_t bytes)
-{
-	uint32_t value = 0;
-	size_t n = MIN(bytes, in->left);
-
-	memcpy(&value, in->data, n);
-	in->data += n;
-	in->left -= n;
-	return value;
-}
-
-static void must(bool fine)
-{
-	if (!fine)
-		abort();
-}
 
 static void check_iov(const struct mem *mem, const struct iovec *iov, size_t n, uint64_t expected)
 {

@@ -9,33 +9,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "tests/fuzz/input.h"
 #include "vsock/muxer.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { CID = 3, STEPS_MAX = 400, HOSTS_MAX = 8 };
-
-struct input {
-	const uint8_t *data;
-	size_t left;
-};
-
-static uint32_t take(struct input *in, size_t bytes)
-{
-	uint32_t value = 0;
-	size_t n = MIN(bytes, in->left);
-
-	memcpy(&value, in->data, n);
-	in->data += n;
-	in->left -= n;
-	return value;
-}
-
-static void must(bool fine)
-{
-	if (!fine)
-		abort();
-}
 
 static void on_ready(void *user)
 {
