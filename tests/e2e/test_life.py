@@ -57,6 +57,17 @@ def test_up_twice_changes_nothing(project, venv):
     assert venv("exec", "--", "stat", "-c", "%y", "/proc/1").stdout == before
 
 
+def test_what_only_virtual_machines_can_is_told(project, venv):
+    project.write({"box": "busybox", "networks": []})
+    venv("up")
+    for command in (["suspend"], ["snapshot", "save", "a"]):
+        failed = venv.fails(*command)
+        assert "provider 'container'" in failed.stderr and "hint:" in failed.stderr, failed
+    assert venv.json("snapshot", "list") == []
+    assert "has no snapshot 'a'" in venv.fails("snapshot", "restore", "a").stderr
+    assert venv.json("status")[0]["state"] == "running"
+
+
 def test_reload_starts_anew(project, venv):
     project.write(SMALL + "env: { COLOUR: red }\n")
     venv("up")

@@ -101,8 +101,35 @@ static int do_up(char **answer, venv_error **err)
 		return finish(venv_##name(s.project, NULL, 0, &op, err), &op, err);                \
 	}
 VERB(halt)
+VERB(suspend)
+VERB(resume)
 VERB(provision)
 VERB(destroy)
+
+/* The last thing that failed may have come after the deed. */
+static int forget(venv_error **err)
+{
+	venv_error_free(*err);
+	*err = NULL;
+	return 0;
+}
+
+#define SNAPSHOT(name, done_already)                                                               \
+	static int do_snapshot_##name(char **answer, venv_error **err)                             \
+	{                                                                                          \
+		_cleanup_session_ struct session s = { 0 };                                        \
+		venv_op *op = NULL;                                                                \
+		int r = begin(&s, err);                                                            \
+                                                                                                   \
+		(void)answer;                                                                      \
+		if (r < 0)                                                                         \
+			return r;                                                                  \
+		r = finish(venv_snapshot_##name(s.project, NULL, "a", 0, &op, err), &op, err);     \
+		return r == done_already ? forget(err) : r;                                        \
+	}
+SNAPSHOT(save, VENV_ERR_EXISTS)
+SNAPSHOT(restore, 0)
+SNAPSHOT(delete, VENV_ERR_NOT_FOUND)
 
 static int do_exec(char **answer, venv_error **err)
 {
@@ -345,6 +372,25 @@ static void stopping(void **state)
 	fail_each(do_halt, do_up);
 }
 
+static void suspending(void **state)
+{
+	(void)state;
+	free(succeed(do_up, "up"));
+	fail_each(do_suspend, do_resume);
+	free(succeed(do_suspend, "suspend"));
+	fail_each(do_resume, do_suspend);
+}
+
+static void snapshots(void **state)
+{
+	(void)state;
+	free(succeed(do_up, "up"));
+	fail_each(do_snapshot_save, do_snapshot_delete);
+	free(succeed(do_snapshot_save, "save"));
+	fail_each(do_snapshot_restore, NULL);
+	fail_each(do_snapshot_delete, do_snapshot_save);
+}
+
 static void destroying(void **state)
 {
 	(void)state;
@@ -387,6 +433,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup(up_of_two, setup),
 		cmocka_unit_test_setup(work_in_a_machine, setup),
 		cmocka_unit_test_setup(stopping, setup),
+		cmocka_unit_test_setup(suspending, setup),
+		cmocka_unit_test_setup(snapshots, setup),
 		cmocka_unit_test_setup(destroying, setup),
 	};
 
