@@ -411,6 +411,7 @@ static int write_record(struct adding *a, const struct image *image, const struc
 	r = venv__add_name(how, image->name, image->version, path, &name, &version, err);
 	if (r < 0)
 		return r;
+	record.kind = how->kernel ? BOX_KERNEL : BOX_ROOTFS;
 	record.architecture = strdup(image->architecture);
 	record.source = strdup(how->source ? how->source : path);
 	record.config = json_incref(image->config);

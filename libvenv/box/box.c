@@ -14,7 +14,7 @@ json_t *venv__box_to_json(const struct box *box)
 	json_t *json = json_pack(
 		"{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o}", "name", box->name, "version",
 		box->version, "digest", box->digest, "architecture", box->architecture, "source",
-		box->source, "kind", disk ? "disk" : "rootfs", "size", (json_int_t)box->size,
+		box->source, "kind", venv__box_kind_name(box->kind), "size", (json_int_t)box->size,
 		disk ? "disks" : "layers", venv__json_from_strv(disk ? box->disks : box->layers));
 
 	if (!json)
@@ -342,7 +342,7 @@ static int append_versions(const struct store *store, const json_t *names, json_
 		disk = record.kind == BOX_DISK;
 		item = json_pack("{s:s, s:s, s:o, s:s, s:s, s:I, s:I, s:I, s:s}", "name", name,
 				 "version", version, "digest", json_sprintf("sha256:%s", hex),
-				 "kind", disk ? "disk" : "rootfs", "architecture",
+				 "kind", venv__box_kind_name(record.kind), "architecture",
 				 record.architecture, "size", (json_int_t)size,
 				 disk ? "disks" : "layers",
 				 (json_int_t)(disk ? record.n_disks : record.n_layers), "added",

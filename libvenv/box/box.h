@@ -22,7 +22,8 @@
 #include "../op.h"
 #include "../util/buf.h"
 
-enum box_kind { BOX_ROOTFS, BOX_DISK };
+enum box_kind { BOX_ROOTFS, BOX_DISK, BOX_KERNEL };
+const char *venv__box_kind_name(enum box_kind kind); /* "rootfs", "disk", "kernel" */
 
 struct box {                /* all owned; venv__box_done() */
 	char *name;         /* "debian/12" */
@@ -89,6 +90,12 @@ int venv__box_build(struct venv *ctx, const char *recipe, struct venv_op *op, st
  */
 int venv__box_make_disk(struct venv *ctx, const struct box *box, uint64_t bytes, struct venv_op *op,
 			char **ret_path, venv_error **err);
+/*
+ * The kernel for virtual machines of rootfs boxes (kernel.c): the directory that boxes/kernel-debian-12 packs,
+ * absolute, owned by the caller. Built by its recipe, after a notice, when the store has none yet.
+ */
+int venv__box_kernel(struct venv *ctx, const char *machine, struct venv_op *op, char **ret_path,
+		     venv_error **err);
 json_t *venv__box_to_json(const struct box *box);
 int venv__box_list(struct venv *ctx, json_t **ret, venv_error **err);
 int venv__box_info(struct venv *ctx, const char *name, json_t **ret, venv_error **err);

@@ -4,7 +4,8 @@
  * writes one to the path given.
  *
  *   { "name": "debian/12", "aliases": ["debian-12"], "version": "12", "description": "…",
- *     "needs": [{"tool": "mmdebstrap", "package": "mmdebstrap"}], "prebuilt": "rootfs.tar" }
+ *     "needs": [{"tool": "mmdebstrap", "package": "mmdebstrap"}], "prebuilt": "rootfs.tar",
+ *     "kind": "kernel" }       what it makes is a kernel (kernel.c); else a root file system
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -414,7 +415,9 @@ static int build_locked(struct store *store, const struct recipe *recipe, struct
 			struct box *ret, venv_error **err)
 {
 	const char *prebuilt = venv__json_str(recipe->json, "prebuilt");
+	const char *kind = venv__json_str(recipe->json, "kind");
 	const struct addition how = { .name = recipe->name,
+				      .kernel = kind && strcmp(kind, "kernel") == 0,
 				      .version = recipe->version,
 				      .aliases = recipe->aliases,
 				      .source = recipe->dir };

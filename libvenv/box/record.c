@@ -126,6 +126,15 @@ json_t *venv__record_config(const json_t *config)
 
 /* ---- Records ------------------------------------------------------------------------------ */
 
+const char *venv__box_kind_name(enum box_kind kind)
+{
+	static const char *const names[] = {
+		[BOX_ROOTFS] = "rootfs", [BOX_DISK] = "disk", [BOX_KERNEL] = "kernel"
+	};
+
+	return names[kind];
+}
+
 static json_t *content_of(const struct record *record)
 {
 	json_t *ids;
@@ -138,8 +147,9 @@ static json_t *content_of(const struct record *record)
 	for (size_t i = 0; ids && i < record->n_layers; i++)
 		(void)json_array_append_new(ids,
 					    json_sprintf("sha256:%s", record->layers[i].diff_id));
-	return json_pack("{s:s, s:s, s:O, s:o}", "kind", "rootfs", "architecture",
-			 record->architecture, "config", record->config, "layers", ids);
+	return json_pack("{s:s, s:s, s:O, s:o}", "kind", venv__box_kind_name(record->kind),
+			 "architecture", record->architecture, "config", record->config, "layers",
+			 ids);
 }
 
 int venv__record_seal(struct record *record, venv_error **err)
@@ -210,6 +220,8 @@ static bool read_parts(const json_t *json, const json_t *content, struct record 
 	const char *kind = venv__json_str(content, "kind"),
 		   *format = venv__json_str(content, "format");
 
+	if (kind && strcmp(kind, "kernel") == 0)
+		record->kind = BOX_KERNEL;
 	if (!kind || strcmp(kind, "disk") != 0)
 		return read_layers(json_object_get(json, "layers"), record);
 	record->kind = BOX_DISK;

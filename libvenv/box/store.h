@@ -163,6 +163,7 @@ struct addition {
 	const char *version; /* NULL: from the source, else "0" */
 	char *const *aliases;
 	const char *source; /* recorded; NULL: the path */
+	bool kernel;        /* the archive is one of a kernel, with its modules */
 	const char *format; /* of a disk image, when the user says so; NULL: see disk_source.c */
 };
 int venv__add_path(struct store *store, const char *path, const struct addition *how,
