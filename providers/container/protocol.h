@@ -32,14 +32,11 @@
  *   {"op":"plug"} + new connection to netd -> {}
  *
  * A listener goes with its connection, and the agent's path with it.
- *
- * A venv-sess is started with: 0-2 /dev/null, /dev/null, the keeper's log; 3 the client's socket;
- * 4 its socket to the keeper (same protocol); 5 a sealed memfd with JSON: {"host_key":PEM text,
- * "authorized":[public keys…],"login":S,"env":[…],"forward_agent":B,"machine":S}.
+ * How a venv-sess is started: ssh/wire/door.h.
  */
 #ifndef VENV_CONTAINER_PROTOCOL_H
 #define VENV_CONTAINER_PROTOCOL_H
 
-enum { CONTAINER_PROTOCOL_VERSION = 1, SESS_CLIENT_FD = 3, SESS_KEEPER_FD = 4, SESS_CONFIG_FD = 5 };
+enum { CONTAINER_PROTOCOL_VERSION = 1 };
 
 #endif

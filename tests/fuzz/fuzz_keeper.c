@@ -60,12 +60,7 @@ void keeper_ssh_request(struct client *client)
 	keeper_client_reply(client, NULL, NULL, 0);
 }
 
-void keeper_ssh_login(const struct client *client)
-{
-	(void)client;
-}
-
-void keeper_ssh_settle(struct client *client)
+void keeper_ssh_settle(const struct client *client)
 {
 	(void)client;
 }

@@ -184,7 +184,7 @@ static void op_login(struct client *client, const json_t *request, struct msg_fd
 {
 	(void)request;
 	(void)fds;
-	keeper_ssh_login(client);
+	keeper_ssh_settle(client);
 	keeper_client_reply(client, NULL, NULL, 0);
 }
 
@@ -241,7 +241,7 @@ struct client *keeper_client_add(struct keeper *keeper, int fd)
 	if (!client)
 		return NULL;
 	*client = (struct client){
-		.keeper = keeper, .fd = fd, .master = -1, .pending = -1, .next = keeper->clients
+		.keeper = keeper, .fd = fd, .master = -1, .next = keeper->clients
 	};
 	if (fd >= 0) {
 		client->source = venv__loop_add(keeper->loop, fd, EPOLLIN, on_message, client);
@@ -272,7 +272,8 @@ void keeper_client_close(struct client *client)
 	if (client->fd >= 0)
 		(void)close(take_fd(&client->fd));
 	client->dead = true;
-	keeper_ssh_settle(client);
+	if (client->first)
+		keeper_ssh_settle(client);
 	keeper_agent_end(client);
 	if (client->pid)
 		keeper_exec_hangup(client);

@@ -25,6 +25,7 @@
 #include "../protocol.h"
 #include "../setup/secure.h"
 #include "plan.h"
+#include "ssh/wire/door.h"
 #include "util/loop.h"
 #include "util/msg.h"
 
@@ -50,8 +51,7 @@ struct client { /* a connection to the keeper, or a command without one */
 	char *agent; /* path in the machine of its agent socket, which goes with it; or NULL */
 	/* The number of its venv-sess, which is answered only what a session needs; 0: none. */
 	unsigned session;
-	int pending; /* who connected to that one and has not logged in yet, or -1 */
-	uint64_t pending_since_us;
+	bool first; /* the connection that its venv-sess was started with */
 };
 
 struct keeper {
@@ -79,10 +79,8 @@ struct keeper {
 	bool restarts;   /* the machine rebooted itself */
 	int init_status; /* of waitid, when it ended */
 
-	int ctl_fd, ssh_fd, ssh_port;
-	struct loop_source *ssh_source; /* NULL: connections wait, as ssh.c tells */
-	struct loop_source *ssh_timer;
-	unsigned n_sessions;
+	int ctl_fd;
+	struct door *door; /* the way in by ssh, or NULL */
 	struct client *clients;
 	int command_status; /* the image's command, as wait(2) says; -1: runs, or is none */
 };
@@ -161,9 +159,7 @@ void keeper_agent_end(struct client *client);
 /* ssh.c */
 int keeper_ssh_open(struct keeper *keeper, venv_error **err);
 void keeper_ssh_request(struct client *client);
-/* Who is behind this venv-sess has logged in. */
-void keeper_ssh_login(const struct client *client);
-/* A client is no longer (or was never) one that has to log in. */
-void keeper_ssh_settle(struct client *client);
+/* Who is behind this venv-sess has logged in, or is gone. */
+void keeper_ssh_settle(const struct client *client);
 
 #endif

@@ -243,8 +243,7 @@ static void finish(struct keeper *keeper)
 		keeper_console_say(keeper, "cannot write 'alive': %s", strerror(errno));
 	if (keeper->net_fd >= 0)
 		(void)close(take_fd(&keeper->net_fd));
-	if (keeper->ssh_fd >= 0)
-		(void)close(take_fd(&keeper->ssh_fd));
+	venv__door_close(take_ptr(keeper->door));
 	keeper_control_end(keeper);
 	keeper_machine_unmount(keeper);
 }
@@ -285,7 +284,6 @@ int main(int argc, char **argv)
 		.console_fd = -1,
 		.console_log_fd = -1,
 		.ctl_fd = -1,
-		.ssh_fd = -1,
 		.cgroup = CGROUP_INIT,
 		.command_status = -1,
 	};

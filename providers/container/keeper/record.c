@@ -55,7 +55,7 @@ json_t *keeper_record_json(const struct keeper *keeper)
 {
 	json_t *record = json_pack(
 		"{s:s, s:i, s:i, s:I, s:i, s:I}", "state", keeper_state_name(keeper->state), "pid",
-		(int)keeper->init_pid, "ssh_port", keeper->ssh_port, "started",
+		(int)keeper->init_pid, "ssh_port", venv__door_port(keeper->door), "started",
 		(json_int_t)keeper->started, "version", CONTAINER_PROTOCOL_VERSION, "oom_kills",
 		(json_int_t)keeper->oom_kills);
 

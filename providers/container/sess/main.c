@@ -10,9 +10,9 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-#include "../protocol.h"
 #include "sess.h"
 #include "ssh/wire/confine.h"
+#include "ssh/wire/door.h"
 
 enum { CONFIG_MAX = 1 << 20 };
 
