@@ -5,7 +5,7 @@
 #include "provider.h"
 #include "util/msg.h"
 
-enum { RECORD_MAX = 65536 };
+enum { RECORD_MAX = 65536, EXEC_MS = 60000 };
 
 static enum machine_state state_of(const char *name)
 {
@@ -79,4 +79,49 @@ int venv__alive_call(const struct machine *machine, json_t *request, const int *
 	if (fd < 0)
 		return fd;
 	return venv__msg_call(fd, owned, fds, n_fds, timeout_ms, ret, ret_fds, err);
+}
+
+static json_t *exec_request(const struct exec_spec *spec)
+{
+	json_t *request = json_pack("{s:s}", "op", "exec"), *tty;
+
+	if (!request)
+		return NULL;
+	if (spec->argv)
+		(void)json_object_set_new(request, "argv", venv__json_from_strv(spec->argv));
+	if (spec->env)
+		(void)json_object_set_new(request, "env", venv__json_from_strv(spec->env));
+	(void)venv__json_set_str(request, "mode", spec->mode);
+	(void)venv__json_set_str(request, "user", spec->user);
+	(void)venv__json_set_str(request, "directory", spec->directory);
+	if (spec->tty) {
+		tty = json_pack("{s:i, s:i}", "rows", spec->rows ? (int)spec->rows : 24, "columns",
+				spec->columns ? (int)spec->columns : 80);
+		(void)venv__json_set_str(tty, "term", spec->term);
+		(void)json_object_set_new(request, "tty", tty);
+	}
+	return request;
+}
+
+int venv__alive_exec(int control, const struct exec_spec *spec, struct exec_handle *ret,
+		     venv_error **err)
+{
+	_cleanup_json_ json_t *request = exec_request(spec);
+	_cleanup_msg_fds_ struct msg_fds received = MSG_FDS_INIT;
+	_cleanup_close_ int owned = control, null_fd = -1;
+	int fds[3], r;
+
+	if (!request)
+		return venv__fail_nomem(err);
+	for (size_t i = 0; i < 3 && !spec->tty; i++) {
+		if (spec->fds[i] < 0 && null_fd < 0)
+			null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+		fds[i] = spec->fds[i] >= 0 ? spec->fds[i] : null_fd;
+	}
+	r = venv__msg_call(owned, request, fds, spec->tty ? 0 : 3, EXEC_MS, NULL, &received, err);
+	if (r < 0)
+		return r;
+	ret->control = take_fd(&owned);
+	ret->tty = venv__msg_fds_take(&received, 0);
+	return 0;
 }

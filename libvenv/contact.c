@@ -217,7 +217,8 @@ int venv__work_contact(struct work *work, venv_error **err)
 	struct contact contact = { .work = work, .begin = venv__now_us() };
 	int r;
 
-	if (work->provider->exec || venv__json_bool(work->record.state, "contact", false))
+	if ((work->provider->exec && !work->provider->disks) ||
+	    venv__json_bool(work->record.state, "contact", false))
 		return 0;
 	contact.end = contact.begin + work->spec->boot_timeout_ms * 1000ULL;
 	venv__op_begin(work->op, work->spec->name, "ssh", "waiting for its ssh");
@@ -225,7 +226,8 @@ int venv__work_contact(struct work *work, venv_error **err)
 	venv_error_free(contact.last);
 	if (r == 0) {
 		venv__op_end(work->op, work->spec->name, "ssh");
-		r = venv__folders_mount(work, err);
+		/* ours has them already */
+		r = work->machine.from_rootfs ? 0 : venv__folders_mount(work, err);
 	}
 	if (r < 0)
 		return r;

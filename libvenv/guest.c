@@ -70,8 +70,13 @@ static int make_pipe(int *ours, int *theirs, bool we_write)
 int venv__guest_exec(const struct provider *provider, struct machine *machine,
 		     const struct exec_spec *spec, struct exec_handle *ret, venv_error **err)
 {
-	return provider->exec ? provider->exec(machine, spec, ret, err)
-			      : venv__remote_exec(provider, machine, spec, ret, err);
+	_cleanup_error_ venv_error *problem = NULL;
+	int r = provider->exec ? provider->exec(machine, spec, ret, &problem)
+			       : VENV_ERR_UNSUPPORTED;
+
+	if (r == VENV_ERR_UNSUPPORTED)
+		return venv__remote_exec(provider, machine, spec, ret, err);
+	return r < 0 ? venv__error_take(take_ptr(problem), err) : r;
 }
 
 static int start(struct pump *pump, const struct provider *provider, struct machine *machine,

@@ -20,6 +20,7 @@ struct work {
 	struct net_attachment net;
 	struct machine machine;
 	char *login;
+	char *disks[2], *kernel; /* for a virtual machine: made of the box's layers; its kernel */
 	int lock_fd;
 	bool goes_on; /* what is started was suspended */
 };
@@ -47,6 +48,8 @@ int venv__folders_open(struct work *work, venv_error **err); /* part of it */
 void venv__folders_done(struct machine *machine);
 /* Add what the user should know about them. 0 or -ENOMEM */
 int venv__folders_warn(const struct work *work, char ***warnings);
+/* Has it a server of ssh at port 22 of its network? Else its provider's process is one. */
+bool venv__work_has_sshd(const struct work *work);
 /* Attach to the project's network (nothing for networks: []). */
 int venv__work_attach(struct work *work, const char *id, venv_error **err);
 /* For a machine that runs: when the project's network process died, start another one. */

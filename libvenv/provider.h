@@ -77,8 +77,12 @@ struct machine_folder {
 };
 
 struct machine_image {
-	char **layers;         /* absolute paths, topmost first; NULL: the box is a disk */
-	char **disks;          /* absolute paths of images that are only read; NULL: a rootfs */
+	char **layers; /* absolute paths, topmost first; NULL: the box is a disk */
+	char **disks;  /* absolute paths of images that are only read; NULL: a rootfs. For a
+				* provider with disks one is made of the layers, without partitions */
+	const char
+		*kernel; /* with such a disk: the directory of a kernel (box/kernel.c), or NULL when
+				* the file names one */
 	const char *format;    /* of them: "qcow2", "raw" */
 	uint64_t virtual_size; /* of the first, in bytes */
 	bool insecure_key;     /* the first contact is by Vagrant's well-known key */
@@ -107,6 +111,7 @@ struct machine {
 	char **hosts; /* lines for /etc/hosts beside localhost */
 	/* keys in dir_fd: keys/host (ed25519 private, OpenSSH form), keys/host.pub, keys/user,
 	 * keys/user.pub, keys/authorized (one public key a line) */
+	bool from_rootfs;  /* its box has layers; as a virtual machine it has our agent then */
 	const char *login; /* who ssh logs in as: user name or uid text, "root" at the least */
 	/* of a machine that is reached by ssh alone: what it said that this user is, once it was */
 	bool login_known;
@@ -160,6 +165,7 @@ struct provider {
 	int (*observe)(struct machine *machine, enum machine_state *ret, venv_error **err);
 	/* fd of a stream socket whose other end speaks ssh as a server */
 	int (*connect)(struct machine *machine, int *ret_fd, venv_error **err);
+	/* VENV_ERR_UNSUPPORTED: this machine is reached by ssh alone, and core does so */
 	int (*exec)(struct machine *machine, const struct exec_spec *spec, struct exec_handle *ret,
 		    venv_error **err);
 	int (*pause)(struct machine *machine, struct venv_op *op, venv_error **err);
@@ -190,7 +196,7 @@ struct provider {
 	/* whose the folders are: login_uid and login_gid are known now, and others than was thought */
 	int (*own)(struct machine *machine, venv_error **err);
 	/* a socket connected to a TCP port inside the machine, its own loopback included; a port that
-	 * nobody listens on is VENV_ERR_NETWORK */
+	 * nobody listens on is VENV_ERR_NETWORK; VENV_ERR_UNSUPPORTED: as for exec */
 	int (*dial)(struct machine *machine, const char *host, uint16_t port, int *ret_fd,
 		    venv_error **err);
 	/* What this host lacks for this provider: list of {check, ok, message, fix}. */
@@ -213,6 +219,20 @@ int venv__alive_call(const struct machine *machine, json_t *request, const int *
 
 /* box/disk_copy.c: copy an image with its holes, sharing the blocks where the file system can. */
 int venv__disk_copy(int from, int to, struct venv_op *op, const char *phase, venv_error **err);
+
+/* Ask it for a command, over a connection, which is taken (providers/container/protocol.h has the message). */
+int venv__alive_exec(int control, const struct exec_spec *spec, struct exec_handle *ret,
+		     venv_error **err);
+
+/*
+ * image.c: what an image says of its own program. Does it start an init of its own (systemd) when left to
+ * itself?
+ */
+bool venv__image_is_system(const struct machine_image *image);
+/* entrypoint and cmd: owned by the caller, NULL when there is none (or no memory) */
+char **venv__image_command(const struct machine_image *image);
+/* "SIGTERM", "TERM", "SIGRTMIN+3", "15"; otherwise when it is none */
+int venv__signal_number(const char *text, int otherwise);
 
 /*
  * first_start.c: for virtual machines. Who logs in with which keys, host key, name, networks and folders, on a disk

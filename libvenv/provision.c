@@ -419,8 +419,10 @@ static bool is_ready(struct work *work, char **why)
 	if (ready->tcp) {
 		r = work->provider->dial ? work->provider->dial(&work->machine, "127.0.0.1",
 								ready->tcp, &fd, &error)
-					 : venv__remote_listens(work->provider, &work->machine,
-								ready->tcp, work->op, &error);
+					 : VENV_ERR_UNSUPPORTED;
+		if (r == VENV_ERR_UNSUPPORTED)
+			r = venv__remote_listens(work->provider, &work->machine, ready->tcp,
+						 work->op, &error);
 		if (fd >= 0)
 			(void)close(fd);
 		if (r < 0 && asprintf(why, "nothing answers on port %u", ready->tcp) < 0)

@@ -445,14 +445,14 @@ int venv_ssh_config(venv_project *project, const char *machine, const char *host
 		r = work.provider->info(&work.machine, &info, err);
 	if (r < 0)
 		return r;
-	r = work.provider->guest_ssh ? network_of(project, &network, err) : 0;
+	r = venv__work_has_sshd(&work) ? network_of(project, &network, err) : 0;
 	if (r < 0)
 		return r;
 	ports = ports_of(attachment_of(network, work.record.id), &own);
 	if (!ports)
 		return venv__fail_nomem(err);
 	port = venv__json_int(info, "ssh_port", own ? json_integer_value(own) : 22);
-	if (work.provider->guest_ssh && !own)
+	if (venv__work_has_sshd(&work) && !own)
 		return venv__hint(venv__fail(err, VENV_ERR_NETWORK, "its network is down"), err,
 				  "repair it with 'venv up %s'", work.spec->name);
 	n = asprintf(&text,

@@ -96,12 +96,27 @@ static int find_box(struct work *work, venv_error **err)
 	return r < 0 ? no_box(work, error, err) : 0;
 }
 
+/* Kernels are taken for boxes, they are none. */
+static int refuse_kernel(const struct work *work, venv_error **err)
+{
+	const struct place *at = &work->spec->box_place;
+	int r;
+
+	if (work->box.kind != BOX_KERNEL)
+		return 0;
+	r = venv__fail_at(err, VENV_ERR_UNSUPPORTED, at->file, at->line, at->column,
+			  "box '%s' is a kernel, no system", work->spec->box);
+	return venv__hint(r, err, "name a box that is one: 'venv box list' shows the kinds");
+}
+
 static int resolve_box(struct work *work, venv_error **err)
 {
 	int r;
 
 	venv__op_begin(work->op, work->spec->name, "resolve", "finding box %s", work->spec->box);
 	r = find_box(work, err);
+	if (r == 0)
+		r = refuse_kernel(work, err);
 	if (r == 0)
 		r = venv__lock_file_save(work->project, work->spec->box, &work->box, work->op, err);
 	if (r == 0)

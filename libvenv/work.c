@@ -30,6 +30,8 @@ void venv__work_done(struct work *work)
 	venv__box_done(&work->box);
 	venv__machine_done(&work->record);
 	free(work->login);
+	free(work->disks[0]);
+	free(work->kernel);
 	if (work->lock_fd >= 0)
 		(void)close(work->lock_fd);
 	work->lock_fd = -1;
@@ -58,6 +60,20 @@ static void fill_login(struct work *work)
 	work->machine.login_gid = (uint32_t)gid;
 }
 
+static bool is_rootfs(const struct work *work)
+{
+	const char *kind = venv__json_str(json_object_get(work->record.spec, "box"), "kind");
+
+	if (work->box.digest)
+		return work->box.kind == BOX_ROOTFS;
+	return !kind || strcmp(kind, "rootfs") == 0;
+}
+
+bool venv__work_has_sshd(const struct work *work)
+{
+	return work->provider->guest_ssh && !is_rootfs(work);
+}
+
 static int fill_machine(struct work *work, venv_error **err)
 {
 	struct machine *machine = &work->machine;
@@ -70,6 +86,7 @@ static int fill_machine(struct work *work, venv_error **err)
 	machine->project_fd = work->project->dir_fd;
 	machine->dir_fd = work->record.dir_fd;
 	machine->dir = work->record.dir;
+	machine->from_rootfs = is_rootfs(work);
 	if (!work->login)
 		work->login = venv__login_name(work->spec, venv__json_str(box, "user"));
 	if (!work->login)
@@ -308,6 +325,32 @@ static void use_box(struct work *work)
 	};
 }
 
+static bool names_kernel(const struct machine_spec *spec)
+{
+	const char *kernel = spec->kvm.kernel;
+
+	return kernel && *kernel && strcmp(kernel, "auto") != 0;
+}
+
+/* A box of layers as a virtual machine: they become a disk, and a kernel is taken that boots it. */
+static int make_disk(struct work *work, venv_error **err)
+{
+	struct venv *ctx = work->project->ctx;
+	int r = 0;
+
+	/* of the least size, always the same one: the machine's own disk lies on it, and is grown */
+	if (!work->disks[0])
+		r = venv__box_make_disk(ctx, &work->box, 0, work->op, &work->disks[0], err);
+	if (r == 0 && !work->kernel && !names_kernel(work->spec))
+		r = venv__box_kernel(ctx, work->spec->name, work->op, &work->kernel, err);
+	if (r < 0)
+		return r;
+	work->machine.image.disks = work->disks;
+	work->machine.image.format = "raw";
+	work->machine.image.kernel = work->kernel;
+	return 0;
+}
+
 static int prepare_image(struct work *work, venv_error **err)
 {
 	const json_t *box = json_object_get(work->record.spec, "box");
@@ -322,7 +365,7 @@ static int prepare_image(struct work *work, venv_error **err)
 					  venv__json_str(box, "name"));
 	}
 	use_box(work);
-	return 0;
+	return work->provider->disks && work->box.kind == BOX_ROOTFS ? make_disk(work, err) : 0;
 }
 
 int venv__work_prepare(struct work *work, venv_error **err)
@@ -370,7 +413,7 @@ static struct net_project net_project(const struct venv_project *project)
 static int plug(struct work *work, const struct net_project *net, int *socket, venv_error **err)
 {
 	int r = venv__net_attach(socket, net, work->record.id, work->spec,
-				 work->provider->guest_ssh, &work->net, err);
+				 venv__work_has_sshd(work), &work->net, err);
 
 	if (r < 0)
 		return r;
@@ -468,7 +511,7 @@ int venv__work_attach(struct work *work, const char *id, venv_error **err)
 			      err);
 	if (r < 0)
 		return r;
-	r = venv__net_attach(&socket, &net, id, work->spec, work->provider->guest_ssh, &work->net,
+	r = venv__net_attach(&socket, &net, id, work->spec, venv__work_has_sshd(work), &work->net,
 			     err);
 	if (r < 0) {
 		(void)close(socket);

@@ -12,10 +12,6 @@ extern const struct provider container_provider;
 json_t *container_plan(const struct machine *machine, venv_error **err);
 /* Limits of a spec as in protocol.h's "limits". NULL: out of memory */
 json_t *container_limits(const struct machine_spec *spec);
-/* "SIGTERM", "TERM", "SIGRTMIN+3", "15"; otherwise when it is none */
-int container_signal(const char *text, int otherwise);
-/* Does the image start an init of its own (systemd) when left to itself? */
-bool container_image_is_system(const struct machine_image *image);
 
 /* seccomp.c: the profile's filter as a sealed memfd; compiled once, then from <data>/seccomp/. */
 int container_seccomp(struct venv *ctx, enum profile_kind profile, venv_error **err);

@@ -5,73 +5,6 @@
 #include "container.h"
 #include "util/buf.h"
 
-static const struct {
-	const char *name;
-	int number;
-} signals[] = {
-	{ "HUP", SIGHUP },     { "INT", SIGINT },   { "QUIT", SIGQUIT }, { "KILL", SIGKILL },
-	{ "USR1", SIGUSR1 },   { "USR2", SIGUSR2 }, { "TERM", SIGTERM }, { "PWR", SIGPWR },
-	{ "WINCH", SIGWINCH }, { "CONT", SIGCONT }, { "ABRT", SIGABRT }, { "ALRM", SIGALRM },
-};
-
-/* Real-time signals count from what libc leaves to programs: 34, also in the machine. */
-int container_signal(const char *text, int otherwise)
-{
-	char *end;
-	unsigned long number;
-
-	if (!text)
-		return otherwise;
-	if (strncmp(text, "SIG", 3) == 0)
-		text += 3;
-	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
-		if (strcmp(text, signals[i].name) == 0)
-			return signals[i].number;
-	number = 0;
-	if (strncmp(text, "RTMIN", 5) == 0) {
-		number = 34;
-		text += 5 + (text[5] == '+');
-		if (!*text)
-			return (int)number;
-	}
-	if (*text < '0' || *text > '9')
-		return otherwise;
-	number += strtoul(text, &end, 10);
-	return *end || number < 1 || number > 64 ? otherwise : (int)number;
-}
-
-static const char *first_word(const struct machine_image *image)
-{
-	if (image->entrypoint && image->entrypoint[0])
-		return image->entrypoint[0];
-	return image->cmd && image->cmd[0] ? image->cmd[0] : NULL;
-}
-
-bool container_image_is_system(const struct machine_image *image)
-{
-	static const char *const inits[] = { "/sbin/init", "/usr/sbin/init", "/lib/systemd/systemd",
-					     "/usr/lib/systemd/systemd" };
-	const char *word = first_word(image);
-
-	for (size_t i = 0; word && i < ARRAY_SIZE(inits); i++)
-		if (strcmp(word, inits[i]) == 0)
-			return true;
-	return false;
-}
-
-static char **image_command(const struct machine_image *image)
-{
-	char **list = NULL;
-
-	for (char **word = image->entrypoint; word && *word; word++)
-		if (venv__strv_add(&list, *word) < 0)
-			return list;
-	for (char **word = image->cmd; word && *word; word++)
-		if (venv__strv_add(&list, *word) < 0)
-			return list;
-	return list;
-}
-
 static void set_number(json_t *object, const char *key, uint64_t value)
 {
 	if (value)
@@ -141,13 +74,13 @@ static json_t *folders(const struct machine *machine)
 static int set_init(json_t *plan, const struct machine *machine, venv_error **err)
 {
 	const struct machine_spec *spec = machine->spec;
-	bool system = container_image_is_system(&machine->image);
+	bool system = venv__image_is_system(&machine->image);
 	_cleanup_strv_ char **command = NULL;
 	int signal_number = SIGTERM;
 
 	if (spec->init == INIT_NONE || (spec->init == INIT_AUTO && !system))
 		return json_object_set_new(plan, "stop_signal", json_integer(signal_number));
-	command = spec->init == INIT_IMAGE || system ? image_command(&machine->image) : NULL;
+	command = spec->init == INIT_IMAGE || system ? venv__image_command(&machine->image) : NULL;
 	if (spec->init == INIT_SYSTEMD && !command && venv__strv_add(&command, "/sbin/init") < 0)
 		return venv__fail_nomem(err);
 	if (!command)
@@ -159,14 +92,14 @@ static int set_init(json_t *plan, const struct machine *machine, venv_error **er
 		(void)json_object_set_new(plan, "systemd", json_true());
 	}
 	(void)json_object_set_new(plan, "init", venv__json_from_strv(command));
-	signal_number = container_signal(machine->image.stop_signal, signal_number);
+	signal_number = venv__signal_number(machine->image.stop_signal, signal_number);
 	return json_object_set_new(plan, "stop_signal", json_integer(signal_number));
 }
 
 /* `command: image`, unless that is process 1 already */
 static int set_command(json_t *plan, const struct machine *machine, venv_error **err)
 {
-	_cleanup_strv_ char **command = image_command(&machine->image);
+	_cleanup_strv_ char **command = venv__image_command(&machine->image);
 	json_t *request;
 
 	if (machine->spec->command != COMMAND_IMAGE || json_object_get(plan, "init"))
@@ -185,7 +118,7 @@ static int set_command(json_t *plan, const struct machine *machine, venv_error *
 		machine->image.workdir && *machine->image.workdir ? machine->image.workdir : "/");
 	(void)json_object_set_new(
 		request, "stop_signal",
-		json_integer(container_signal(machine->image.stop_signal, SIGTERM)));
+		json_integer(venv__signal_number(machine->image.stop_signal, SIGTERM)));
 	return json_object_set_new(plan, "command", request);
 }
 

@@ -91,52 +91,12 @@ static int connect_ssh(struct machine *machine, int *ret_fd, venv_error **err)
 	return *ret_fd < 0 ? venv__fail(err, VENV_ERR_SYSTEM, "venv-keeper gave no connection") : 0;
 }
 
-static json_t *exec_request(const struct exec_spec *spec)
-{
-	json_t *request = json_pack("{s:s}", "op", "exec"), *tty;
-
-	if (!request)
-		return NULL;
-	if (spec->argv)
-		(void)json_object_set_new(request, "argv", venv__json_from_strv(spec->argv));
-	if (spec->env)
-		(void)json_object_set_new(request, "env", venv__json_from_strv(spec->env));
-	(void)venv__json_set_str(request, "mode", spec->mode);
-	(void)venv__json_set_str(request, "user", spec->user);
-	(void)venv__json_set_str(request, "directory", spec->directory);
-	if (spec->tty) {
-		tty = json_pack("{s:i, s:i}", "rows", spec->rows ? (int)spec->rows : 24, "columns",
-				spec->columns ? (int)spec->columns : 80);
-		(void)venv__json_set_str(tty, "term", spec->term);
-		(void)json_object_set_new(request, "tty", tty);
-	}
-	return request;
-}
-
 static int exec(struct machine *machine, const struct exec_spec *spec, struct exec_handle *ret,
 		venv_error **err)
 {
-	_cleanup_json_ json_t *request = exec_request(spec);
-	_cleanup_msg_fds_ struct msg_fds received = MSG_FDS_INIT;
-	_cleanup_close_ int control = -1, null_fd = -1;
-	int fds[3], r;
+	int control = venv__alive_connect(machine, err);
 
-	if (!request)
-		return venv__fail_nomem(err);
-	control = venv__alive_connect(machine, err);
-	if (control < 0)
-		return control;
-	for (size_t i = 0; i < 3 && !spec->tty; i++) {
-		if (spec->fds[i] < 0 && null_fd < 0)
-			null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-		fds[i] = spec->fds[i] >= 0 ? spec->fds[i] : null_fd;
-	}
-	r = venv__msg_call(control, request, fds, spec->tty ? 0 : 3, CALL_MS, NULL, &received, err);
-	if (r < 0)
-		return r;
-	ret->control = take_fd(&control);
-	ret->tty = venv__msg_fds_take(&received, 0);
-	return 0;
+	return control < 0 ? control : venv__alive_exec(control, spec, ret, err);
 }
 
 static int pause_machine(struct machine *machine, struct venv_op *op, venv_error **err)

@@ -111,11 +111,57 @@ static int find_seabios(venv_error **err)
 			  "'sudo dnf install seabios-bin' (Fedora)");
 }
 
+/* ---- A rootfs box -------------------------------------------------------------------------- */
+
+/* The kernel box's, or one that the file names, which must have built in what it takes. */
+static int open_kernel(const struct machine *machine, venv_error **err)
+{
+	_cleanup_free_ char *path = NULL;
+	int fd;
+
+	if (!machine->image.kernel)
+		return open_named(machine, "kernel", machine->spec->kvm.kernel, err);
+	path = venv__path_join(machine->image.kernel, "vmlinuz");
+	fd = path ? open(path, O_RDONLY | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC) : -1;
+	return fd < 0 ? venv__fail_errno(err, errno, "cannot open the kernel '%s'",
+					 path ? path : machine->image.kernel)
+		      : fd;
+}
+
+static int order_rootfs(const struct machine *machine, struct kvm_order *order, venv_error **err)
+{
+	const struct kvm_spec *kvm = &machine->spec->kvm;
+	_cleanup_buf_ struct buf line = { 0 };
+	int fd, r;
+
+	if (kvm->initrd || !is_auto(kvm->firmware))
+		return venv__fail_spec(err, VENV_ERR_UNSUPPORTED, &kvm->place,
+				       "a machine from a root file system starts with our own "
+				       "initramfs: kvm.%s has no place",
+				       kvm->initrd ? "initrd" : "firmware");
+	fd = open_kernel(machine, err);
+	r = fd < 0 ? fd : set_file(order, "kernel", fd, err);
+	if (r == 0) {
+		fd = kvm_initramfs_make(machine, err);
+		r = fd < 0 ? fd : set_file(order, "initrd", fd, err);
+	}
+	if (r < 0)
+		return r;
+	venv__buf_puts(&line, "console=ttyS0 quiet panic=-1 net.ifnames=0");
+	if (kvm->cmdline && *kvm->cmdline)
+		venv__buf_printf(&line, " %s", kvm->cmdline);
+	if (line.failed || venv__json_set_str(order->json, "cmdline", line.data) < 0)
+		return venv__fail_nomem(err);
+	return 0;
+}
+
 int kvm_boot_order(const struct machine *machine, struct kvm_order *order, venv_error **err)
 {
 	const struct kvm_spec *kvm = &machine->spec->kvm;
 	int fd;
 
+	if (machine->from_rootfs)
+		return order_rootfs(machine, order, err);
 	if (!is_auto(kvm->kernel))
 		return order_kernel(machine, order, err);
 	fd = is_auto(kvm->firmware) ? find_seabios(err)

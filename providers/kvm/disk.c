@@ -12,6 +12,8 @@
 
 enum { DISKS_MAX = KVM_SLOT_VSOCK - KVM_SLOT_DISK + 1, NAME_SIZE = 32, SECTOR = 512 };
 
+static const uint64_t disk_usual = 20ULL << 30; /* of a machine from a rootfs box */
+
 static const char *disk_name(size_t number, char text[NAME_SIZE])
 {
 	if (number == 0)
@@ -152,15 +154,18 @@ static int grow(const struct machine *machine, venv_error **err)
 {
 	_cleanup_disk_ struct disk *disk = NULL;
 	uint64_t wanted = machine->spec->disk, length = 0;
+	bool usual = machine->from_rootfs && !wanted;
 	int r;
 
+	if (usual) /* the box's is as small as it can be; our init makes its file system fit */
+		wanted = disk_usual;
 	if (!wanted)
 		return 0;
 	r = open_disk(machine, false, &disk, err);
 	if (r < 0)
 		return r;
 	length = venv__disk_length(disk);
-	if (length > wanted)
+	if (length > wanted && !usual)
 		return too_small(machine->spec, length, err);
 	if (length < wanted)
 		r = venv__disk_grow(disk, wanted, err);
@@ -262,7 +267,8 @@ int kvm_disk_order(const struct machine *machine, struct kvm_order *order, venv_
 		int slot = i == 0 ? (int)KVM_SLOT_ROOT : (int)(KVM_SLOT_DISK + i - 1);
 		json_t *images = json_array();
 		json_t *device =
-			json_pack("{s:s, s:i, s:o}", "kind", "blk", "slot", slot, "images", images);
+			json_pack("{s:s, s:i, s:o, s:s*}", "kind", "blk", "slot", slot, "images",
+				  images, "serial", i == 0 ? KVM_ROOT_SERIAL : NULL);
 		int r = device ? add_images(machine, order, images, disk_name(i, text), err)
 			       : venv__fail_nomem(err);
 

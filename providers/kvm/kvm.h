@@ -58,6 +58,7 @@ int kvm_order_device(struct kvm_order *order, json_t *device, venv_error **err);
 
 /* disk.c: overlays */
 #define KVM_DISK "disk.qcow2"
+#define KVM_ROOT_SERIAL "root"
 /* Make what is not there, and let the first grow to `disk`. */
 int kvm_disk_create(const struct machine *machine, venv_error **err);
 int kvm_disk_order(const struct machine *machine, struct kvm_order *order, venv_error **err);
@@ -76,6 +77,25 @@ int kvm_seed_order(const struct machine *machine, struct kvm_order *order, venv_
 int kvm_net_order(const struct machine *machine, struct kvm_order *order, venv_error **err);
 /* Let a new netd connect the TAPs that a running machine has. */
 int kvm_net_again(const struct machine *machine, venv_error **err);
+
+/*
+ * initramfs.c: what a machine of a rootfs box starts with. A memory file, or a negative code.
+ */
+int kvm_initramfs_make(const struct machine *machine, venv_error **err);
+/* Its environment, without PATH unless somebody says it; NULL: no memory. */
+char **kvm_guest_environment(const struct machine *machine);
+
+/* agent.c: such a machine's agent, and venv-relay, which speaks to it. Only for machines from_rootfs, */
+int kvm_agent_order(const struct machine *machine, struct kvm_order *order, venv_error **err);
+int kvm_agent_start(const struct machine *machine, venv_error **err);
+/* but VENV_ERR_UNSUPPORTED for another */
+int kvm_agent_exec(struct machine *machine, const struct exec_spec *spec, struct exec_handle *ret,
+		   venv_error **err);
+void kvm_agent_info(const struct machine *machine, json_t *info);
+void kvm_agent_wake(const struct machine *machine);
+int kvm_agent_connect(const struct machine *machine, int *ret_fd, venv_error **err);
+int kvm_agent_dial(const struct machine *machine, const char *host, uint16_t port, int *ret_fd,
+		   venv_error **err);
 
 /* folder.c: shared folders by virtio-fs */
 enum { KVM_FOLDERS_MAX = KVM_SLOT_DISK - KVM_SLOT_FOLDER };

@@ -32,7 +32,7 @@ static int create(struct machine *machine, struct venv_op *op, venv_error **err)
 	int r;
 
 	(void)op;
-	if (machine->spec->n_networks) {
+	if (machine->spec->n_networks || machine->from_rootfs) {
 		r = kvm_settle(machine, err);
 		return r < 0 ? r : kvm_disk_create(machine, err);
 	}
@@ -126,7 +126,15 @@ static int observe(struct machine *machine, enum machine_state *ret, venv_error 
 
 static int connect_ssh(struct machine *machine, int *ret_fd, venv_error **err)
 {
-	return venv__net_dial(machine, SSH_PORT, ret_fd, err);
+	return machine->from_rootfs ? kvm_agent_connect(machine, ret_fd, err)
+				    : venv__net_dial(machine, SSH_PORT, ret_fd, err);
+}
+
+static int dial(struct machine *machine, const char *host, uint16_t port, int *ret_fd,
+		venv_error **err)
+{
+	return machine->from_rootfs ? kvm_agent_dial(machine, host, port, ret_fd, err)
+				    : VENV_ERR_UNSUPPORTED;
 }
 
 static int pause_machine(struct machine *machine, struct venv_op *op, venv_error **err)
@@ -141,6 +149,8 @@ static int info(struct machine *machine, json_t **ret, venv_error **err)
 	enum machine_state state = kvm_state(machine, &record);
 
 	if (state > MACHINE_STOPPED && state < MACHINE_CRASHED && record) {
+		if (machine->from_rootfs)
+			kvm_agent_info(machine, record);
 		*ret = record;
 		return 0;
 	}
@@ -235,6 +245,7 @@ const struct provider kvm_provider = {
 	.stop = stop,
 	.observe = observe,
 	.connect = connect_ssh,
+	.exec = kvm_agent_exec,
 	.pause = pause_machine,
 	.resume = kvm_resume,
 	.suspend = kvm_suspend,
@@ -245,5 +256,6 @@ const struct provider kvm_provider = {
 	.lend_network = lend_network,
 	.plug = plug,
 	.own = kvm_folder_own,
+	.dial = dial,
 	.doctor = kvm_doctor,
 };

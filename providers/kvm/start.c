@@ -31,7 +31,8 @@ static int make_order(const struct machine *machine, struct kvm_order *order, ve
 	if (r == 0)
 		r = kvm_disk_order(machine, order, err);
 	if (r == 0)
-		r = kvm_seed_order(machine, order, err);
+		r = machine->from_rootfs ? kvm_agent_order(machine, order, err)
+					 : kvm_seed_order(machine, order, err);
 	if (r == 0)
 		r = kvm_folder_order(machine, order, err);
 	return r < 0 ? r : kvm_net_order(machine, order, err);
@@ -142,6 +143,8 @@ int kvm_start(struct machine *machine, struct venv_op *op, venv_error **err)
 	/* one that was suspended stands still until what it goes on from is given up */
 	if (r == 0 && order.goes_on)
 		r = kvm_resume(machine, op, err);
+	if (r == 0 && machine->from_rootfs)
+		r = kvm_agent_start(machine, err);
 	if (r < 0)
 		end(pidfd);
 	return r;

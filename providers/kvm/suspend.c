@@ -126,10 +126,12 @@ int kvm_resume(struct machine *machine, struct venv_op *op, venv_error **err)
 	int r = kvm_suspend_drop(machine, err);
 
 	(void)op;
-	if (r < 0)
-		return r;
-	return venv__alive_call(machine, json_pack("{s:s}", "op", "resume"), NULL, 0, CALL_MS, NULL,
-				NULL, err);
+	if (r == 0)
+		r = venv__alive_call(machine, json_pack("{s:s}", "op", "resume"), NULL, 0, CALL_MS,
+				     NULL, NULL, err);
+	if (r == 0 && machine->from_rootfs)
+		kvm_agent_wake(machine);
+	return r;
 }
 
 /* Sets a descriptor of the order, and its number under key. */

@@ -15,8 +15,9 @@ import tempfile
 import threading
 import time
 
-from vmm import CMDLINE, MIB, PATIENCE, Machine, cpio
+from monitor import CMDLINE, MIB, Machine, cpio
 
+PATIENCE = 120
 REQUEST, REPLY, IN, OUT, ERR, CREDIT, DEAF, SIGNAL, SIZE, EXIT = range(1, 11)
 PORT = 7070
 
@@ -95,7 +96,7 @@ class Agent:
 
 
 class Guest(Machine):
-    def __init__(self, bench, *words, serial="root", devices=(), files=(), memory=256):
+    def __init__(self, bench, *words, serial="root", devices=(), memory=256):
         self.place = tempfile.mkdtemp(prefix="guest-")
         self.vsock = self.place + "/vsock"
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -107,14 +108,13 @@ class Guest(Machine):
         kernel = os.open(bench.kernel + "/vmlinuz", os.O_RDONLY)
         initrd = os.memfd_create("initrd")
         os.write(initrd, bench.initramfs(words))
-        own = [kernel, initrd, os.open(disk, os.O_RDWR), listener.fileno()]
-        machine = {"name": "test", "memory": memory * MIB, "cpus": 1, "kernel": 1, "initrd": 2, "cmdline": CMDLINE,
+        machine = {"name": "test", "memory": memory * MIB, "cpus": 1, "kernel": kernel, "initrd": initrd, "cmdline": CMDLINE,
                    "devices": [{"kind": "rng", "slot": 1},
                                {"kind": "blk", "slot": 3, "serial": serial,
-                                "images": [{"file": 3, "format": "raw", "name": "disk"}]},
-                               {"kind": "vsock", "slot": 30, "cid": 3, "listener": 4},
+                                "images": [{"file": os.open(disk, os.O_RDWR), "format": "raw", "name": "disk"}]},
+                               {"kind": "vsock", "slot": 30, "cid": 3, "listener": listener.detach()},
                                *devices]}
-        super().__init__(bench.vmm, [*own, *files], machine)
+        super().__init__(bench.vmm, machine, PATIENCE)
         self.disk = disk
 
     def agent(self, *words):
@@ -310,8 +310,8 @@ def case_folder(bench):
     shared = tempfile.mkdtemp(prefix="shared-")
     with open(shared + "/file", "w") as file:
         file.write("from the host\n")
-    m = Guest(bench, "folder=work rw /srv/my work", files=[os.open(shared, os.O_RDONLY)],
-              devices=[{"kind": "fs", "slot": 12, "tag": "work", "directory": 5, "uid": 0, "gid": 0}])
+    m = Guest(bench, "folder=work rw /srv/my work", devices=[{"kind": "fs", "slot": 12, "tag": "work",
+                                                            "directory": os.open(shared, os.O_RDONLY), "uid": 0, "gid": 0}])
     assert m.shell("cat '/srv/my work/file'; echo back >'/srv/my work/new'")[:2] == (0, b"from the host\n")
     with open(shared + "/new") as file:
         assert file.read() == "back\n"

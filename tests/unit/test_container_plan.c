@@ -49,46 +49,6 @@ void venv__op_notice(struct venv_op *op, const char *machine, const char *format
 	(void)format;
 }
 
-static void reads_signals(void **state)
-{
-	static const struct {
-		const char *text;
-		int number;
-	} cases[] = {
-		{ "SIGTERM", SIGTERM },
-		{ "TERM", SIGTERM },
-		{ "SIGQUIT", SIGQUIT },
-		{ "SIGRTMIN+3", 37 },
-		{ "RTMIN+4", 38 },
-		{ "SIGRTMIN", 34 },
-		{ "9", 9 },
-		{ "64", 64 },
-		{ "65", -7 },
-		{ "0", -7 },
-		{ "SIGNONE", -7 },
-		{ "", -7 },
-		{ "9x", -7 },
-		{ NULL, -7 },
-	};
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-		assert_int_equal(container_signal(cases[i].text, -7), cases[i].number);
-}
-
-static void knows_system_images(void **state)
-{
-	char init[] = "/sbin/init", sh[] = "/bin/sh", *system[] = { init, NULL },
-	     *shell[] = { sh, NULL };
-	struct machine_image image = { .cmd = system };
-
-	(void)state;
-	assert_true(container_image_is_system(&image));
-	image.entrypoint = shell;
-	assert_false(container_image_is_system(&image));
-	assert_false(container_image_is_system(&(struct machine_image){ .cmd = NULL }));
-}
-
 static struct machine machine_of(struct venv *ctx, struct machine_spec *spec)
 {
 	static char layer[] = "/layer", *layers[] = { layer, NULL }, libexec[] = "/libexec";
@@ -296,8 +256,6 @@ static void keeps_the_right_capabilities(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(reads_signals),
-		cmocka_unit_test(knows_system_images),
 		cmocka_unit_test(freezes_and_reads_plans),
 		cmocka_unit_test(chooses_the_first_program),
 		cmocka_unit_test(keeps_filters),

@@ -23,7 +23,7 @@
 #include "guest.h"
 #include "util/cleanup.h"
 
-enum { HIGH_FD = 32, FAILED = 125 };
+enum { HIGH_FD = 32, FAILED = 125, PIPES_MAX = 2 << 20 };
 
 /* ---- Starting venv-enter ---- */
 
@@ -138,10 +138,11 @@ pid_t guest_enter(const struct guest *guest, char *const *argv, char *const *env
 struct command {
 	struct agent_stream *stream;
 	pid_t pid;
-	int pidfd, in, out, err; /* ours; with a terminal in and out are its master */
-	bool tty, in_ended;
-	size_t pending, at; /* bytes of input that were not taken, where they begin */
-	uint32_t taken;     /* and that were, of which the host was not told yet */
+	int pidfd, in, out, err;   /* ours; with a terminal in and out are its master */
+	bool tty, in_ended, ended; /* the last: its process, not yet reaped */
+	size_t after_end;          /* output that was sent since */
+	size_t pending, at;        /* bytes of input that were not taken, where they begin */
+	uint32_t taken;            /* and that were, of which the host was not told yet */
 	char input[AGENT_WINDOW];
 };
 
@@ -286,6 +287,8 @@ static void pass(struct command *command, int *fd, enum agent_type type)
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
+	if (n > 0 && command->ended)
+		command->after_end += (size_t)n;
 	if (n <= 0) { /* a terminal that nobody has open any more says EIO */
 		(void)close(take_fd(fd));
 		n = 0;
@@ -293,14 +296,24 @@ static void pass(struct command *command, int *fd, enum agent_type type)
 	(void)agent_stream_put(command->stream, type, data, (size_t)n);
 }
 
+static bool has_output(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	return fd >= 0 && poll(&p, 1, 0) > 0;
+}
+
+/* Behind all that it said itself. Who else writes there goes on, but does not hold this up for long. */
 static void tell_end(struct command *command)
 {
 	int status = 0;
 
+	if (command->after_end < PIPES_MAX &&
+	    (has_output(command->out) || has_output(command->err)))
+		return;
 	if (waitpid(command->pid, &status, WNOHANG) != command->pid)
 		return;
 	command->pid = 0;
-	(void)close(take_fd(&command->pidfd));
 	(void)agent_stream_put_numbers(command->stream, AGENT_EXIT, (uint32_t)status, NULL);
 }
 
@@ -331,7 +344,11 @@ static bool turn(struct command *command)
 		pass(command, &command->out, AGENT_OUT);
 	if (wait[3].revents)
 		pass(command, &command->err, AGENT_ERR);
-	if (wait[4].revents)
+	if (wait[4].revents) {
+		command->ended = true;
+		(void)close(take_fd(&command->pidfd));
+	}
+	if (command->ended && command->pid)
 		tell_end(command);
 	r = agent_stream_flush(command->stream);
 	return (r == 0 || r == -EAGAIN) &&

@@ -80,8 +80,6 @@ int guest_listen(const struct guest *guest, struct agent_stream *stream,
 		 const struct words *request);
 int guest_accept(const struct guest *guest, struct agent_stream *stream,
 		 const struct words *request);
-/* Copy both ways between two streams until both have ended. */
-void guest_splice(int a, int b);
 
 /* button.c: open the power button of ACPI; -1: there is none. Was it pressed? */
 int guest_button_open(void);

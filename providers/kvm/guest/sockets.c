@@ -20,9 +20,8 @@
 
 #include "../../container/setup/report.h"
 #include "guest.h"
+#include "splice.h"
 #include "util/cleanup.h"
-
-enum { CHUNK = 64 * 1024 };
 
 /* ---- venv-enter makes one ---- */
 
@@ -57,70 +56,6 @@ static char *writable(const char *text, char *ret, size_t size)
 	return ret;
 }
 
-/* ---- Streams ---- */
-
-struct direction {
-	int from, to;
-	bool ended;
-	size_t at, length;
-	char data[CHUNK];
-};
-
-/* Both at once would wait for each other: so neither side is waited for alone. */
-static void move(struct direction *d, bool readable, bool writable_now)
-{
-	if (readable && !d->length && !d->ended) {
-		ssize_t n = read(d->from, d->data, sizeof(d->data));
-
-		d->ended = n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
-		d->at = 0;
-		d->length = n > 0 ? (size_t)n : 0;
-		writable_now = true;
-	}
-	while (writable_now && d->length) {
-		ssize_t n = send(d->to, d->data + d->at, d->length, MSG_NOSIGNAL | MSG_DONTWAIT);
-
-		if (n < 0 && errno == EAGAIN)
-			return;
-		if (n < 0) {
-			d->ended = true;
-			d->length = 0;
-			(void)shutdown(d->from, SHUT_RD);
-			break;
-		}
-		d->at += (size_t)n;
-		d->length -= (size_t)n;
-	}
-	if (d->ended && !d->length && d->to >= 0) {
-		(void)shutdown(d->to, SHUT_WR);
-		d->to = -1;
-	}
-}
-
-void guest_splice(int a, int b)
-{
-	struct direction *d = calloc(2, sizeof(*d));
-
-	if (!d)
-		return;
-	d[0].from = d[1].to = a;
-	d[1].from = d[0].to = b;
-	while (d[0].to >= 0 || d[1].to >= 0) {
-		struct pollfd wait[4];
-
-		for (int i = 0; i < 2; i++) {
-			wait[2 * i] = (struct pollfd){ d[i].length || d[i].ended ? -1 : d[i].from,
-						       POLLIN, 0 };
-			wait[2 * i + 1] = (struct pollfd){ d[i].length ? d[i].to : -1, POLLOUT, 0 };
-		}
-		if (poll(wait, 4, -1) < 0 && errno != EINTR)
-			break;
-		for (int i = 0; i < 2; i++)
-			move(&d[i], wait[2 * i].revents, wait[2 * i + 1].revents);
-	}
-	free(d);
-}
-
 int guest_dial(const struct guest *guest, struct agent_stream *stream, const struct words *request)
 {
 	const char *path = words_get(request, "path"), *host = words_get(request, "host");
@@ -143,7 +78,7 @@ int guest_dial(const struct guest *guest, struct agent_stream *stream, const str
 		return 1;
 	}
 	guest_agent_ok(stream, NULL);
-	guest_splice(stream->fd, fd);
+	agent_splice(stream->fd, fd);
 	return 0;
 }
 
@@ -297,6 +232,6 @@ int guest_accept(const struct guest *guest, struct agent_stream *stream,
 	    setup_record_receive(door, &record, &fd, 1, NULL) != 1 || fd < 0)
 		return 1;
 	guest_agent_ok(stream, NULL);
-	guest_splice(stream->fd, fd);
+	agent_splice(stream->fd, fd);
 	return 0;
 }

@@ -1,0 +1,79 @@
+"""Boxes of a root file system as virtual machines: in the nested host, with the archive that boxes/kernel-debian-12/build
+made (VENV_TEST_KERNEL)."""
+
+import json
+import os
+import subprocess
+
+import pytest
+
+pytestmark = [pytest.mark.nested, pytest.mark.timeout(1200)]
+SLOW = 600  # seconds: processors are emulated there
+
+
+@pytest.fixture
+def kernel(project, venv):
+    """The kernel in the store, as its recipe would put it there."""
+    if not os.environ.get("VENV_TEST_KERNEL"):
+        pytest.skip("VENV_TEST_KERNEL names no archive that boxes/kernel-debian-12/build made")
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        pytest.skip("/dev/kvm is not for this user")
+    recipe = {"name": "kernel/debian-12", "version": "12", "kind": "kernel", "prebuilt": "kernel.tar"}
+    project.file("kernel/recipe.json", json.dumps(recipe))
+    with open(os.environ["VENV_TEST_KERNEL"], "rb") as file:
+        project.file("kernel/kernel.tar", file.read())
+    venv("box", "build", os.path.join(project.path, "kernel"), timeout=SLOW)
+
+
+def machine(**more):
+    return {"box": "busybox", "provider": "kvm", "memory": "256M", "cpus": 1, "boot_timeout": "8m", **more}
+
+
+def test_a_rootfs_box_lives_as_a_virtual_machine(project, venv, kernel):
+    """Every command does what it does to a container."""
+    project.file("hello", "from the host\n")
+    project.write(machine(hostname="blue", disk="1G", env={"COLOUR": "green"}, volumes=["data:/data"],
+                          provision=[{"run": "echo \"$VENV_MACHINE $(id -un) $COLOUR\" >/etc/provisioned"}]))
+    venv("up", timeout=SLOW)
+    state = venv.json("status")[0]
+    assert (state["state"], state["provider"]) == ("running", "kvm"), state
+    assert venv("exec", "--", "cat", "/etc/provisioned").stdout == "default root green\n"
+    assert venv("exec", "--", "sh", "-c", "echo out; echo err >&2; exit 7", check=False).status == 7
+    assert venv("ssh", "-c", "hostname; cat /workspace/hello").stdout == "blue\nfrom the host\n"
+    venv("exec", "--", "sh", "-c", "echo there >/workspace/made; echo kept >/data/kept; echo mine >/root/mine")
+    assert project.read("made") == "there\n"
+    assert int(venv("exec", "--", "sh", "-c", "df -m / | tail -n 1 | awk '{print $2}'").stdout) > 800
+    # both ways through ssh: OpenSSH, scp, sftp, forwarded ports
+    config = project.file("ssh-config", venv("ssh-config").stdout)
+    assert venv.run(["ssh", "-F", config, "default", "echo over ssh"]).stdout == "over ssh\n"
+    blob = os.urandom(1 << 20)
+    project.file("blob", blob)
+    venv.run(["scp", "-q", "-F", config, os.path.join(project.path, "blob"), "default:/tmp/blob"])
+    venv.run(["scp", "-q", "-O", "-F", config, "default:/tmp/blob", os.path.join(project.path, "back")])
+    with open(os.path.join(project.path, "back"), "rb") as file:
+        assert file.read() == blob
+    venv("exec", "--", "sh", "-c", "(while :; do echo pong | nc -l -p 7000; done) >/dev/null 2>&1 &")
+    with subprocess.Popen(["ssh", "-F", config, "-W", "127.0.0.1:7000", "default"], stdout=subprocess.PIPE,
+                          stdin=subprocess.PIPE) as client:
+        assert client.stdout.read(5) == b"pong\n"
+        client.kill()
+    venv("pause")
+    assert venv.json("status")[0]["state"] == "paused"
+    venv("resume")
+    assert venv("exec", "--", "echo", "again").stdout == "again\n"
+    venv("halt", timeout=SLOW)
+    assert venv.json("status")[0]["state"] == "stopped"
+    assert "by force" not in venv("logs").stdout
+    venv("up", timeout=SLOW)
+    assert venv("exec", "--", "cat", "/root/mine", "/data/kept").stdout == "mine\nkept\n"
+    venv("destroy", "-f", timeout=SLOW)
+    assert project.machines() == []
+
+
+def test_without_a_network(project, venv, kernel):
+    """The agent needs none."""
+    project.write(machine(networks=[]))
+    venv("up", timeout=SLOW)
+    assert venv("exec", "--", "ls", "/sys/class/net").stdout == "lo\n"
+    assert venv("ssh", "-c", "echo in").stdout == "in\n"
+    venv("destroy", "-f", timeout=SLOW)
