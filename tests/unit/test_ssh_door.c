@@ -113,12 +113,12 @@ static void run(struct host *host, uint64_t ms)
 	assert_int_equal(venv__loop_run(host->loop), 0);
 }
 
-/* Until so many sessions were started; a loaded host takes its time. */
+/* Until so many sessions were started; a loaded host takes its time, in which there may be more. */
 static void run_until(struct host *host, unsigned sessions)
 {
 	for (int i = 0; i < 200 && host->sessions < sessions; i++)
 		run(host, 50);
-	assert_int_equal(host->sessions, sessions);
+	assert_true(host->sessions >= sessions);
 }
 
 static int stranger(const struct host *host)
