@@ -227,7 +227,9 @@ int venv__work_contact(struct work *work, venv_error **err)
 	if (r == 0) {
 		venv__op_end(work->op, work->spec->name, "ssh");
 		/* ours has them already */
-		r = work->machine.from_rootfs ? 0 : venv__folders_mount(work, err);
+		r = work->provider->exec && work->machine.from_rootfs
+			    ? 0
+			    : venv__folders_mount(work, err);
 	}
 	if (r < 0)
 		return r;

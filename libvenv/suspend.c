@@ -59,10 +59,11 @@ int venv__work_suspend(struct work *work, venv_error **err)
 int venv__work_unfreeze(struct work *work, enum machine_state state, venv_error **err)
 {
 	const char *why = venv__json_str(work->record.state, "state");
+	bool suspending = why && strcmp(why, "suspending") == 0;
 	int r;
 
-	if (state != MACHINE_PAUSED || !work->provider->resume || !why ||
-	    (strcmp(why, "suspending") != 0 && strcmp(why, "snapshotting") != 0))
+	if (state != MACHINE_PAUSED || !work->provider->resume ||
+	    (!suspending && (!why || strcmp(why, "snapshotting") != 0)))
 		return 0;
 	r = work->provider->resume(&work->machine, work->op, err);
 	if (r == 0)
@@ -71,7 +72,7 @@ int venv__work_unfreeze(struct work *work, enum machine_state state, venv_error 
 		return r;
 	venv__op_notice(work->op, work->spec->name,
 			"an interrupted %s had left it paused; it goes on",
-			strcmp(why, "suspending") == 0 ? "suspend" : "snapshot");
+			suspending ? "suspend" : "snapshot");
 	venv__op_state(work->op, work->spec->name, venv__machine_state_name(MACHINE_RUNNING));
 	return 0;
 }

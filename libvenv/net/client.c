@@ -191,5 +191,8 @@ int venv__net_dial(const struct machine *machine, uint16_t port, int *ret_fd, ve
 	if (r < 0)
 		return r;
 	*ret_fd = venv__msg_fds_take(&fds, 0);
-	return *ret_fd < 0 ? venv__fail(err, VENV_ERR_NETWORK, "venv-netd gave no connection") : 0;
+	if (*ret_fd < 0)
+		return venv__fail(err, VENV_ERR_NETWORK, "venv-netd gave no connection");
+	(void)fcntl(*ret_fd, F_SETFL, O_RDWR); /* netd had it waiting for nothing */
+	return 0;
 }

@@ -142,7 +142,7 @@ static int read_request(struct agent_stream *stream, struct agent_frame *ret)
 
 int guest_agent_serve(const struct guest *guest, int fd)
 {
-	struct agent_stream *stream = calloc(1, sizeof(*stream));
+	_cleanup_free_ struct agent_stream *stream = calloc(1, sizeof(*stream));
 	struct agent_frame frame;
 	_cleanup_free_ char *copy = NULL;
 	struct words request;

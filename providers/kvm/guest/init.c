@@ -157,6 +157,8 @@ static _Noreturn void become(const struct guest *guest)
 		guest_die(ENOMEM, "cannot start the image's init");
 	while ((word = words_each(&guest->config, "init", &at)))
 		argv[n++] = strdup(word);
+	if (n == 0 || !argv[0])
+		guest_die(ENOENT, "the image names no init");
 	(void)execve(argv[0], argv, env);
 	guest_die(errno, "cannot execute the image's init '%s'", argv[0]);
 }

@@ -154,7 +154,7 @@ static void hand_out(int host, int door, int listener)
 static void serve_listener(struct agent_stream *stream, int listener, const struct record *record,
 			   bool agent)
 {
-	char id[33], text[512];
+	char id[33] = "", text[512];
 	_cleanup_close_ int door = open_door(id);
 	struct words_out out = { .data = text, .size = sizeof(text) };
 
@@ -189,7 +189,7 @@ int guest_listen(const struct guest *guest, struct agent_stream *stream,
 	char *argv[] = { name, writable(agent ? "listen-agent" : "listen", mode, sizeof(mode)),
 			 NULL, NULL, NULL };
 	_cleanup_close_ int fd = -1;
-	struct record record;
+	struct record record = { 0 };
 
 	(void)snprintf(port, sizeof(port), "%ld", words_number(request, "port", 65535, 0));
 	(void)writable(agent ? agent : host ? host : "", place, sizeof(place));

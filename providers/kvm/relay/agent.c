@@ -79,6 +79,7 @@ static int exchange(struct agent_stream *stream, const struct agent_call *call,
 					      : venv__now_us() + (uint64_t)call->timeout_ms * 1000;
 	int r;
 
+	*frame = (struct agent_frame){ 0 };
 	if (!agent_stream_put(stream, AGENT_REQUEST, call->request->data, call->request->length))
 		return -E2BIG;
 	while ((r = agent_stream_flush(stream)) == -EAGAIN)

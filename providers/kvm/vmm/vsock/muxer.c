@@ -159,6 +159,7 @@ static void take_request(struct vsock_mux *mux, const struct virtio_vsock_hdr *p
 void vsock_mux_take(struct vsock_mux *mux, const struct virtio_vsock_hdr *packet,
 		    const struct iovec *iov, int n)
 {
+	bool stream = packet->type == VIRTIO_VSOCK_TYPE_STREAM;
 	struct vsock_conn *conn;
 
 	if (packet->src_cid != mux->guest_cid || packet->dst_cid != VSOCK_HOST_CID)
@@ -167,12 +168,10 @@ void vsock_mux_take(struct vsock_mux *mux, const struct virtio_vsock_hdr *packet
 	if (packet->op == VIRTIO_VSOCK_OP_RST) {
 		if (conn)
 			vsock_mux_over(mux, conn, false);
-	} else if (packet->type != VIRTIO_VSOCK_TYPE_STREAM) {
-		add_reset(mux, packet->src_port, packet->dst_port);
-	} else if (conn) {
+	} else if (stream && conn) {
 		if (!vsock_conn_take(conn, packet, iov, n))
 			vsock_mux_over(mux, conn, true);
-	} else if (packet->op == VIRTIO_VSOCK_OP_REQUEST) {
+	} else if (stream && packet->op == VIRTIO_VSOCK_OP_REQUEST) {
 		take_request(mux, packet);
 	} else {
 		add_reset(mux, packet->src_port, packet->dst_port);
