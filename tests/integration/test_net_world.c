@@ -3,11 +3,13 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
@@ -316,9 +318,19 @@ void machine_start(struct fixture *fixture, struct fake_machine *machine,
 	machine_start_as(fixture, machine, spec, id);
 }
 
+/* netd hears of the end when it comes to that; by then the ports are closed. */
+static void leave_network(int socket)
+{
+	struct pollfd wait = { .fd = socket };
+
+	if (socket >= 0 && shutdown(socket, SHUT_WR) == 0)
+		(void)poll(&wait, 1, 5000);
+}
+
 void machine_stop(struct fake_machine *machine)
 {
 	agent_stop(&machine->agent);
+	leave_network(machine->net.socket);
 	if (machine->netns_fd >= 0)
 		(void)close(machine->netns_fd);
 	machine->netns_fd = -1;
