@@ -5,7 +5,7 @@
 #include "provider.h"
 #include "util/msg.h"
 
-enum { RECORD_MAX = 65536, EXEC_MS = 60000 };
+enum { RECORD_MAX = 65536, EXEC_MS = 60000, LEND_MS = 20000 };
 
 static enum machine_state state_of(const char *name)
 {
@@ -123,5 +123,21 @@ int venv__alive_exec(int control, const struct exec_spec *spec, struct exec_hand
 		return r;
 	ret->control = take_fd(&owned);
 	ret->tty = venv__msg_fds_take(&received, 0);
+	return 0;
+}
+
+int venv__alive_lend(struct machine *machine, int *ret_userns_fd, int *ret_netns_fd,
+		     venv_error **err)
+{
+	_cleanup_msg_fds_ struct msg_fds fds = MSG_FDS_INIT;
+	int r = venv__alive_call(machine, json_pack("{s:s}", "op", "lend"), NULL, 0, LEND_MS, NULL,
+				 &fds, err);
+
+	if (r < 0)
+		return r;
+	if (fds.count < 2)
+		return venv__fail(err, VENV_ERR_SYSTEM, "the machine's process lent nothing");
+	*ret_userns_fd = venv__msg_fds_take(&fds, 0);
+	*ret_netns_fd = venv__msg_fds_take(&fds, 1);
 	return 0;
 }

@@ -234,6 +234,10 @@ char **venv__image_command(const struct machine_image *image);
 /* "SIGTERM", "TERM", "SIGRTMIN+3", "15"; otherwise when it is none */
 int venv__signal_number(const char *text, int otherwise);
 
+/* The slot lend_network, of such a process. */
+int venv__alive_lend(struct machine *machine, int *ret_userns_fd, int *ret_netns_fd,
+		     venv_error **err);
+
 /*
  * first_start.c: for virtual machines. Who logs in with which keys, host key, name, networks and folders, on a disk
  * for cloud-init: the file SEED_FILE in the machine's directory. A folder has on virtio-fs the tag

@@ -162,22 +162,6 @@ static int info(struct machine *machine, json_t **ret, venv_error **err)
 	return venv__fail(err, VENV_ERR_STATE, "the machine is not running");
 }
 
-static int lend_network(struct machine *machine, int *ret_userns_fd, int *ret_netns_fd,
-			venv_error **err)
-{
-	_cleanup_msg_fds_ struct msg_fds fds = MSG_FDS_INIT;
-	int r = venv__alive_call(machine, json_pack("{s:s}", "op", "lend"), NULL, 0, CALL_MS, NULL,
-				 &fds, err);
-
-	if (r < 0)
-		return r;
-	if (fds.count < 2)
-		return venv__fail(err, VENV_ERR_SYSTEM, "venv-keeper lent nothing");
-	*ret_userns_fd = venv__msg_fds_take(&fds, 0);
-	*ret_netns_fd = venv__msg_fds_take(&fds, 1);
-	return 0;
-}
-
 static int plug(struct machine *machine, venv_error **err)
 {
 	if (!machine->net || machine->net->socket < 0)
@@ -219,7 +203,7 @@ const struct provider container_provider = {
 	.apply = apply,
 	.stats = stats,
 	.info = info,
-	.lend_network = lend_network,
+	.lend_network = venv__alive_lend,
 	.plug = plug,
 	.dial = dial,
 	.doctor = container_doctor,

@@ -208,22 +208,6 @@ static int stats(struct machine *machine, json_t **ret, venv_error **err)
 
 /* ---- Network ------------------------------------------------------------------------------- */
 
-static int lend_network(struct machine *machine, int *ret_userns_fd, int *ret_netns_fd,
-			venv_error **err)
-{
-	_cleanup_msg_fds_ struct msg_fds fds = MSG_FDS_INIT;
-	int r = venv__alive_call(machine, json_pack("{s:s}", "op", "lend"), NULL, 0, CALL_MS, NULL,
-				 &fds, err);
-
-	if (r < 0)
-		return r;
-	if (fds.count < 2)
-		return venv__fail(err, VENV_ERR_SYSTEM, "venv-vmm lent nothing");
-	*ret_userns_fd = venv__msg_fds_take(&fds, 0);
-	*ret_netns_fd = venv__msg_fds_take(&fds, 1);
-	return 0;
-}
-
 static int plug(struct machine *machine, venv_error **err)
 {
 	int r = kvm_net_again(machine, err);
@@ -253,7 +237,7 @@ const struct provider kvm_provider = {
 	.restore = kvm_restore,
 	.stats = stats,
 	.info = info,
-	.lend_network = lend_network,
+	.lend_network = venv__alive_lend,
 	.plug = plug,
 	.own = kvm_folder_own,
 	.dial = dial,
