@@ -86,7 +86,8 @@ static const struct key machine_keys[] = {
 	KEY("hostname", text, machine_spec, hostname, NULL, "web", "0.1",
 	    "host name in the machine; default: the machine's name", .check = venv__check_hostname),
 	KEY("cpus", decimal, machine_spec, cpus, NULL, "2", "0.1",
-	    "processors that it may use; a container may have a fraction; default: all",
+	    "processors that it may use, also a part of one; virtual machine: how many it has; "
+	    "default: all",
 	    .max = 4096, .flags = KEY_LIVE),
 	KEY("memory", size, machine_spec, memory, NULL, "2G", "0.1",
 	    "virtual machine: its memory (default 2G); container: hard limit (default none)",

@@ -10,8 +10,6 @@ extern const struct provider container_provider;
 
 /* plan.c: what the keeper shall make of a machine, as JSON (keeper/plan.h reads it) */
 json_t *container_plan(const struct machine *machine, venv_error **err);
-/* Limits of a spec as in protocol.h's "limits". NULL: out of memory */
-json_t *container_limits(const struct machine_spec *spec);
 
 /* seccomp.c: the profile's filter as a sealed memfd; compiled once, then from <data>/seccomp/. */
 int container_seccomp(struct venv *ctx, enum profile_kind profile, venv_error **err);

@@ -116,7 +116,7 @@ static void check_groups(json_t *list)
 	struct cgroup_host host;
 	bool complete = true;
 
-	container_cgroup_host_find(&host);
+	venv__cgroup_host_find(&host);
 	venv__buf_printf(&text, "%s; limits:", names[host.layout]);
 	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
 		if (venv__strv_has(host.controllers, wanted[i]))
@@ -131,8 +131,8 @@ static void check_groups(json_t *list)
 		complete = false;
 	}
 	add_advice(list, "control groups", host.controllers && complete, text.data ? text.data : "",
-		   container_cgroup_fix(&host));
-	container_cgroup_host_done(&host);
+		   venv__cgroup_fix(&host));
+	venv__cgroup_host_done(&host);
 }
 
 /* Scopes of a user end with the user's systemd, ten seconds after the last logout. */
@@ -145,7 +145,7 @@ static void check_linger(json_t *list)
 
 	if (geteuid() == 0 || access("/run/systemd/system", F_OK) < 0)
 		return;
-	container_cgroup_host_find(&host);
+	venv__cgroup_host_find(&host);
 	entry = getpwuid(geteuid());
 	if (!entry || asprintf(&path, "/var/lib/systemd/linger/%s", entry->pw_name) < 0)
 		path = NULL;
@@ -157,7 +157,7 @@ static void check_linger(json_t *list)
 						   : "machines outlive a logout only where "
 						     "systemd's KillUserProcesses is off",
 		   "run 'loginctl enable-linger' (or as root: 'loginctl enable-linger USER')");
-	container_cgroup_host_done(&host);
+	venv__cgroup_host_done(&host);
 }
 
 static void check_programs(struct venv *ctx, json_t *list)

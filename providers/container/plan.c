@@ -2,33 +2,9 @@
 #include <signal.h>
 #include <string.h>
 
+#include "cgroup/cgroup.h"
 #include "container.h"
 #include "util/buf.h"
-
-static void set_number(json_t *object, const char *key, uint64_t value)
-{
-	if (value)
-		(void)json_object_set_new(object, key, json_integer((json_int_t)value));
-}
-
-json_t *container_limits(const struct machine_spec *spec)
-{
-	json_t *limits = json_object();
-
-	if (!limits)
-		return NULL;
-	set_number(limits, "memory", spec->memory);
-	set_number(limits, "memory_low", spec->memory_low);
-	set_number(limits, "cpu_weight", spec->cpu_weight);
-	set_number(limits, "io_weight", spec->io_weight);
-	set_number(limits, "pids", spec->pids);
-	if (spec->cpus > 0)
-		(void)json_object_set_new(limits, "cpus", json_real(spec->cpus));
-	(void)venv__json_set_str(limits, "cpuset", spec->cpuset);
-	if (spec->oom == OOM_FREEZE)
-		(void)venv__json_set_str(limits, "oom", "freeze");
-	return limits;
-}
 
 static json_t *environment(const struct machine *machine)
 {
@@ -144,7 +120,7 @@ json_t *container_plan(const struct machine *machine, venv_error **err)
 		spec->hostname ? spec->hostname : machine->name, "login",
 		machine->login ? machine->login : "root", "map", venv__idmap_to_json(machine->map),
 		"env", environment(machine), "layers", venv__json_from_strv(machine->image.layers),
-		"folders", folders(machine), "limits", container_limits(spec), "app",
+		"folders", folders(machine), "limits", venv__cgroup_limits(spec), "app",
 		spec->profile == PROFILE_APP, "ssh",
 		faccessat(machine->dir_fd, "keys/host", R_OK, 0) == 0, "forward_agent",
 		spec->ssh.forward_agent, "ssh_port", (int)spec->ssh.port, "stop_timeout_ms",

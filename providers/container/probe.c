@@ -10,7 +10,7 @@
 
 int64_t container_sysctl(const char *path, int64_t otherwise)
 {
-	return container_cgroup_read_number(AT_FDCWD, path, otherwise);
+	return venv__cgroup_read_number(AT_FDCWD, path, otherwise);
 }
 
 bool container_kernel_at_least(unsigned major, unsigned minor)
@@ -85,11 +85,11 @@ int container_probe(struct venv *ctx, const struct machine_spec *spec, struct ve
 			       "remove 'disk': a container has the room of venv's data directory",
 			       err);
 	}
-	limits = container_limits(spec);
+	limits = venv__cgroup_limits(spec);
 	if (!limits)
 		return venv__fail_nomem(err);
-	container_cgroup_host_find(&host);
-	r = container_cgroup_host_warnings(&host, limits, &ret->warnings);
-	container_cgroup_host_done(&host);
+	venv__cgroup_host_find(&host);
+	r = venv__cgroup_host_warnings(&host, limits, &ret->warnings);
+	venv__cgroup_host_done(&host);
 	return r < 0 ? venv__fail_nomem(err) : 0;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cgroup/cgroup.h"
 #include "container.h"
 #include "util/msg.h"
 
@@ -117,7 +118,7 @@ static int resume(struct machine *machine, struct venv_op *op, venv_error **err)
 static int apply(struct machine *machine, const json_t *changed, struct venv_op *op,
 		 venv_error **err)
 {
-	json_t *request = container_limits(machine->spec);
+	json_t *request = venv__cgroup_limits(machine->spec);
 	const json_t *change;
 	size_t i;
 

@@ -19,7 +19,7 @@ void container_clean(const struct machine *machine)
 	if (container_record_state(machine->dir_fd, &record) != MACHINE_CRASHED)
 		return;
 	groups = venv__json_strv(record, "groups");
-	container_cgroup_clean(groups, machine->id);
+	venv__cgroup_clean(groups, machine->id);
 	(void)unlinkat(machine->dir_fd, "ctl", 0);
 	(void)unlinkat(machine->dir_fd, "alive", 0);
 }

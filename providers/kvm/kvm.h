@@ -49,6 +49,8 @@ struct kvm_order {
 int kvm_order_new(const struct machine *machine, struct kvm_order *ret, venv_error **err);
 void kvm_order_done(struct kvm_order *order);
 #define _cleanup_kvm_order_ _cleanup_(kvm_order_done)
+/* Of its process's control groups: what the spec says beyond memory and whole processors. NULL: no memory */
+json_t *kvm_limits(const struct machine_spec *spec);
 /* Takes the descriptor, also on failure. Its number, or a negative code. */
 int kvm_order_fd(struct kvm_order *order, int fd, venv_error **err);
 /* The same with a copy of somebody else's. */
@@ -133,7 +135,7 @@ bool kvm_is_restoring(const struct machine *machine, bool *ret_suspended);
 
 /* start.c */
 int kvm_start(struct machine *machine, struct venv_op *op, venv_error **err);
-/* After a venv-vmm that was killed. */
+/* What a venv-vmm that ended, or was killed, has left. */
 void kvm_clean(const struct machine *machine);
 
 #endif

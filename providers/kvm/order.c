@@ -4,9 +4,16 @@
 #include <sched.h>
 #include <sys/sysinfo.h>
 
+#include "cgroup/cgroup.h"
 #include "kvm.h"
 
-enum { MEMORY_STEP = 2 << 20, CPUS_MAX = 32, STOP_TIMEOUT_MS = 60000 };
+enum {
+	MEMORY_STEP = 2 << 20,
+	CPUS_MAX = 32,
+	STOP_TIMEOUT_MS = 60000,
+	ROOM_PART = 16,
+	ROOM_LEAST = 128 << 20,
+};
 
 static const uint64_t memory_usual = 2ULL << 30;
 
@@ -56,11 +63,20 @@ static unsigned host_cpus(void)
 	return sched_getaffinity(0, sizeof(set), &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
 }
 
+static bool has_whole_cpus(const struct machine_spec *spec)
+{
+	return spec->cpus == (double)(unsigned)spec->cpus;
+}
+
+/* As many as its threads can run on at once, unless the file says it; a part of one is one that is slowed down. */
 static unsigned count_cpus(const struct machine_spec *spec)
 {
-	double wanted = spec->cpus > 0 ? spec->cpus : host_cpus();
+	unsigned of_set = venv__cgroup_cpuset_size(spec->cpuset), usual = host_cpus();
+	unsigned wanted = of_set ? MIN(of_set, usual) : usual;
 
-	return wanted < 1 ? 1 : wanted > CPUS_MAX ? CPUS_MAX : (unsigned)wanted;
+	if (spec->cpus > 0)
+		wanted = (unsigned)spec->cpus + !has_whole_cpus(spec);
+	return wanted > CPUS_MAX ? CPUS_MAX : wanted;
 }
 
 static int size_memory(const struct machine_spec *spec, uint64_t *ret, venv_error **err)
@@ -82,23 +98,30 @@ static int size_memory(const struct machine_spec *spec, uint64_t *ret, venv_erro
 			  spec->memory ? "" : "; 2G is what a virtual machine has by default");
 }
 
-static int set_weights(const struct machine_spec *spec, json_t *json)
+json_t *kvm_limits(const struct machine_spec *spec)
 {
-	const struct {
-		const char *key;
-		uint64_t value;
-	} weights[] = {
-		{ "cpu_weight", spec->cpu_weight },
-		{ "io_weight", spec->io_weight },
-		{ "memory_low", spec->memory_low },
-	};
-	int failed = 0;
+	json_t *limits = venv__cgroup_limits(spec);
 
-	for (size_t i = 0; i < ARRAY_SIZE(weights); i++)
-		if (weights[i].value)
-			failed |= json_object_set_new(json, weights[i].key,
-						      json_integer((json_int_t)weights[i].value));
-	return failed;
+	(void)json_object_del(limits, "memory");
+	if (has_whole_cpus(spec)) /* its devices work beside its processors */
+		(void)json_object_del(limits, "cpus");
+	return limits;
+}
+
+/*
+ * `memory` and `cpus` are the guest's: what its process may have beside is a sixteenth, for the kernel's tables and
+ * for the page cache of its disks and folders, and what the monitor itself wants, many times over. So a fault in the
+ * monitor cannot eat the host's memory, and is the machine's end at most.
+ */
+static int set_limits(const struct machine_spec *spec, uint64_t memory, json_t *json)
+{
+	json_t *limits = kvm_limits(spec);
+
+	if (!limits || json_object_set_new(json, "limits", limits) < 0)
+		return -1;
+	return json_object_set_new(
+		limits, "memory",
+		json_integer((json_int_t)(memory + memory / ROOM_PART + ROOM_LEAST)));
 }
 
 static json_t *simple_device(const char *kind, enum kvm_slot slot)
@@ -119,11 +142,11 @@ int kvm_order_new(const struct machine *machine, struct kvm_order *ret, venv_err
 	if (r < 0)
 		return r;
 	ret->json = json_pack(
-		"{s:s, s:I, s:i, s:I, s:[]}", "name", machine->name, "memory", (json_int_t)memory,
-		"cpus", (int)count_cpus(spec), "stop_timeout_ms",
+		"{s:s, s:s, s:I, s:i, s:I, s:[]}", "id", machine->id, "name", machine->name,
+		"memory", (json_int_t)memory, "cpus", (int)count_cpus(spec), "stop_timeout_ms",
 		(json_int_t)(spec->stop_timeout_ms ? spec->stop_timeout_ms : STOP_TIMEOUT_MS),
 		"devices");
-	if (!ret->json || set_weights(spec, ret->json) < 0)
+	if (!ret->json || set_limits(spec, memory, ret->json) < 0)
 		return venv__fail_nomem(err);
 	r = kvm_suspend_order(machine, ret, err);
 	if (r == 0)

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cgroup/cgroup.h"
 #include "kvm.h"
 #include "util/msg.h"
 #include "util/process.h"
@@ -176,14 +177,10 @@ static const char *refused(const struct machine_spec *spec, const char **ret_hin
 	} cases[] = {
 		{ spec->pids != 0, "it cannot limit a machine's processes ('pids')",
 		  "remove 'pids'" },
-		{ spec->cpuset != NULL, "it cannot choose the host's processors ('cpuset')",
-		  "remove 'cpuset'" },
 		{ spec->oom == OOM_FREEZE, "a machine that lacks memory decides itself ('oom')",
 		  "remove 'oom'" },
 		{ spec->profile == PROFILE_APP, "it has no profiles ('profile')",
 		  "remove 'profile'" },
-		{ spec->cpus > 0 && spec->cpus != (double)(unsigned)spec->cpus,
-		  "a machine has whole processors ('cpus')", "write 'cpus: 1' or more" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
@@ -192,6 +189,21 @@ static const char *refused(const struct machine_spec *spec, const char **ret_hin
 			return cases[i].reason;
 		}
 	return NULL;
+}
+
+/* Of limits that this host does not give to us. */
+static int warn(const struct machine_spec *spec, char ***ret)
+{
+	_cleanup_json_ json_t *limits = kvm_limits(spec);
+	struct cgroup_host host;
+	int r;
+
+	if (!limits)
+		return -ENOMEM;
+	venv__cgroup_host_find(&host);
+	r = venv__cgroup_host_warnings(&host, limits, ret);
+	venv__cgroup_host_done(&host);
+	return r;
 }
 
 int kvm_probe(struct venv *ctx, const struct machine_spec *spec, struct verdict *ret,
@@ -205,7 +217,7 @@ int kvm_probe(struct venv *ctx, const struct machine_spec *spec, struct verdict 
 		ret->place = &spec->place;
 	} else {
 		if (kvm_host_check(ctx, &problem) == 0)
-			return 0;
+			return warn(spec, &ret->warnings) < 0 ? venv__fail_nomem(err) : 0;
 		reason = venv_error_message(problem);
 		hint = venv_error_hint(problem);
 	}

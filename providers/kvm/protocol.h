@@ -18,8 +18,8 @@
  *    "devices":[{"kind":K,"slot":1…31, …}…],         at most 31; what K needs: below
  *    "network":{"socket":FD,"userns":FD,"netns":FD}  kept as long as it lives: the connection to venv-netd on
  *                                                    which its networks hang, the project's namespaces
- *    "cpu_weight":N?, "io_weight":N?, "memory_low":BYTES?
- *                                                    of the scope that it asks systemd for
+ *    "id":S?, "limits":{…}?                          the machine's: its control groups, and their limits
+ *                                                    (libvenv/cgroup/cgroup.h); no id: it stays where it is
  *    "debug_exit":B}                                 tests: a port that ends the machine
  *
  * Devices:
@@ -43,7 +43,8 @@
  *                                        port, to which the guest may connect
  *
  * In the machine's directory it keeps "alive", locked as long as it lives, whose text is as "state" or
- * {"state":"stopped","debug_exit":N?} or {"state":"crashed","reason":S}; "console.log"; and the socket "ctl":
+ * {"state":"stopped","debug_exit":N?} or {"state":"crashed","reason":S}, with "groups":[PATH…] if there are any to be
+ * removed when it has ended; "console.log"; and the socket "ctl":
  *
  *   {"op":"state"} -> {"state":"running"|"paused"|"stopping","pid":N,"started":SECONDS,"version":N}
  *   {"op":"pause"}, {"op":"resume"} -> {}

@@ -5,7 +5,9 @@
 #include <signal.h>
 #include <string.h>
 
+#include "cgroup/cgroup.h"
 #include "kvm.h"
+#include "util/buf.h"
 #include "util/msg.h"
 #include "util/process.h"
 #include "util/sys.h"
@@ -14,7 +16,15 @@ enum { START_TIMEOUT_MS = 60000, END_MS = 5000, LOG_MAX = 4096 };
 
 void kvm_clean(const struct machine *machine)
 {
-	if (venv__alive_state(machine->dir_fd, KVM_DISK, NULL) != MACHINE_CRASHED)
+	_cleanup_json_ json_t *record = NULL;
+	_cleanup_strv_ char **groups = NULL;
+	enum machine_state state = venv__alive_state(machine->dir_fd, KVM_DISK, &record);
+
+	if (state > MACHINE_STOPPED && state != MACHINE_CRASHED)
+		return;
+	groups = venv__json_strv(record, "groups");
+	venv__cgroup_clean(groups, machine->id);
+	if (state != MACHINE_CRASHED)
 		return;
 	(void)unlinkat(machine->dir_fd, "ctl", 0);
 	(void)unlinkat(machine->dir_fd, "alive", 0);

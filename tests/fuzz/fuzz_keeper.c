@@ -75,13 +75,13 @@ void keeper_record_write(const struct keeper *keeper)
 	(void)keeper;
 }
 
-int container_cgroup_limit(struct cgroup *cgroup, const json_t *limits, venv_error **err)
+int venv__cgroup_limit(struct cgroup *cgroup, const json_t *limits, venv_error **err)
 {
 	(void)cgroup;
 	return json_is_object(limits) ? 0 : venv__fail(err, VENV_ERR_INVALID, "no limits");
 }
 
-int container_cgroup_freeze(struct cgroup *cgroup, bool frozen, venv_error **err)
+int venv__cgroup_freeze(struct cgroup *cgroup, bool frozen, venv_error **err)
 {
 	(void)cgroup;
 	(void)frozen;
@@ -89,13 +89,13 @@ int container_cgroup_freeze(struct cgroup *cgroup, bool frozen, venv_error **err
 	return 0;
 }
 
-json_t *container_cgroup_stats(const struct cgroup *cgroup)
+json_t *venv__cgroup_stats(const struct cgroup *cgroup)
 {
 	(void)cgroup;
 	return json_object();
 }
 
-enum cgroup_oom container_cgroup_oom(const struct cgroup *cgroup)
+enum cgroup_oom venv__cgroup_oom(const struct cgroup *cgroup)
 {
 	(void)cgroup;
 	return OOM_FAR;

@@ -41,7 +41,7 @@ static void read_spec(const char *text, size_t length)
 	    venv__spec_machine_from_json(json, &spec, NULL) < 0)
 		return;
 	again = venv__spec_machine_to_json(spec);
-	json_decref(container_limits(spec));
+	json_decref(venv__spec_limits(spec));
 	venv__spec_machine_free(spec);
 	if (!again)
 		abort();

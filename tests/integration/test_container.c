@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "providers/container/cgroup/cgroup.h"
+#include "cgroup/cgroup.h"
 #include "providers/container/container.h"
 #include "util/process.h"
 #include "util/sys.h"
@@ -369,9 +369,9 @@ static bool can_limit(const char *controller)
 	struct cgroup_host host;
 	bool can;
 
-	container_cgroup_host_find(&host);
+	venv__cgroup_host_find(&host);
 	can = venv__strv_has(host.controllers, controller);
-	container_cgroup_host_done(&host);
+	venv__cgroup_host_done(&host);
 	return can;
 }
 

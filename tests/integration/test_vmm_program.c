@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "cgroup/cgroup.h"
 #include "disk/disk.h"
 #include "machine/kvm.h"
 #include "providers/kvm/protocol.h"
@@ -536,6 +537,112 @@ static void two_do_not_share_a_directory(void **state)
 	wait_end(world);
 }
 
+/* ---- Control groups ------------------------------------------------------------------------ */
+
+static const char id[] = "0123456789abcdef0123456789abcdef";
+
+static json_t *limited_machine(json_t *limits)
+{
+	json_t *machine = machine_json("spin");
+
+	assert_int_equal(json_object_set_new(machine, "id", json_string(id)), 0);
+	assert_int_equal(json_object_set_new(machine, "limits", limits), 0);
+	return machine;
+}
+
+/* The groups that "alive" names. */
+static char **groups_of(struct world *world)
+{
+	_cleanup_free_ char *text = NULL;
+	_cleanup_json_ json_t *record = NULL;
+	size_t length;
+
+	assert_int_equal(venv__file_read(world->dir_fd, "alive", 4096, &text, &length, NULL), 0);
+	assert_int_equal(venv__json_parse(text, length, &record, NULL), 0);
+	return venv__json_strv(record, "groups");
+}
+
+static void assert_limit(char *const *groups, const char *file, long long value)
+{
+	for (; groups && *groups; groups++) {
+		_cleanup_close_ int dir = open(*groups, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		int64_t is = venv__cgroup_read_number(dir, file, -1);
+
+		if (is >= 0) {
+			assert_int_equal(is, value);
+			return;
+		}
+	}
+	fail_msg("no group has %s", file);
+}
+
+/* In each group there is it, or its payload's. */
+static void assert_inside(const struct world *world, const char *group)
+{
+	_cleanup_free_ char *procs = NULL, *path = NULL, *line = NULL;
+	_cleanup_close_ int dir = open(group, O_RDONLY | O_DIRECTORY | O_CLOEXEC), payload = -1;
+
+	assert_true(dir >= 0);
+	payload = openat(dir, "payload", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	procs = venv__cgroup_read(payload < 0 ? dir : payload, "cgroup.procs");
+	assert_true(asprintf(&line, "%d\n", world->pid) > 0);
+	assert_string_equal(procs, line);
+}
+
+static void its_process_is_limited(void **state)
+{
+	struct world *world = *state;
+	_cleanup_strv_ char **groups = NULL;
+	struct cgroup_host host;
+	bool have;
+
+	venv__cgroup_host_find(&host);
+	have = (host.layout == CGROUP_V2 || host.layout == CGROUP_HYBRID) &&
+	       venv__strv_has(host.controllers, "memory");
+	start(world, limited_machine(json_pack("{s:I, s:I}", "memory", (json_int_t)64 << 20,
+					       "cpu_weight", (json_int_t)200)));
+	groups = groups_of(world);
+	assert_int_equal(groups != NULL, host.layout == CGROUP_V2 || host.layout == CGROUP_HYBRID);
+	if (have)
+		assert_limit(groups,
+			     host.layout == CGROUP_HYBRID ? "memory.limit_in_bytes" : "memory.max",
+			     64LL << 20);
+	for (char **group = groups; group && *group; group++)
+		assert_inside(world, *group);
+	venv__cgroup_host_done(&host);
+	assert_int_equal(ask(world, "kill"), 0);
+	wait_end(world);
+	/* what it says at last names them as well: who starts it again removes them */
+	venv__strv_free(groups);
+	groups = groups_of(world);
+	venv__cgroup_clean(groups, id);
+	for (char **group = groups; group && *group; group++)
+		assert_int_equal(access(*group, F_OK), -1);
+}
+
+/* The machine is refused, and nothing of it is left. */
+static void a_limit_that_cannot_be_is_an_error(void **state)
+{
+	struct world *world = *state;
+	_cleanup_close_ int kernel = open_below("VENV_GUESTS", "guest_long", O_RDONLY);
+	_cleanup_error_ venv_error *error = NULL;
+	_cleanup_strv_ char **groups = NULL;
+	struct cgroup_host host;
+	bool have;
+
+	venv__cgroup_host_find(&host);
+	have = host.layout != CGROUP_NONE && venv__strv_has(host.controllers, "cpuset");
+	venv__cgroup_host_done(&host);
+	if (!have)
+		skip();
+	assert_true(send_start(world, limited_machine(json_pack("{s:s}", "cpuset", "4000")),
+			       &kernel, 1, NULL, &error) < 0);
+	assert_non_null(strstr(venv_error_message(error), "cannot set the limit 'cpuset'"));
+	wait_end(world);
+	groups = groups_of(world);
+	assert_null(groups);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -550,6 +657,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(it_is_suspended_and_goes_on, setup, teardown),
 		cmocka_unit_test_setup_teardown(bad_machines_are_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(two_do_not_share_a_directory, setup, teardown),
+		cmocka_unit_test_setup_teardown(its_process_is_limited, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_limit_that_cannot_be_is_an_error, setup,
+						teardown),
 	};
 	_cleanup_error_ venv_error *error = NULL;
 	_cleanup_close_ int fd = kvm_open(&error);

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "providers/container/cgroup/cgroup.h"
 #include "providers/container/container.h"
 #include "providers/container/keeper/plan.h"
 #include "providers/container/setup/secure.h"
@@ -217,33 +216,6 @@ static void reads_records(void **state)
 	(void)venv__tree_delete(AT_FDCWD, template, NULL);
 }
 
-/* A record is only text in a file: what it names is removed only if it is this machine's. */
-static void cleans_only_its_groups(void **state)
-{
-	char template[] = "/tmp/venv-groups-XXXXXX", path[128], other[] = "/sys/fs/cgroup/unified";
-	char *paths[] = { path, other, NULL };
-
-	(void)state;
-	assert_non_null(mkdtemp(template));
-	(void)snprintf(path, sizeof(path), "%s/venv-abc", template);
-	assert_int_equal(mkdir(path, 0700), 0);
-	container_cgroup_clean(paths, "abc");
-	assert_int_equal(access(path, F_OK), 0);
-	(void)venv__tree_delete(AT_FDCWD, template, NULL);
-}
-
-static void warns_of_limits_that_cannot_be(void **state)
-{
-	struct cgroup_host host = { .layout = CGROUP_NONE };
-	_cleanup_json_ json_t *limits = json_pack("{s:i, s:i}", "memory", 1, "pids", 2);
-	_cleanup_strv_ char **warnings = NULL;
-
-	(void)state;
-	assert_int_equal(container_cgroup_host_warnings(&host, limits, &warnings), 0);
-	assert_int_equal(venv__strv_count(warnings), 2);
-	assert_non_null(strstr(warnings[0], "'memory' cannot be enforced"));
-}
-
 static void keeps_the_right_capabilities(void **state)
 {
 	(void)state;
@@ -260,8 +232,6 @@ int main(void)
 		cmocka_unit_test(chooses_the_first_program),
 		cmocka_unit_test(keeps_filters),
 		cmocka_unit_test(reads_records),
-		cmocka_unit_test(cleans_only_its_groups),
-		cmocka_unit_test(warns_of_limits_that_cannot_be),
 		cmocka_unit_test(keeps_the_right_capabilities),
 	};
 

@@ -239,6 +239,40 @@ static void figures_follow_the_file(void **state)
 	assert_error(err, VENV_ERR_HOST, "this host has");
 }
 
+static void its_process_is_limited(void **state)
+{
+	char set[] = "0";
+	struct world *w = *state;
+	const json_t *limits;
+
+	w->spec.memory = 512 * MIB;
+	w->spec.cpu_weight = 50;
+	assert_int_equal(kvm_order_new(&w->machine, &w->order, NULL), 0);
+	assert_string_equal(venv__json_str(w->order.json, "id"), w->machine.id);
+	limits = json_object_get(w->order.json, "limits");
+	assert_int_equal(json_object_size(limits), 2);
+	assert_int_equal(venv__json_int(limits, "memory", 0), (512 + 32 + 128) * MIB);
+	assert_int_equal(venv__json_int(limits, "cpu_weight", 0), 50);
+	kvm_order_done(&w->order);
+	/* whole processors are as many; of a part of one it gets a share */
+	w->spec.cpus = 2;
+	assert_int_equal(kvm_order_new(&w->machine, &w->order, NULL), 0);
+	assert_null(json_object_get(json_object_get(w->order.json, "limits"), "cpus"));
+	kvm_order_done(&w->order);
+	w->spec.cpus = 1.5;
+	assert_int_equal(kvm_order_new(&w->machine, &w->order, NULL), 0);
+	limits = json_object_get(w->order.json, "limits");
+	assert_int_equal(venv__json_int(w->order.json, "cpus", 0), 2);
+	assert_true(json_real_value(json_object_get(limits, "cpus")) == 1.5);
+	kvm_order_done(&w->order);
+	w->spec.cpus = 0;
+	w->spec.cpuset = set;
+	assert_int_equal(kvm_order_new(&w->machine, &w->order, NULL), 0);
+	limits = json_object_get(w->order.json, "limits");
+	assert_int_equal(venv__json_int(w->order.json, "cpus", 0), 1);
+	assert_string_equal(venv__json_str(limits, "cpuset"), "0");
+}
+
 static void a_kernel_is_booted_with_a_line(void **state)
 {
 	static const unsigned char divided[512] = { [510] = 0x55, [511] = 0xaa };
@@ -367,11 +401,12 @@ static void the_seed_is_the_second_disk(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(disks_are_made_once_and_grow),   CASE(a_disk_never_shrinks),
-		CASE(what_is_no_disk_is_refused),     CASE(an_overlay_names_only_its_box),
-		CASE(disks_go_as_descriptors),        CASE(figures_follow_the_file),
-		CASE(a_kernel_is_booted_with_a_line), CASE(a_file_to_boot_must_be_there),
-		CASE(folders_have_tags_and_owners),   CASE(the_seed_is_the_second_disk),
+		CASE(disks_are_made_once_and_grow), CASE(a_disk_never_shrinks),
+		CASE(what_is_no_disk_is_refused),   CASE(an_overlay_names_only_its_box),
+		CASE(disks_go_as_descriptors),      CASE(figures_follow_the_file),
+		CASE(its_process_is_limited),       CASE(a_kernel_is_booted_with_a_line),
+		CASE(a_file_to_boot_must_be_there), CASE(folders_have_tags_and_owners),
+		CASE(the_seed_is_the_second_disk),
 	};
 
 	return cmocka_run_group_tests_name("kvm_order", tests, NULL, NULL);

@@ -6,7 +6,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cgroup/cgroup.h"
 #include "providers/kvm/kvm.h"
+#include "util/buf.h"
 #include "util/file.h"
 
 struct world {
@@ -115,14 +117,13 @@ static void what_venv_vmm_says_is_the_verdict(void **state)
 
 static void what_a_machine_cannot_have_is_refused(void **state)
 {
-	char set[] = "0-1";
 	const struct {
 		struct machine_spec spec;
 		const char *reason;
 	} cases[] = {
-		{ { .pids = 10 }, "('pids')" },       { { .cpuset = set }, "('cpuset')" },
-		{ { .oom = OOM_FREEZE }, "('oom')" }, { { .profile = PROFILE_APP }, "('profile')" },
-		{ { .cpus = 1.5 }, "('cpus')" },
+		{ { .pids = 10 }, "('pids')" },
+		{ { .oom = OOM_FREEZE }, "('oom')" },
+		{ { .profile = PROFILE_APP }, "('profile')" },
 	};
 	const struct world *w = *state;
 
@@ -137,6 +138,25 @@ static void what_a_machine_cannot_have_is_refused(void **state)
 		assert_ptr_equal(verdict.place, &cases[i].spec.place);
 		venv__verdict_done(&verdict);
 	}
+}
+
+/* Of memory and whole processors it has its own. */
+static void what_the_host_does_not_limit_is_warned_of(void **state)
+{
+	char set[] = "0";
+	const struct machine_spec spec = { .memory = 1, .cpus = 2, .cpuset = set };
+	const struct world *w = *state;
+	struct verdict verdict = { 0 };
+	struct cgroup_host host;
+
+	write_program(w, "{\"ok\":true}");
+	assert_int_equal(kvm_probe(w->ctx, &spec, &verdict, NULL), 0);
+	assert_true(verdict.accept);
+	venv__cgroup_host_find(&host);
+	assert_int_equal(venv__strv_count(verdict.warnings),
+			 !venv__strv_has(host.controllers, "cpuset"));
+	venv__cgroup_host_done(&host);
+	venv__verdict_done(&verdict);
 }
 
 static void a_lasting_answer_is_asked_for_once(void **state)
@@ -241,6 +261,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(what_venv_vmm_says_is_the_verdict, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_a_machine_cannot_have_is_refused, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(what_the_host_does_not_limit_is_warned_of, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(a_lasting_answer_is_asked_for_once, setup,
 						teardown),

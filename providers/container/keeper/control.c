@@ -75,12 +75,12 @@ static void op_limits(struct client *client, const json_t *request, struct msg_f
 {
 	struct keeper *keeper = client->keeper;
 	_cleanup_error_ venv_error *error = NULL;
-	int r = container_cgroup_limit(&keeper->cgroup, request, &error);
+	int r = venv__cgroup_limit(&keeper->cgroup, request, &error);
 
 	(void)fds;
 	if (r == 0 && keeper->state == KEEPER_FROZEN &&
-	    container_cgroup_oom(&keeper->cgroup) != OOM_REACHED) {
-		(void)container_cgroup_freeze(&keeper->cgroup, false, NULL);
+	    venv__cgroup_oom(&keeper->cgroup) != OOM_REACHED) {
+		(void)venv__cgroup_freeze(&keeper->cgroup, false, NULL);
 		keeper->state = KEEPER_RUNNING;
 		keeper_record_write(keeper);
 	}
@@ -91,7 +91,7 @@ static void op_stats(struct client *client, const json_t *request, struct msg_fd
 {
 	(void)request;
 	(void)fds;
-	keeper_client_reply(client, container_cgroup_stats(&client->keeper->cgroup), NULL, 0);
+	keeper_client_reply(client, venv__cgroup_stats(&client->keeper->cgroup), NULL, 0);
 }
 
 static void op_lend(struct client *client, const json_t *request, struct msg_fds *fds)

@@ -229,7 +229,7 @@ int keeper_enter(struct keeper *keeper, const struct entry *entry, int *ret_mast
 	ours = pair[0];
 	entering.sync = pair[1];
 	entering.program_fd = program;
-	(void)container_cgroup_procs(&keeper->cgroup, entering.procs);
+	(void)venv__cgroup_procs(&keeper->cgroup, entering.procs);
 	child = clone_helper(keeper);
 	if (child == 0) {
 		(void)close(ours);

@@ -21,9 +21,9 @@
 
 #include <signal.h>
 
-#include "../cgroup/cgroup.h"
 #include "../protocol.h"
 #include "../setup/secure.h"
+#include "cgroup/cgroup.h"
 #include "plan.h"
 #include "ssh/wire/door.h"
 #include "util/loop.h"

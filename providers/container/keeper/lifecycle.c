@@ -14,7 +14,7 @@ void keeper_kill(struct keeper *keeper)
 	keeper->state = KEEPER_STOPPING;
 	keeper->restarts = false;
 	/* what is frozen by v1 would not die; v2's freezer lets a kill through */
-	container_cgroup_kill(&keeper->cgroup);
+	venv__cgroup_kill(&keeper->cgroup);
 	if (keeper->init_pidfd >= 0)
 		(void)venv__pidfd_signal(keeper->init_pidfd, SIGKILL);
 }
@@ -44,7 +44,7 @@ void keeper_stop(struct keeper *keeper, int signal_number, unsigned timeout_ms)
 	if (keeper->state == KEEPER_STOPPING)
 		return;
 	if (keeper->state != KEEPER_RUNNING)
-		(void)container_cgroup_freeze(&keeper->cgroup, false, NULL);
+		(void)venv__cgroup_freeze(&keeper->cgroup, false, NULL);
 	keeper->state = KEEPER_STOPPING;
 	keeper_record_write(keeper);
 	keeper->stop_signal = signal_number;
@@ -65,7 +65,7 @@ int keeper_pause(struct keeper *keeper, bool pause, venv_error **err)
 		return venv__fail(err, VENV_ERR_STATE, "the machine is stopping");
 	if (pause == (keeper->state == KEEPER_PAUSED))
 		return 0;
-	r = container_cgroup_freeze(&keeper->cgroup, pause, err);
+	r = venv__cgroup_freeze(&keeper->cgroup, pause, err);
 	if (r < 0)
 		return r;
 	keeper->state = pause ? KEEPER_PAUSED : KEEPER_RUNNING;
@@ -77,7 +77,7 @@ static void on_oom(void *user, int fd, uint32_t events);
 
 static void count_kills(struct keeper *keeper)
 {
-	int64_t kills = container_cgroup_oom_kills(&keeper->cgroup);
+	int64_t kills = venv__cgroup_oom_kills(&keeper->cgroup);
 
 	if (kills <= keeper->oom_kills)
 		return;
@@ -90,7 +90,7 @@ static void count_kills(struct keeper *keeper)
 /* `oom: freeze`. Near the limit, but with caches that the kernel can drop: look again soon. */
 static void freeze_if_out(struct keeper *keeper)
 {
-	enum cgroup_oom oom = container_cgroup_oom(&keeper->cgroup);
+	enum cgroup_oom oom = venv__cgroup_oom(&keeper->cgroup);
 
 	if (oom == OOM_FAR || keeper->state != KEEPER_RUNNING)
 		return;
@@ -98,7 +98,7 @@ static void freeze_if_out(struct keeper *keeper)
 		(void)venv__loop_timer(keeper->loop, OOM_CHECK_MS, 0, on_oom, keeper);
 		return;
 	}
-	if (container_cgroup_freeze(&keeper->cgroup, true, NULL) < 0)
+	if (venv__cgroup_freeze(&keeper->cgroup, true, NULL) < 0)
 		return;
 	keeper->state = KEEPER_FROZEN;
 	keeper_console_say(keeper,

@@ -21,7 +21,7 @@
 #include "util/process.h"
 #include "util/sys.h"
 
-enum { STEP_TIMEOUT_MS = 30000 };
+enum { STEP_TIMEOUT_MS = 30000, SCOPE_STOP_US = 10 * 1000 * 1000 };
 
 struct start { /* while it lasts */
 	struct keeper *keeper;
@@ -168,7 +168,7 @@ static int clone_machine(struct start *start, venv_error **err)
 	start->setup.sync = pair[1];
 	start->setup.cgroup_procs = procs;
 	start->setup.cgroup_fd = keeper->cgroup.payload_fd;
-	(void)container_cgroup_procs(&keeper->cgroup, procs);
+	(void)venv__cgroup_procs(&keeper->cgroup, procs);
 	helper = setup_clone(&start->setup, pair[0]);
 	for (int *fd = procs; *fd >= 0; fd++)
 		(void)close(*fd);
@@ -270,7 +270,7 @@ static int on_record(struct start *start, venv_error **err)
 		return 1;
 	if (r == 0)
 		return venv__fail(err, VENV_ERR_SYSTEM, "the machine's first process was killed%s",
-				  container_cgroup_oom_kills(&start->keeper->cgroup)
+				  venv__cgroup_oom_kills(&start->keeper->cgroup)
 					  ? " for lack of memory: raise 'memory'"
 					  : "");
 	switch (record.kind) {
@@ -373,11 +373,27 @@ static void give_up(struct keeper *keeper)
 {
 	if (keeper->init_pid > 0) {
 		(void)kill(keeper->init_pid, SIGKILL);
-		container_cgroup_kill(&keeper->cgroup);
+		venv__cgroup_kill(&keeper->cgroup);
 		(void)venv__child_wait(keeper->init_pid);
 	}
 	keeper_machine_gone(keeper);
 	keeper_machine_unmount(keeper);
+}
+
+static int open_groups(struct keeper *keeper, venv_error **err)
+{
+	char unit[80];
+	const struct cgroup_order order = {
+		.id = keeper->plan.id,
+		.map = &keeper->plan.map,
+		.limits = keeper->plan.limits,
+		.unit = unit,
+		.description = "venv machine",
+		.stop_timeout_us = SCOPE_STOP_US,
+	};
+
+	(void)snprintf(unit, sizeof(unit), "venv-%s.scope", order.id);
+	return venv__cgroup_open(&keeper->cgroup, &order, err);
 }
 
 int keeper_machine_start(struct keeper *keeper, venv_error **err)
@@ -391,8 +407,7 @@ int keeper_machine_start(struct keeper *keeper, venv_error **err)
 				      .init_fd = -1 };
 	/* the owner of /proc/<child> decides who may write its id map */
 	(void)prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
-	r = container_cgroup_open(&keeper->cgroup, keeper->plan.id, &keeper->plan.map,
-				  keeper->plan.limits, err);
+	r = open_groups(keeper, err);
 	if (r == 0)
 		keeper_record_write(keeper); /* so that the groups are found if we die */
 	if (r == 0)
@@ -422,8 +437,8 @@ int keeper_machine_start(struct keeper *keeper, venv_error **err)
 void keeper_machine_gone(struct keeper *keeper)
 {
 	keeper_console_detach(keeper);
-	container_cgroup_remove(&keeper->cgroup);
-	container_cgroup_done(&keeper->cgroup);
+	venv__cgroup_remove(&keeper->cgroup);
+	venv__cgroup_done(&keeper->cgroup);
 	if (keeper->devpts_fd >= 0)
 		(void)close(take_fd(&keeper->devpts_fd));
 	if (keeper->init_pidfd >= 0)

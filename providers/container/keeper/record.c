@@ -38,7 +38,7 @@ int keeper_record_lock(struct keeper *keeper, venv_error **err)
 	if (venv__file_read(keeper->machine_fd, "alive", 65536, &text, &length, NULL) == 0 &&
 	    venv__json_parse(text, length, &before, NULL) == 0) {
 		groups = venv__json_strv(before, "groups");
-		container_cgroup_clean(groups, keeper->plan.id);
+		venv__cgroup_clean(groups, keeper->plan.id);
 	}
 	return 0;
 }
@@ -69,7 +69,7 @@ json_t *keeper_record_json(const struct keeper *keeper)
 void keeper_record_write(const struct keeper *keeper)
 {
 	_cleanup_json_ json_t *record = keeper_record_json(keeper);
-	_cleanup_strv_ char **groups = container_cgroup_paths(&keeper->cgroup);
+	_cleanup_strv_ char **groups = venv__cgroup_paths(&keeper->cgroup);
 	_cleanup_free_ char *text = NULL;
 	char line[RECORD_SIZE];
 	size_t length;

@@ -164,8 +164,9 @@ static int start(struct vmm *vmm, venv_error **err)
 	if (r < 0)
 		return r;
 	mark(vmm, PHASE_CONFIGURED);
-	vmm_scope(vmm);
-	r = open_files(vmm, err);
+	r = vmm_groups_make(vmm, err);
+	if (r == 0)
+		r = open_files(vmm, err);
 	if (r == 0)
 		r = keep_network(vmm, err);
 	if (r == 0)
@@ -197,16 +198,21 @@ static void tell_starter(struct vmm *vmm, const venv_error *error)
 	(void)close(take_fd(&vmm->starter_fd));
 }
 
-static void run(struct vmm *vmm)
+static int run(struct vmm *vmm, venv_error **err)
 {
+	int r;
+
 	vmm->state = VMM_PAUSED;
 	vmm->started = venv__wall_seconds();
-	if (vmm->config.paused)
-		vmm_record_write(vmm);
-	else
+	if (!vmm->config.paused)
 		(void)vmm_pause(vmm, false, NULL); /* which cannot fail here */
+	r = vmm_groups_wait(vmm, err);
+	if (r < 0)
+		return r;
+	vmm_record_write(vmm);
 	tell_starter(vmm, NULL);
 	(void)venv__loop_run(vmm->loop);
+	return 0;
 }
 
 /* The lock comes last: who starts the machine again waits for it. */
@@ -221,6 +227,7 @@ static void finish(struct vmm *vmm)
 	console_free(take_ptr(vmm->console));
 	vmm_control_end(vmm);
 	venv__loop_free(take_ptr(vmm->loop));
+	json_decref(take_ptr(vmm->groups));
 	config_done(&vmm->config);
 }
 
@@ -244,6 +251,7 @@ int main(int argc, char **argv)
 		.network = { -1, { -1, -1 } },
 		.starter_fd = KVM_STARTER_FD,
 		.kvm_fd = -1,
+		.groups_fd = -1,
 		.machine_fd = -1,
 		.alive_fd = -1,
 		.ctl_fd = -1,
@@ -260,10 +268,8 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	(void)fcntl(KVM_STARTER_FD, F_SETFD, FD_CLOEXEC);
-	if (start(&vmm, &error) < 0)
+	if (start(&vmm, &error) < 0 || run(&vmm, &error) < 0)
 		tell_starter(&vmm, error);
-	else
-		run(&vmm);
 	finish(&vmm);
 	return error || vmm.crashed ? 1 : 0;
 }

@@ -34,9 +34,13 @@ int vmm_record_lock(struct vmm *vmm, venv_error **err)
 static void write_line(const struct vmm *vmm, json_t *json)
 {
 	_cleanup_json_ json_t *record = json;
-	_cleanup_free_ char *text = record ? json_dumps(record, JSON_COMPACT) : NULL;
-	size_t length = text ? strlen(text) : 0;
+	_cleanup_free_ char *text = NULL;
+	size_t length;
 
+	if (record && vmm->groups)
+		(void)json_object_set(record, "groups", vmm->groups);
+	text = record ? json_dumps(record, JSON_COMPACT) : NULL;
+	length = text ? strlen(text) : 0;
 	if (!text)
 		return;
 	text[length] = '\n'; /* instead of its end */

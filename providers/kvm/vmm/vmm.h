@@ -41,6 +41,8 @@ struct vmm {
 	enum vmm_state state;
 	struct vmm_network network;
 	int starter_fd, kvm_fd, machine_fd, alive_fd, ctl_fd;
+	int groups_fd;  /* where it is said what control groups there are; -1: nobody says it */
+	json_t *groups; /* paths of those that are to be removed, or NULL */
 	int64_t started;
 	uint64_t phase_us[PHASES];
 	unsigned resets;
@@ -66,8 +68,9 @@ void vmm_stop(struct vmm *vmm, unsigned timeout_ms);
 void vmm_kill(struct vmm *vmm);
 int vmm_save(struct vmm *vmm, int state_fd, int memory_fd, venv_error **err);
 
-/* scope.c: out of the login session, before the process gives up its rights */
-void vmm_scope(const struct vmm *vmm);
+/* groups.c: limits, out of the login session; begun before the process gives up its rights */
+int vmm_groups_make(struct vmm *vmm, venv_error **err);
+int vmm_groups_wait(struct vmm *vmm, venv_error **err);
 
 /* control.c */
 int vmm_control_open(struct vmm *vmm, venv_error **err);

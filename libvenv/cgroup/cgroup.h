@@ -49,69 +49,83 @@ struct cgroup {
 };
 
 /* Never fails: what is not found is CGROUP_NONE. */
-void container_cgroup_host_find(struct cgroup_host *ret);
-void container_cgroup_host_done(struct cgroup_host *host);
+void venv__cgroup_host_find(struct cgroup_host *ret);
+void venv__cgroup_host_done(struct cgroup_host *host);
 /* For each limit of a plan that this host cannot enforce: a line with the fix. 0 or -ENOMEM */
-int container_cgroup_host_warnings(const struct cgroup_host *host, const json_t *limits,
-				   char ***ret);
+int venv__cgroup_host_warnings(const struct cgroup_host *host, const json_t *limits, char ***ret);
+
+/* What a spec limits, in the form of venv__cgroup_limit(). NULL: out of memory */
+struct machine_spec;
+json_t *venv__cgroup_limits(const struct machine_spec *spec);
+/* How many processors "0-1,4" means; 0: it names none. */
+unsigned venv__cgroup_cpuset_size(const char *cpuset);
 
 /* How this user gets the controllers that are missing. */
-const char *container_cgroup_fix(const struct cgroup_host *host);
+const char *venv__cgroup_fix(const struct cgroup_host *host);
 
 #define CGROUP_INIT                                                                                \
 	{                                                                                          \
 		.machine_fd = -1, .payload_fd = -1, .scope_fd = -1, .oom_fd = -1                   \
 	}
+struct cgroup_order {
+	const char *id;
+	const struct idmap *map; /* whose guest root may make groups below the payload's; or NULL */
+	const json_t *limits;
+	/* of the scope under systemd, which takes the caller, and `member` unless it is 0 */
+	const char *unit, *description;
+	uint64_t stop_timeout_us;
+	pid_t member;
+};
 /* Make the groups of a machine and set its limits. */
-int container_cgroup_open(struct cgroup *ret, const char *id, const struct idmap *map,
-			  const json_t *limits, venv_error **err);
-void container_cgroup_done(struct cgroup *cgroup); /* closes; removes nothing */
+int venv__cgroup_open(struct cgroup *ret, const struct cgroup_order *order, venv_error **err);
+/* Let a process that runs already, with all its threads, be in them. */
+int venv__cgroup_enter(const struct cgroup *cgroup, pid_t pid, venv_error **err);
+void venv__cgroup_done(struct cgroup *cgroup); /* closes; removes nothing */
 /*
  * Who shall be in the groups is cloned into payload_fd (CLONE_INTO_CGROUP) and writes "0" to each
  * of these descriptors of v1, ended by -1, which the caller closes. Such a write waits for a
  * grace period of the kernel's, often 10 ms; so v1 groups are made only for limits that are set.
  */
-int container_cgroup_procs(const struct cgroup *cgroup, int ret[CGROUP_PROCS_MAX]);
+int venv__cgroup_procs(const struct cgroup *cgroup, int ret[CGROUP_PROCS_MAX]);
 /* The group of a v1 controller, made when missing, with all of the machine in it. fd or -errno */
-int container_cgroup_v1_need(struct cgroup *cgroup, const char *controller);
+int venv__cgroup_v1_need(struct cgroup *cgroup, const char *controller);
 /* limits: {"memory":B?,"memory_low":B?,"cpus":R?,"cpu_weight":N?,"cpuset":S?,"io_weight":N?,
  * "pids":N?,"oom":"kill"|"freeze"?}; null takes a limit away. What is not enforceable is skipped. */
-int container_cgroup_limit(struct cgroup *cgroup, const json_t *limits, venv_error **err);
-int container_cgroup_freeze(struct cgroup *cgroup, bool frozen, venv_error **err);
-void container_cgroup_kill(struct cgroup *cgroup);
+int venv__cgroup_limit(struct cgroup *cgroup, const json_t *limits, venv_error **err);
+int venv__cgroup_freeze(struct cgroup *cgroup, bool frozen, venv_error **err);
+void venv__cgroup_kill(struct cgroup *cgroup);
 /* Remove the groups of a machine that has ended. */
-void container_cgroup_remove(struct cgroup *cgroup);
-json_t *container_cgroup_stats(const struct cgroup *cgroup);
-int64_t container_cgroup_oom_kills(const struct cgroup *cgroup);
+void venv__cgroup_remove(struct cgroup *cgroup);
+json_t *venv__cgroup_stats(const struct cgroup *cgroup);
+int64_t venv__cgroup_oom_kills(const struct cgroup *cgroup);
 /* `oom: freeze`: how much is in use that cannot be reclaimed, against the point where to freeze */
 enum cgroup_oom { OOM_FAR, OOM_NEAR, OOM_REACHED };
-enum cgroup_oom container_cgroup_oom(const struct cgroup *cgroup);
-int64_t container_cgroup_freeze_at(const struct cgroup *cgroup);
-/* Absolute paths of all groups, to be remembered for container_cgroup_clean(). */
-char **container_cgroup_paths(const struct cgroup *cgroup);
+enum cgroup_oom venv__cgroup_oom(const struct cgroup *cgroup);
+int64_t venv__cgroup_freeze_at(const struct cgroup *cgroup);
+/* Absolute paths of all groups, to be remembered for venv__cgroup_clean(). */
+char **venv__cgroup_paths(const struct cgroup *cgroup);
 /* Kill and remove what a killed keeper left. Paths that are not this machine's are refused. */
-void container_cgroup_clean(char *const *paths, const char *id);
+void venv__cgroup_clean(char *const *paths, const char *id);
 
 /* small helpers of the drivers (files.c): 0 or -errno */
-int container_cgroup_write(int dir_fd, const char *name, const char *text);
-int container_cgroup_write_number(int dir_fd, const char *name, int64_t value);
-int64_t container_cgroup_read_number(int dir_fd, const char *name, int64_t otherwise);
+int venv__cgroup_write(int dir_fd, const char *name, const char *text);
+int venv__cgroup_write_number(int dir_fd, const char *name, int64_t value);
+int64_t venv__cgroup_read_number(int dir_fd, const char *name, int64_t otherwise);
 /* The number behind a word in a file of "word number" lines. */
-int64_t container_cgroup_read_word(int dir_fd, const char *name, const char *word,
-				   int64_t otherwise);
-char *container_cgroup_read(int dir_fd, const char *name);
+int64_t venv__cgroup_read_word(int dir_fd, const char *name, const char *word, int64_t otherwise);
+char *venv__cgroup_read(int dir_fd, const char *name);
 /* Make a directory and open it. fd or -errno */
-int container_cgroup_make(const char *base, const char *name, char **ret_path);
+int venv__cgroup_make(const char *base, const char *name, char **ret_path);
 
 /* systemd.c: move this process into a new scope with Delegate=yes. Runs in a child of its own. */
-int container_cgroup_systemd_scope(const char *id, const json_t *limits, venv_error **err);
-/* The path of this machine's scope when this process is in it already, else NULL. */
-char *container_cgroup_systemd_own(const char *id);
+int venv__cgroup_systemd_scope(const struct cgroup_order *order, venv_error **err);
+/* The path of a scope of this name when this process is in it already, else NULL. */
+char *venv__cgroup_systemd_own(const char *unit);
 /* v1.c, v2.c */
-int container_cgroup_v1_limit(struct cgroup *cgroup, const json_t *limits, venv_error **err);
-int container_cgroup_v2_limit(struct cgroup *cgroup, const json_t *limits, venv_error **err);
-int container_cgroup_v1_watch(struct cgroup *cgroup);
-int container_cgroup_v2_watch(struct cgroup *cgroup);
-int container_cgroup_v1_fd(const struct cgroup *cgroup, const char *controller);
+int venv__cgroup_v1_limit(struct cgroup *cgroup, const json_t *limits, venv_error **err);
+int venv__cgroup_v2_limit(struct cgroup *cgroup, const json_t *limits, venv_error **err);
+int venv__cgroup_v1_watch(struct cgroup *cgroup);
+int venv__cgroup_v2_watch(struct cgroup *cgroup);
+int venv__cgroup_v1_fd(const struct cgroup *cgroup, const char *controller);
 
 #endif

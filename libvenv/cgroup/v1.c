@@ -6,7 +6,7 @@
 
 #include "cgroup.h"
 
-int container_cgroup_v1_fd(const struct cgroup *cgroup, const char *controller)
+int venv__cgroup_v1_fd(const struct cgroup *cgroup, const char *controller)
 {
 	for (size_t i = 0; i < CGROUP_V1_MAX; i++)
 		if (cgroup->v1[i].path && strcmp(cgroup->v1[i].controller, controller) == 0)
@@ -17,14 +17,14 @@ int container_cgroup_v1_fd(const struct cgroup *cgroup, const char *controller)
 /* Of a group made while the machine runs: everybody into it, from the group of v2. */
 static void move_all(const struct cgroup *cgroup, int fd)
 {
-	_cleanup_free_ char *list =
-		cgroup->payload_fd < 0 ? NULL
-				       : container_cgroup_read(cgroup->payload_fd, "cgroup.procs");
+	_cleanup_free_ char *list = cgroup->payload_fd < 0
+					    ? NULL
+					    : venv__cgroup_read(cgroup->payload_fd, "cgroup.procs");
 	char *pid, *save = NULL;
 
 	for (pid = list ? strtok_r(list, "\n", &save) : NULL; pid;
 	     pid = strtok_r(NULL, "\n", &save))
-		(void)container_cgroup_write(fd, "cgroup.procs", pid);
+		(void)venv__cgroup_write(fd, "cgroup.procs", pid);
 }
 
 /* A cpuset without memory and processors takes nobody. */
@@ -34,34 +34,34 @@ static void fill_cpuset(int fd)
 	_cleanup_close_ int parent = openat(fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		_cleanup_free_ char *text = container_cgroup_read(parent, names[i]);
+		_cleanup_free_ char *text = venv__cgroup_read(parent, names[i]);
 
 		if (text)
-			(void)container_cgroup_write(fd, names[i], text);
+			(void)venv__cgroup_write(fd, names[i], text);
 	}
 }
 
-int container_cgroup_v1_need(struct cgroup *cgroup, const char *controller)
+int venv__cgroup_v1_need(struct cgroup *cgroup, const char *controller)
 {
 	struct cgroup_host host;
-	int fd = container_cgroup_v1_fd(cgroup, controller);
+	int fd = venv__cgroup_v1_fd(cgroup, controller);
 	size_t slot = 0;
 
 	if (fd >= 0)
 		return fd;
 	while (slot < CGROUP_V1_MAX && cgroup->v1[slot].path)
 		slot++;
-	container_cgroup_host_find(&host);
+	venv__cgroup_host_find(&host);
 	fd = -ENOENT;
 	for (size_t i = 0; i < CGROUP_V1_MAX && slot < CGROUP_V1_MAX; i++) {
 		if (!host.v1[i].base || strcmp(host.v1[i].controller, controller) != 0)
 			continue;
-		fd = container_cgroup_make(host.v1[i].base, cgroup->name, &cgroup->v1[slot].path);
+		fd = venv__cgroup_make(host.v1[i].base, cgroup->name, &cgroup->v1[slot].path);
 		cgroup->v1[slot].fd = fd;
 		(void)snprintf(cgroup->v1[slot].controller, sizeof(cgroup->v1[slot].controller),
 			       "%s", controller);
 	}
-	container_cgroup_host_done(&host);
+	venv__cgroup_host_done(&host);
 	if (fd >= 0 && strcmp(controller, "cpuset") == 0)
 		fill_cpuset(fd);
 	if (fd >= 0)
@@ -81,17 +81,17 @@ static int limit_memory(struct cgroup *cgroup, int64_t bytes, venv_error **err)
 	int64_t reserve = cgroup->freeze_on_oom ? CGROUP_FREEZE_RESERVE : 0;
 	static const char both[] = "memory.memsw.limit_in_bytes",
 			  memory[] = "memory.limit_in_bytes";
-	int fd = container_cgroup_v1_need(cgroup, "memory"), r;
+	int fd = venv__cgroup_v1_need(cgroup, "memory"), r;
 
 	if (fd < 0)
 		return 0;
 	bytes = bytes > 0 ? bytes + reserve : -1;
-	if (container_cgroup_write_number(fd, memory, bytes) == 0) {
-		(void)container_cgroup_write_number(fd, both, bytes);
+	if (venv__cgroup_write_number(fd, memory, bytes) == 0) {
+		(void)venv__cgroup_write_number(fd, both, bytes);
 		return 0;
 	}
-	(void)container_cgroup_write_number(fd, both, bytes);
-	r = container_cgroup_write_number(fd, memory, bytes);
+	(void)venv__cgroup_write_number(fd, both, bytes);
+	r = venv__cgroup_write_number(fd, memory, bytes);
 	if (r == -EBUSY)
 		return venv__hint(
 			venv__fail(err, VENV_ERR_STATE, "the machine uses more memory than that"),
@@ -101,35 +101,35 @@ static int limit_memory(struct cgroup *cgroup, int64_t bytes, venv_error **err)
 
 static int limit_cpus(struct cgroup *cgroup, double cpus, venv_error **err)
 {
-	int fd = container_cgroup_v1_need(cgroup, "cpu"), r;
+	int fd = venv__cgroup_v1_need(cgroup, "cpu"), r;
 
 	if (fd < 0)
 		return 0;
-	r = container_cgroup_write_number(fd, "cpu.cfs_quota_us",
-					  cpus > 0 ? (int64_t)(cpus * 100000) : -1);
+	r = venv__cgroup_write_number(fd, "cpu.cfs_quota_us",
+				      cpus > 0 ? (int64_t)(cpus * 100000) : -1);
 	return r < 0 ? refused(r, "cpus", err) : 0;
 }
 
 static int limit_cpuset(struct cgroup *cgroup, const char *cpus, venv_error **err)
 {
-	int fd = container_cgroup_v1_need(cgroup, "cpuset"), r;
+	int fd = venv__cgroup_v1_need(cgroup, "cpuset"), r;
 
 	if (fd < 0)
 		return 0;
 	fill_cpuset(fd);
-	r = cpus ? container_cgroup_write(fd, "cpuset.cpus", cpus) : 0;
+	r = cpus ? venv__cgroup_write(fd, "cpuset.cpus", cpus) : 0;
 	return r < 0 ? refused(r, "cpuset", err) : 0;
 }
 
 static int limit_number(struct cgroup *cgroup, const char *controller, const char *file,
 			const char *key, int64_t value, venv_error **err)
 {
-	int fd = container_cgroup_v1_need(cgroup, controller), r;
+	int fd = venv__cgroup_v1_need(cgroup, controller), r;
 
 	if (fd < 0)
 		return 0;
-	r = value ? container_cgroup_write_number(fd, file, value)
-		  : container_cgroup_write(fd, file, "max");
+	r = value ? venv__cgroup_write_number(fd, file, value)
+		  : venv__cgroup_write(fd, file, "max");
 	return r < 0 && r != -ENOENT && value ? refused(r, key, err) : 0;
 }
 
@@ -143,13 +143,13 @@ static int64_t shares_of(int64_t weight)
 
 static void register_event(const struct cgroup *cgroup, const char *file, const char *argument)
 {
-	int memory = container_cgroup_v1_fd(cgroup, "memory");
+	int memory = venv__cgroup_v1_fd(cgroup, "memory");
 	_cleanup_close_ int fd = openat(memory, file, O_RDONLY | O_CLOEXEC);
 	char text[96];
 
 	(void)snprintf(text, sizeof(text), "%d %d %s", cgroup->oom_fd, fd, argument);
 	if (fd >= 0 && cgroup->oom_fd >= 0)
-		(void)container_cgroup_write(memory, "cgroup.event_control", text);
+		(void)venv__cgroup_write(memory, "cgroup.event_control", text);
 }
 
 /* `oom: freeze`: disabling the kernel's killer does not do it, since only a fault of the program
@@ -160,11 +160,11 @@ static void watch_threshold(const struct cgroup *cgroup)
 
 	if (!cgroup->freeze_on_oom || !cgroup->memory)
 		return;
-	(void)snprintf(text, sizeof(text), "%lld", (long long)container_cgroup_freeze_at(cgroup));
+	(void)snprintf(text, sizeof(text), "%lld", (long long)venv__cgroup_freeze_at(cgroup));
 	register_event(cgroup, "memory.usage_in_bytes", text);
 }
 
-int container_cgroup_v1_limit(struct cgroup *cgroup, const json_t *limits, venv_error **err)
+int venv__cgroup_v1_limit(struct cgroup *cgroup, const json_t *limits, venv_error **err)
 {
 	int64_t io = venv__json_int(limits, "io_weight", 0);
 	int r = 0;
@@ -174,9 +174,9 @@ int container_cgroup_v1_limit(struct cgroup *cgroup, const json_t *limits, venv_
 	if (r == 0 && cgroup->oom_fd >= 0)
 		watch_threshold(cgroup);
 	if (r == 0 && json_object_get(limits, "memory_low"))
-		(void)container_cgroup_write_number(container_cgroup_v1_need(cgroup, "memory"),
-						    "memory.soft_limit_in_bytes",
-						    venv__json_int(limits, "memory_low", -1));
+		(void)venv__cgroup_write_number(venv__cgroup_v1_need(cgroup, "memory"),
+						"memory.soft_limit_in_bytes",
+						venv__json_int(limits, "memory_low", -1));
 	if (r == 0 && json_object_get(limits, "cpus"))
 		r = limit_cpus(cgroup, json_number_value(json_object_get(limits, "cpus")), err);
 	if (r == 0 && json_object_get(limits, "cpu_weight"))
@@ -194,9 +194,9 @@ int container_cgroup_v1_limit(struct cgroup *cgroup, const json_t *limits, venv_
 }
 
 /* An eventfd that counts when the group runs out of memory, or comes near its limit. */
-int container_cgroup_v1_watch(struct cgroup *cgroup)
+int venv__cgroup_v1_watch(struct cgroup *cgroup)
 {
-	if (container_cgroup_v1_fd(cgroup, "memory") < 0)
+	if (venv__cgroup_v1_fd(cgroup, "memory") < 0)
 		return 0;
 	cgroup->oom_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	register_event(cgroup, "memory.oom_control", "");

@@ -10,7 +10,7 @@
 static int set(const struct cgroup *cgroup, const char *file, const char *key, const char *text,
 	       venv_error **err)
 {
-	int r = container_cgroup_write(cgroup->machine_fd, file, text);
+	int r = venv__cgroup_write(cgroup->machine_fd, file, text);
 
 	if (r == -ENOENT || r == -EACCES) /* the controller is not ours: probe() warned of it */
 		return 0;
@@ -21,7 +21,7 @@ static int set(const struct cgroup *cgroup, const char *file, const char *key, c
 static void set_scope(const struct cgroup *cgroup, const char *file, int64_t value)
 {
 	if (cgroup->scope_fd >= 0)
-		(void)container_cgroup_write_number(cgroup->scope_fd, file, value);
+		(void)venv__cgroup_write_number(cgroup->scope_fd, file, value);
 }
 
 static int set_number(const struct cgroup *cgroup, const char *file, const char *key, int64_t value,
@@ -55,7 +55,7 @@ static int limit_cpus(struct cgroup *cgroup, double cpus, venv_error **err)
 	return set(cgroup, "cpu.max", "cpus", cpus > 0 ? text : "max 100000", err);
 }
 
-int container_cgroup_v2_limit(struct cgroup *cgroup, const json_t *limits, venv_error **err)
+int venv__cgroup_v2_limit(struct cgroup *cgroup, const json_t *limits, venv_error **err)
 {
 	int64_t weight = venv__json_int(limits, "cpu_weight", 0),
 		io = venv__json_int(limits, "io_weight", 0),
@@ -91,7 +91,7 @@ int container_cgroup_v2_limit(struct cgroup *cgroup, const json_t *limits, venv_
 	return r;
 }
 
-int container_cgroup_v2_watch(struct cgroup *cgroup)
+int venv__cgroup_v2_watch(struct cgroup *cgroup)
 {
 	_cleanup_close_ int fd = -1;
 	char path[64];
@@ -107,35 +107,35 @@ int container_cgroup_v2_watch(struct cgroup *cgroup)
 	return 0;
 }
 
-int64_t container_cgroup_oom_kills(const struct cgroup *cgroup)
+int64_t venv__cgroup_oom_kills(const struct cgroup *cgroup)
 {
 	if (cgroup->layout == CGROUP_HYBRID)
-		return container_cgroup_read_word(container_cgroup_v1_fd(cgroup, "memory"),
-						  "memory.oom_control", "oom_kill", 0);
-	return container_cgroup_read_word(cgroup->machine_fd, "memory.events", "oom_kill", 0);
+		return venv__cgroup_read_word(venv__cgroup_v1_fd(cgroup, "memory"),
+					      "memory.oom_control", "oom_kill", 0);
+	return venv__cgroup_read_word(cgroup->machine_fd, "memory.events", "oom_kill", 0);
 }
 
-int64_t container_cgroup_freeze_at(const struct cgroup *cgroup)
+int64_t venv__cgroup_freeze_at(const struct cgroup *cgroup)
 {
 	return cgroup->memory - cgroup->memory / 16;
 }
 
-enum cgroup_oom container_cgroup_oom(const struct cgroup *cgroup)
+enum cgroup_oom venv__cgroup_oom(const struct cgroup *cgroup)
 {
 	bool v1 = cgroup->layout == CGROUP_HYBRID;
-	int fd = v1 ? container_cgroup_v1_fd(cgroup, "memory") : cgroup->machine_fd;
+	int fd = v1 ? venv__cgroup_v1_fd(cgroup, "memory") : cgroup->machine_fd;
 	int64_t used, file;
 
 	if (!cgroup->freeze_on_oom || !cgroup->memory)
 		return OOM_FAR;
-	used = container_cgroup_read_number(fd, v1 ? "memory.usage_in_bytes" : "memory.current", 0);
-	if (used < container_cgroup_freeze_at(cgroup))
+	used = venv__cgroup_read_number(fd, v1 ? "memory.usage_in_bytes" : "memory.current", 0);
+	if (used < venv__cgroup_freeze_at(cgroup))
 		return OOM_FAR;
-	file = container_cgroup_read_word(fd, "memory.stat",
-					  v1 ? "total_inactive_file" : "inactive_file", 0) +
-	       container_cgroup_read_word(fd, "memory.stat",
-					  v1 ? "total_active_file" : "active_file", 0);
-	return used - file < container_cgroup_freeze_at(cgroup) ? OOM_NEAR : OOM_REACHED;
+	file = venv__cgroup_read_word(fd, "memory.stat",
+				      v1 ? "total_inactive_file" : "inactive_file", 0) +
+	       venv__cgroup_read_word(fd, "memory.stat", v1 ? "total_active_file" : "active_file",
+				      0);
+	return used - file < venv__cgroup_freeze_at(cgroup) ? OOM_NEAR : OOM_REACHED;
 }
 
 static void put(json_t *object, const char *key, int64_t value)
@@ -147,9 +147,9 @@ static void put(json_t *object, const char *key, int64_t value)
 /* Where no controller counts: what the processes have to themselves, and how many they are. */
 static void put_processes(json_t *stats, const struct cgroup *cgroup)
 {
-	_cleanup_free_ char *list =
-		cgroup->payload_fd < 0 ? NULL
-				       : container_cgroup_read(cgroup->payload_fd, "cgroup.procs");
+	_cleanup_free_ char *list = cgroup->payload_fd < 0
+					    ? NULL
+					    : venv__cgroup_read(cgroup->payload_fd, "cgroup.procs");
 	int64_t pages = 0, count = 0;
 	char *pid, *save = NULL;
 
@@ -172,29 +172,29 @@ static void put_processes(json_t *stats, const struct cgroup *cgroup)
 
 static void put_v1(json_t *stats, const struct cgroup *cgroup)
 {
-	int memory = container_cgroup_v1_fd(cgroup, "memory");
-	int pids = container_cgroup_v1_fd(cgroup, "pids");
+	int memory = venv__cgroup_v1_fd(cgroup, "memory");
+	int pids = venv__cgroup_v1_fd(cgroup, "pids");
 
 	put_processes(stats, cgroup);
-	put(stats, "memory", container_cgroup_read_number(memory, "memory.usage_in_bytes", -1));
+	put(stats, "memory", venv__cgroup_read_number(memory, "memory.usage_in_bytes", -1));
 	put(stats, "memory_peak",
-	    container_cgroup_read_number(memory, "memory.max_usage_in_bytes", -1));
+	    venv__cgroup_read_number(memory, "memory.max_usage_in_bytes", -1));
 	put(stats, "cpu_us",
-	    container_cgroup_read_word(cgroup->payload_fd, "cpu.stat", "usage_usec", -1));
-	put(stats, "pids", container_cgroup_read_number(pids, "pids.current", -1));
+	    venv__cgroup_read_word(cgroup->payload_fd, "cpu.stat", "usage_usec", -1));
+	put(stats, "pids", venv__cgroup_read_number(pids, "pids.current", -1));
 }
 
 static void put_v2(json_t *stats, const struct cgroup *cgroup)
 {
 	int fd = cgroup->payload_fd;
 
-	put(stats, "memory", container_cgroup_read_number(fd, "memory.current", -1));
-	put(stats, "memory_peak", container_cgroup_read_number(fd, "memory.peak", -1));
-	put(stats, "cpu_us", container_cgroup_read_word(fd, "cpu.stat", "usage_usec", -1));
-	put(stats, "pids", container_cgroup_read_number(fd, "pids.current", -1));
+	put(stats, "memory", venv__cgroup_read_number(fd, "memory.current", -1));
+	put(stats, "memory_peak", venv__cgroup_read_number(fd, "memory.peak", -1));
+	put(stats, "cpu_us", venv__cgroup_read_word(fd, "cpu.stat", "usage_usec", -1));
+	put(stats, "pids", venv__cgroup_read_number(fd, "pids.current", -1));
 }
 
-json_t *container_cgroup_stats(const struct cgroup *cgroup)
+json_t *venv__cgroup_stats(const struct cgroup *cgroup)
 {
 	json_t *stats = json_object();
 
@@ -206,6 +206,6 @@ json_t *container_cgroup_stats(const struct cgroup *cgroup)
 		put_v2(stats, cgroup);
 	if (cgroup->memory > 0)
 		put(stats, "memory_limit", cgroup->memory);
-	put(stats, "oom_kills", container_cgroup_oom_kills(cgroup));
+	put(stats, "oom_kills", venv__cgroup_oom_kills(cgroup));
 	return stats;
 }

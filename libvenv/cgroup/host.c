@@ -86,9 +86,8 @@ static void find_v2_controllers(struct cgroup_host *host, const char *base)
 	bool top = strcmp(base, root) == 0;
 	_cleanup_free_ char *list =
 		fd < 0 ? NULL
-		       : container_cgroup_read(fd, top && is_writable(base)
-							   ? "cgroup.controllers"
-							   : "cgroup.subtree_control");
+		       : venv__cgroup_read(fd, top && is_writable(base) ? "cgroup.controllers"
+									: "cgroup.subtree_control");
 	char *word, *save = NULL;
 
 	for (word = list ? strtok_r(list, " \n", &save) : NULL; word;
@@ -109,7 +108,7 @@ static void find_systemd_controllers(struct cgroup_host *host)
 		(void)snprintf(path, sizeof(path), "%s/user.slice/user-%u.slice/user@%u.service",
 			       root, geteuid(), geteuid());
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	list = fd < 0 ? NULL : container_cgroup_read(fd, "cgroup.controllers");
+	list = fd < 0 ? NULL : venv__cgroup_read(fd, "cgroup.controllers");
 	for (word = list ? strtok_r(list, " \n", &save) : NULL; word;
 	     word = strtok_r(NULL, " \n", &save))
 		(void)venv__strv_add(&host->controllers, word);
@@ -125,7 +124,7 @@ static bool is_v2(const char *path)
 	return path && statfs(path, &info) == 0 && info.f_type == CGROUP2_SUPER_MAGIC;
 }
 
-void container_cgroup_host_find(struct cgroup_host *ret)
+void venv__cgroup_host_find(struct cgroup_host *ret)
 {
 	_cleanup_free_ char *text = NULL;
 	struct statfs info;
@@ -156,7 +155,7 @@ void container_cgroup_host_find(struct cgroup_host *ret)
 		find_v2_controllers(ret, ret->base);
 }
 
-void container_cgroup_host_done(struct cgroup_host *host)
+void venv__cgroup_host_done(struct cgroup_host *host)
 {
 	free(host->base);
 	for (size_t i = 0; i < CGROUP_V1_MAX; i++) {
@@ -167,7 +166,7 @@ void container_cgroup_host_done(struct cgroup_host *host)
 	*host = (struct cgroup_host){ .layout = CGROUP_NONE };
 }
 
-const char *container_cgroup_fix(const struct cgroup_host *host)
+const char *venv__cgroup_fix(const struct cgroup_host *host)
 {
 	if (geteuid() == 0)
 		return "boot with unified control groups (systemd.unified_cgroup_hierarchy=1)";
@@ -182,8 +181,7 @@ const char *container_cgroup_fix(const struct cgroup_host *host)
 	return "run as root, or on a host where systemd delegates control groups to users";
 }
 
-int container_cgroup_host_warnings(const struct cgroup_host *host, const json_t *limits,
-				   char ***ret)
+int venv__cgroup_host_warnings(const struct cgroup_host *host, const json_t *limits, char ***ret)
 {
 	static const struct {
 		const char *key, *controller;
@@ -200,8 +198,7 @@ int container_cgroup_host_warnings(const struct cgroup_host *host, const json_t 
 		if (venv__strv_addf(ret,
 				    "'%s' cannot be enforced: the control group controller '%s' is "
 				    "not given to this user; %s",
-				    keys[i].key, keys[i].controller,
-				    container_cgroup_fix(host)) < 0)
+				    keys[i].key, keys[i].controller, venv__cgroup_fix(host)) < 0)
 			return -ENOMEM;
 	}
 	return 0;

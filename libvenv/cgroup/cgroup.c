@@ -23,7 +23,7 @@ static void give_payload(const struct cgroup *cgroup, const struct idmap *map)
 	static const char *const names[] = { "cgroup.procs", "cgroup.threads",
 					     "cgroup.subtree_control" };
 
-	if (cgroup->payload_fd < 0 || !map->root)
+	if (cgroup->payload_fd < 0 || !map || !map->root)
 		return;
 	if (fchown(cgroup->payload_fd, map->uid, map->gid) < 0)
 		return;
@@ -50,13 +50,13 @@ static void enable_controllers(const struct cgroup *cgroup, int dir_fd)
 		char text[64];
 
 		(void)snprintf(text, sizeof(text), "+%s", *name);
-		(void)container_cgroup_write(dir_fd, "cgroup.subtree_control", text);
+		(void)venv__cgroup_write(dir_fd, "cgroup.subtree_control", text);
 	}
 }
 
 static void keep_available(struct cgroup *cgroup)
 {
-	_cleanup_free_ char *list = container_cgroup_read(cgroup->machine_fd, "cgroup.controllers");
+	_cleanup_free_ char *list = venv__cgroup_read(cgroup->machine_fd, "cgroup.controllers");
 	char *word, *save = NULL;
 
 	venv__strv_free(cgroup->controllers);
@@ -74,7 +74,7 @@ static void open_v2(struct cgroup *cgroup, const struct cgroup_host *host)
 	if (base < 0)
 		return;
 	enable_controllers(cgroup, base);
-	cgroup->machine_fd = container_cgroup_make(host->base, cgroup->name, &cgroup->path);
+	cgroup->machine_fd = venv__cgroup_make(host->base, cgroup->name, &cgroup->path);
 	if (cgroup->machine_fd < 0)
 		return;
 	keep_available(cgroup);
@@ -83,8 +83,7 @@ static void open_v2(struct cgroup *cgroup, const struct cgroup_host *host)
 
 /* The scope holds this keeper itself, which moves to a leaf: what the machine may use does not
  * count the keeper, which then is not killed in its stead. */
-static int open_systemd(struct cgroup *cgroup, const char *id, const json_t *limits,
-			venv_error **err)
+static int open_systemd(struct cgroup *cgroup, const struct cgroup_order *order, venv_error **err)
 {
 	_cleanup_close_ int keeper = -1;
 	_cleanup_free_ char *path = NULL, *machine = NULL;
@@ -92,24 +91,25 @@ static int open_systemd(struct cgroup *cgroup, const char *id, const json_t *lim
 	int r;
 
 	/* a machine that boots again keeps its scope */
-	cgroup->path = container_cgroup_systemd_own(id);
-	r = cgroup->path ? 0 : container_cgroup_systemd_scope(id, limits, err);
+	cgroup->path = venv__cgroup_systemd_own(order->unit);
+	r = cgroup->path ? 0 : venv__cgroup_systemd_scope(order, err);
 	if (r < 0)
 		return r;
 	if (!cgroup->path) {
-		container_cgroup_host_find(&now);
+		venv__cgroup_host_find(&now);
 		cgroup->path = take_ptr(now.base);
-		container_cgroup_host_done(&now);
-		if (!cgroup->path || !strstr(cgroup->path, id))
+		venv__cgroup_host_done(&now);
+		if (!cgroup->path || !strstr(cgroup->path, order->unit))
 			return venv__fail(err, VENV_ERR_SYSTEM,
 					  "systemd did not move the keeper to its scope");
 	}
 	cgroup->scope_fd = open(cgroup->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	keeper = container_cgroup_make(cgroup->path, "keeper", &path);
-	if (keeper < 0 || container_cgroup_write(keeper, "cgroup.procs", "0") < 0)
+	keeper = venv__cgroup_make(cgroup->path, "keeper", &path);
+	if (keeper < 0 || venv__cgroup_write(keeper, "cgroup.procs", "0") < 0 ||
+	    (order->member && venv__cgroup_write_number(keeper, "cgroup.procs", order->member) < 0))
 		return venv__fail_errno(err, errno, "cannot use the scope '%s'", cgroup->path);
 	enable_controllers(cgroup, cgroup->scope_fd);
-	cgroup->machine_fd = container_cgroup_make(cgroup->path, "machine", &machine);
+	cgroup->machine_fd = venv__cgroup_make(cgroup->path, "machine", &machine);
 	keep_available(cgroup);
 	enable_controllers(cgroup, cgroup->machine_fd);
 	return 0;
@@ -118,22 +118,21 @@ static int open_systemd(struct cgroup *cgroup, const char *id, const json_t *lim
 static void open_hybrid(struct cgroup *cgroup, const struct cgroup_host *host)
 {
 	if (host->base)
-		cgroup->machine_fd = container_cgroup_make(host->base, cgroup->name, &cgroup->path);
+		cgroup->machine_fd = venv__cgroup_make(host->base, cgroup->name, &cgroup->path);
 }
 
-int container_cgroup_open(struct cgroup *ret, const char *id, const struct idmap *map,
-			  const json_t *limits, venv_error **err)
+int venv__cgroup_open(struct cgroup *ret, const struct cgroup_order *order, venv_error **err)
 {
 	_cleanup_error_ venv_error *problem = NULL;
 	struct cgroup_host host;
 	int r = 0;
 
 	*ret = (struct cgroup)CGROUP_INIT;
-	(void)snprintf(ret->name, sizeof(ret->name), "venv-%s", id);
-	container_cgroup_host_find(&host);
+	(void)snprintf(ret->name, sizeof(ret->name), "venv-%s", order->id);
+	venv__cgroup_host_find(&host);
 	ret->layout = host.layout;
 	ret->controllers = take_ptr(host.controllers);
-	if (host.layout == CGROUP_SYSTEMD && open_systemd(ret, id, limits, &problem) < 0) {
+	if (host.layout == CGROUP_SYSTEMD && open_systemd(ret, order, &problem) < 0) {
 		(void)fprintf(stderr, "%s\n", venv_error_message(problem));
 		ret->layout = host.layout = CGROUP_V2;
 	}
@@ -141,18 +140,18 @@ int container_cgroup_open(struct cgroup *ret, const char *id, const struct idmap
 		open_v2(ret, &host);
 	else if (host.layout == CGROUP_HYBRID)
 		open_hybrid(ret, &host);
-	container_cgroup_host_done(&host);
+	venv__cgroup_host_done(&host);
 	if (r == 0) {
-		open_payload(ret, map);
-		r = container_cgroup_limit(ret, limits, err);
+		open_payload(ret, order->map);
+		r = venv__cgroup_limit(ret, order->limits, err);
 	}
 	if (r == 0)
-		r = ret->layout == CGROUP_HYBRID ? container_cgroup_v1_watch(ret)
-						 : container_cgroup_v2_watch(ret);
+		r = ret->layout == CGROUP_HYBRID ? venv__cgroup_v1_watch(ret)
+						 : venv__cgroup_v2_watch(ret);
 	return r;
 }
 
-void container_cgroup_done(struct cgroup *cgroup)
+void venv__cgroup_done(struct cgroup *cgroup)
 {
 	const int fds[] = { cgroup->machine_fd, cgroup->payload_fd, cgroup->scope_fd,
 			    cgroup->oom_fd };
@@ -170,7 +169,7 @@ void container_cgroup_done(struct cgroup *cgroup)
 	*cgroup = (struct cgroup)CGROUP_INIT;
 }
 
-int container_cgroup_procs(const struct cgroup *cgroup, int ret[CGROUP_PROCS_MAX])
+int venv__cgroup_procs(const struct cgroup *cgroup, int ret[CGROUP_PROCS_MAX])
 {
 	size_t n = 0;
 	int fd;
@@ -186,7 +185,19 @@ int container_cgroup_procs(const struct cgroup *cgroup, int ret[CGROUP_PROCS_MAX
 	return (int)n;
 }
 
-int container_cgroup_limit(struct cgroup *cgroup, const json_t *limits, venv_error **err)
+int venv__cgroup_enter(const struct cgroup *cgroup, pid_t pid, venv_error **err)
+{
+	int r = cgroup->payload_fd < 0
+			? 0
+			: venv__cgroup_write_number(cgroup->payload_fd, "cgroup.procs", pid);
+
+	for (size_t i = 0; r == 0 && i < CGROUP_V1_MAX; i++)
+		if (cgroup->v1[i].path)
+			r = venv__cgroup_write_number(cgroup->v1[i].fd, "cgroup.procs", pid);
+	return r < 0 ? venv__fail_errno(err, -r, "cannot enter the machine's control group") : 0;
+}
+
+int venv__cgroup_limit(struct cgroup *cgroup, const json_t *limits, venv_error **err)
 {
 	const char *oom = venv__json_str(limits, "oom");
 
@@ -195,35 +206,35 @@ int container_cgroup_limit(struct cgroup *cgroup, const json_t *limits, venv_err
 	if (json_object_get(limits, "memory"))
 		cgroup->memory = venv__json_int(limits, "memory", 0);
 	if (cgroup->layout == CGROUP_HYBRID)
-		return container_cgroup_v1_limit(cgroup, limits, err);
+		return venv__cgroup_v1_limit(cgroup, limits, err);
 	if (cgroup->machine_fd >= 0)
-		return container_cgroup_v2_limit(cgroup, limits, err);
+		return venv__cgroup_v2_limit(cgroup, limits, err);
 	return 0;
 }
 
-int container_cgroup_freeze(struct cgroup *cgroup, bool frozen, venv_error **err)
+int venv__cgroup_freeze(struct cgroup *cgroup, bool frozen, venv_error **err)
 {
 	int r = cgroup->payload_fd < 0 ? -ENOENT
-				       : container_cgroup_write(cgroup->payload_fd, "cgroup.freeze",
-								frozen ? "1" : "0");
+				       : venv__cgroup_write(cgroup->payload_fd, "cgroup.freeze",
+							    frozen ? "1" : "0");
 
 	if (r == -ENOENT || r == -EACCES)
 		return venv__hint(venv__fail(err, VENV_ERR_HOST,
 					     "this host gives the user no control group to freeze"),
 				  err, "see 'venv doctor'");
 	for (int i = 0; r == 0 && i < FREEZE_WAIT_MS; i++) {
-		if (container_cgroup_read_word(cgroup->payload_fd, "cgroup.events", "frozen",
-					       frozen) == frozen)
+		if (venv__cgroup_read_word(cgroup->payload_fd, "cgroup.events", "frozen", frozen) ==
+		    frozen)
 			return 0;
 		(void)poll(NULL, 0, 1);
 	}
-	(void)container_cgroup_write(cgroup->payload_fd, "cgroup.freeze", "0");
+	(void)venv__cgroup_write(cgroup->payload_fd, "cgroup.freeze", "0");
 	return r < 0 ? venv__fail_errno(err, -r, "cannot freeze the machine")
 		     : venv__fail(err, VENV_ERR_TIMEOUT, "the machine did not freeze");
 }
 
-void container_cgroup_kill(struct cgroup *cgroup)
+void venv__cgroup_kill(struct cgroup *cgroup)
 {
 	if (cgroup->payload_fd >= 0)
-		(void)container_cgroup_write(cgroup->payload_fd, "cgroup.kill", "1");
+		(void)venv__cgroup_write(cgroup->payload_fd, "cgroup.kill", "1");
 }

@@ -11,19 +11,17 @@
 #include "util/process.h"
 #include "util/scope.h"
 
-enum { STOP_TIMEOUT_US = 10 * 1000 * 1000 };
-
-char *container_cgroup_systemd_own(const char *id)
+char *venv__cgroup_systemd_own(const char *unit)
 {
 	_cleanup_free_ char *tail = NULL;
 	struct cgroup_host now;
 	char *path, *end;
 
-	if (asprintf(&tail, "/venv-%s.scope/keeper", id) < 0)
+	if (asprintf(&tail, "/%s/keeper", unit) < 0)
 		return NULL;
-	container_cgroup_host_find(&now);
+	venv__cgroup_host_find(&now);
 	path = take_ptr(now.base);
-	container_cgroup_host_done(&now);
+	venv__cgroup_host_done(&now);
 	end = path ? strstr(path, tail) : NULL;
 	if (end && strcmp(end, tail) == 0) {
 		*strrchr(path, '/') = '\0';
@@ -40,18 +38,20 @@ static uint64_t positive(const json_t *limits, const char *key, uint64_t otherwi
 	return value > 0 ? (uint64_t)value : otherwise;
 }
 
-int container_cgroup_systemd_scope(const char *id, const json_t *limits, venv_error **err)
+int venv__cgroup_systemd_scope(const struct cgroup_order *order, venv_error **err)
 {
-	char unit[80], what[256] = "";
-	pid_t keeper = getpid(), child;
+	const json_t *limits = order->limits;
+	const pid_t pids[] = { getpid(), order->member };
+	char what[256] = "";
+	pid_t child;
 	const struct scope scope = {
-		.unit = unit,
-		.description = "venv machine",
-		.pids = &keeper,
-		.n_pids = 1,
+		.unit = order->unit,
+		.description = order->description,
+		.pids = pids,
+		.n_pids = order->member ? 2 : 1,
 		.delegate = true,
 		.stop_signal = SIGTERM,
-		.stop_timeout_us = STOP_TIMEOUT_US,
+		.stop_timeout_us = order->stop_timeout_us,
 		/* what the scope itself must have, because it counts between machines */
 		.cpu_weight = positive(limits, "cpu_weight", UINT64_MAX),
 		.io_weight = positive(limits, "io_weight", UINT64_MAX),
@@ -60,7 +60,6 @@ int container_cgroup_systemd_scope(const char *id, const json_t *limits, venv_er
 	int pipe_fds[2], status;
 	ssize_t n;
 
-	(void)snprintf(unit, sizeof(unit), "venv-%s.scope", id);
 	if (pipe(pipe_fds) < 0)
 		return venv__fail_errno(err, errno, "cannot ask systemd for a scope");
 	child = fork();

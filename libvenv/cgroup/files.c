@@ -10,7 +10,7 @@
 
 enum { READ_MAX = 65536, DEPTH_MAX = 32, REMOVE_TRIES = 200 };
 
-int container_cgroup_write(int dir_fd, const char *name, const char *text)
+int venv__cgroup_write(int dir_fd, const char *name, const char *text)
 {
 	_cleanup_close_ int fd = openat(dir_fd, name, O_WRONLY | O_CLOEXEC);
 
@@ -19,15 +19,15 @@ int container_cgroup_write(int dir_fd, const char *name, const char *text)
 	return write(fd, text, strlen(text)) < 0 ? -errno : 0;
 }
 
-int container_cgroup_write_number(int dir_fd, const char *name, int64_t value)
+int venv__cgroup_write_number(int dir_fd, const char *name, int64_t value)
 {
 	char text[32];
 
 	(void)snprintf(text, sizeof(text), "%lld", (long long)value);
-	return container_cgroup_write(dir_fd, name, text);
+	return venv__cgroup_write(dir_fd, name, text);
 }
 
-char *container_cgroup_read(int dir_fd, const char *name)
+char *venv__cgroup_read(int dir_fd, const char *name)
 {
 	char *text = NULL;
 
@@ -36,9 +36,9 @@ char *container_cgroup_read(int dir_fd, const char *name)
 	return text;
 }
 
-int64_t container_cgroup_read_number(int dir_fd, const char *name, int64_t otherwise)
+int64_t venv__cgroup_read_number(int dir_fd, const char *name, int64_t otherwise)
 {
-	_cleanup_free_ char *text = dir_fd < 0 ? NULL : container_cgroup_read(dir_fd, name);
+	_cleanup_free_ char *text = dir_fd < 0 ? NULL : venv__cgroup_read(dir_fd, name);
 	char *end;
 	long long value;
 
@@ -49,10 +49,9 @@ int64_t container_cgroup_read_number(int dir_fd, const char *name, int64_t other
 	return end == text || errno ? otherwise : value;
 }
 
-int64_t container_cgroup_read_word(int dir_fd, const char *name, const char *word,
-				   int64_t otherwise)
+int64_t venv__cgroup_read_word(int dir_fd, const char *name, const char *word, int64_t otherwise)
 {
-	_cleanup_free_ char *text = dir_fd < 0 ? NULL : container_cgroup_read(dir_fd, name);
+	_cleanup_free_ char *text = dir_fd < 0 ? NULL : venv__cgroup_read(dir_fd, name);
 	size_t length = strlen(word);
 
 	for (const char *line = text; line && *line; line = strchr(line, '\n')) {
@@ -63,7 +62,7 @@ int64_t container_cgroup_read_word(int dir_fd, const char *name, const char *wor
 	return otherwise;
 }
 
-int container_cgroup_make(const char *base, const char *name, char **ret_path)
+int venv__cgroup_make(const char *base, const char *name, char **ret_path)
 {
 	_cleanup_free_ char *path = venv__path_join(base, name);
 	int fd;
@@ -135,7 +134,7 @@ static bool is_group_of(const char *path, const char *id)
 	       (name[strlen(id)] == '\0' || strcmp(name + strlen(id), ".scope") == 0);
 }
 
-void container_cgroup_clean(char *const *paths, const char *id)
+void venv__cgroup_clean(char *const *paths, const char *id)
 {
 	for (; paths && *paths; paths++) {
 		_cleanup_close_ int fd = -1;
@@ -145,12 +144,12 @@ void container_cgroup_clean(char *const *paths, const char *id)
 		fd = open(*paths, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (fd < 0)
 			continue;
-		(void)container_cgroup_write(fd, "cgroup.kill", "1");
+		(void)venv__cgroup_write(fd, "cgroup.kill", "1");
 		remove_group(*paths);
 	}
 }
 
-char **container_cgroup_paths(const struct cgroup *cgroup)
+char **venv__cgroup_paths(const struct cgroup *cgroup)
 {
 	char **list = NULL;
 
@@ -162,7 +161,7 @@ char **container_cgroup_paths(const struct cgroup *cgroup)
 	return list;
 }
 
-void container_cgroup_remove(struct cgroup *cgroup)
+void venv__cgroup_remove(struct cgroup *cgroup)
 {
 	_cleanup_free_ char *machine = NULL;
 
