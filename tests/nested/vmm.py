@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from monitor import Bench, exits
+from monitor import MIB, Bench, exits
 from vmm_devices import CASES as DEVICE_CASES
 from vmm_disks import CASES as DISK_CASES
 
@@ -107,6 +107,31 @@ def case_devices(bench):
     assert record == {"state": "stopped"}, record
     assert "0x1af4 0x1044" in log and "0x1af4 0x1045" in log, log
     return "rng and balloon are there"
+
+
+def case_limits(bench):
+    """Its process is in a scope of systemd's, below it in a group with its limits; pressing the button of both is one."""
+    m = bench.start("echo READY\nread -r _\npoweroff -f\n", id="0123456789abcdef" * 2,
+                    limits={"memory": 300 * MIB, "cpus": 1.5, "cpuset": "0", "cpu_weight": 50})
+    m.wait("READY")
+    with open("/proc/%d/cgroup" % m.process.pid) as file:
+        group = file.read().strip().split("::")[1]
+    scope = "/venv-vmm-%d.scope" % m.process.pid
+    assert group.endswith(scope + "/machine/payload"), group
+    top = "/sys/fs/cgroup" + group[:-len("/machine/payload")]
+    for name, value in (("machine/memory.max", str(300 * MIB)), ("machine/cpu.max", "150000 100000"),
+                        ("machine/cpuset.cpus", "0"), ("cpu.weight", "50")):
+        with open(os.path.join(top, name)) as file:
+            assert file.read().strip() == value, name
+    with open(top + "/machine/memory.current") as file:
+        used = int(file.read()) // MIB
+    os.write(m.console(), b"\n")
+    m.end()
+    deadline = time.monotonic() + 20
+    while os.path.exists(top):
+        assert time.monotonic() < deadline, "the scope stays"
+        time.sleep(0.1)
+    return "%s, %d MiB in use" % (scope[1:], used)
 
 
 def case_panic(bench):
