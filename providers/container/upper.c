@@ -14,19 +14,35 @@
 
 enum { BUDGET_MS = 500 };
 
-static int make_owned(const struct machine *machine, int parent_fd, const char *name, mode_t mode,
-		      venv_error **err)
+static int give(const struct machine *machine, int fd, const char *name, mode_t mode,
+		venv_error **err)
 {
-	_cleanup_close_ int fd = -1;
-	int r = venv__dir_make_at(parent_fd, name, mode, &fd, err);
-
-	if (r < 0)
-		return r;
 	if (machine->map->root && fchown(fd, machine->map->uid, machine->map->gid) < 0)
 		return venv__fail_errno(err, errno, "cannot give '%s' to the machine", name);
 	return fchmod(fd, mode) < 0
 		       ? venv__fail_errno(err, errno, "cannot set the mode of '%s'", name)
 		       : 0;
+}
+
+/*
+ * Made whole or not at all: once it is there it is the machine's, whose owner and mode of "/" stay as its
+ * root left them, and may even forbid us to open it.
+ */
+static int make_owned(const struct machine *machine, int parent_fd, const char *name, mode_t mode,
+		      venv_error **err)
+{
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+	int r;
+
+	if (fstatat(parent_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode))
+		return 0;
+	r = venv__dir_make_at(parent_fd, "new", 0700, &fd, err);
+	if (r == 0)
+		r = give(machine, fd, name, mode, err);
+	if (r == 0 && renameat(parent_fd, "new", parent_fd, name) < 0)
+		r = venv__fail_errno(err, errno, "cannot make the directory '%s'", name);
+	return r;
 }
 
 int container_upper_make(const struct machine *machine, venv_error **err)

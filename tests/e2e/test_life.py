@@ -79,6 +79,19 @@ def test_reload_starts_anew(project, venv):
     assert venv("exec", "--", "sh", "-c", "echo $COLOUR").stdout == "blue\n"
 
 
+def test_what_a_machine_made_of_its_root_directory_stays(project, venv):
+    """Owner and mode of "/", even when they keep the host's user out."""
+    project.write(SMALL)
+    venv("up")
+    venv("exec", "--", "sh", "-c", "chown 1000:1000 / && chmod 711 /")
+    venv("halt")
+    venv("up")
+    assert venv("exec", "--", "stat", "-c", "%u:%g %a", "/").stdout == "1000:1000 711\n"
+    venv("exec", "--", "chmod", "700", "/")
+    venv("reload")
+    assert venv("exec", "--", "stat", "-c", "%u:%g %a", "/").stdout == "1000:1000 700\n"
+
+
 def test_what_only_a_new_machine_can_have_is_never_dropped(project, venv):
     project.write(SMALL)
     venv("up")
