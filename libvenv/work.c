@@ -409,12 +409,18 @@ static struct net_project net_project(const struct venv_project *project)
 				     .spec = project->spec };
 }
 
-/* Give a running machine to a netd that does not know it. */
+/* Give a running machine to a netd that does not know it, with the ports and networks of its start. */
 static int plug(struct work *work, const struct net_project *net, int *socket, venv_error **err)
 {
-	int r = venv__net_attach(socket, net, work->record.id, work->spec,
-				 venv__work_has_sshd(work), &work->net, err);
+	struct machine_spec *recorded = NULL;
+	int r = venv__spec_machine_from_json(json_object_get(work->record.spec, "spec"), &recorded,
+					     err);
 
+	if (r < 0)
+		return r;
+	r = venv__net_attach(socket, net, work->record.id, recorded, venv__work_has_sshd(work),
+			     &work->net, err);
+	venv__spec_machine_free(recorded);
 	if (r < 0)
 		return r;
 	work->machine.net = &work->net;

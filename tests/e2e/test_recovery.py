@@ -135,6 +135,21 @@ def test_a_killed_netd_and_one_machine(project, venv):
     venv("exec", "b", "--", "ping", "-c", "1", "-W", "2", "c")
 
 
+def test_a_new_netd_gives_the_ports_of_the_start(project, venv):
+    """What changed in the file meanwhile waits for a reload, as `up` says."""
+    name = f"netd-{os.getpid()}-{time.monotonic_ns()}"
+    project.write(f"name: {name}\nbox: busybox\nports: [ {{ host: auto, guest: 80 }} ]\n")
+    venv("up")
+    (port,) = venv.json("port")
+    os.kill(netd_of(name), signal.SIGKILL)
+    time.sleep(0.2)
+    project.write(f"name: {name}\nbox: busybox\nports: [ {{ host: auto, guest: 81 }} ]\n")
+    assert "'venv reload': ports" in venv("up").stdout
+    assert venv.json("port") == [port]
+    venv("reload")
+    assert venv.json("port")[0]["guest"] == 81
+
+
 def kill_netd(venv, name):
     """Killed with its machine: nobody took its socket away."""
     killed = netd_of(name)
