@@ -42,6 +42,10 @@ int venv__work_observe(struct work *work, enum machine_state *ret, venv_error **
 /* Find the id map, which create, start, stop, destroy and stats need, and looking at the state does
  * not: it may take the time of a name service. */
 int venv__work_map(struct work *work, venv_error **err);
+/* choose.c: the box that the file names, built from its recipe where there is none; it stays in work. */
+int venv__work_resolve_box(struct work *work, venv_error **err);
+/* The first provider that accepts the machine; wanted is its name, or NULL for what the file says. */
+int venv__work_choose_provider(struct work *work, const char *wanted, venv_error **err);
 /* Prepare image, folders, volumes and login for a start. */
 int venv__work_prepare(struct work *work, venv_error **err);
 int venv__folders_open(struct work *work, venv_error **err); /* part of it */
