@@ -146,12 +146,11 @@ static int check_kind(struct work *work, const char *name, venv_error **err)
 			  strcmp(name, "auto") ? "provider '" : "",
 			  strcmp(name, "auto") ? name : "",
 			  strcmp(name, "auto") ? "' runs boxes of a root file system only"
-					       : "no provider of this version runs one yet");
+					       : "no provider that is built in runs one");
 	if (other)
 		return venv__hint(r, err, "set 'provider: %s'", other->name);
 	return venv__hint(r, err,
-			  "it takes the provider kvm, which is not there yet: use a box of a root "
-			  "file system ('venv box list --json' shows the kinds)");
+			  "use a box of a root file system: 'venv box list' shows the kinds");
 }
 
 /* Ask one provider; 1 accepted, 0 declined (reasons collected), or negative. */

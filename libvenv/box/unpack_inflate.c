@@ -178,7 +178,7 @@ static const struct {
 	{ "\x28\xb5\x2f\xfd", 4, &zstd, NULL },
 	{ "BZh", 3, NULL, "it is compressed by bzip2: use gzip, xz or zstd" },
 	{ "\x04\x22\x4d\x18", 4, NULL, "it is compressed by lz4: use gzip, xz or zstd" },
-	{ "QFI\xfb", 4, NULL, "it is a qcow2 disk, and disk boxes are not supported yet" },
+	{ "QFI\xfb", 4, NULL, "it is a qcow2 disk, no root file system" },
 	{ "PK\x03\x04", 4, NULL, "it is a zip archive: make a tar archive" },
 	{ "7z\xbc\xaf", 4, NULL, "it is a 7z archive: make a tar archive" },
 	{ "hsqs", 4, NULL, "it is a squashfs image: make a tar archive" },
