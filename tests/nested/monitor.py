@@ -86,13 +86,31 @@ class Failed(Exception):
     pass
 
 
+def numbered(value, fds, key=None):
+    """The same, with descriptors added to fds and their numbers instead, as the message has them."""
+    if isinstance(value, dict):
+        return {name: numbered(one, fds, name) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [numbered(one, fds) for one in value]
+    if key not in FD_KEYS:
+        return value
+    fds.append(value)
+    return len(fds) - 1
+
+
+def send_start(connection, machine, fds, spawned):
+    first = {"op": "start", "spawned_us": int(spawned * 1e6), "fds": len(fds), "machine": machine}
+    for at in range(0, len(fds), 8):
+        socket.send_fds(connection, [json.dumps(first if at == 0 else {"op": "fds"}).encode()], fds[at:at + 8])
+
+
 class Machine:
     """One machine, from its start to its end. What is a file in `machine` stands there as a descriptor, and is taken."""
 
     def __init__(self, vmm, machine, patience=120):
         self.dir, self.patience, self.shown = tempfile.mkdtemp(prefix="vmm-"), patience, 0
         self.fds = [os.open(self.dir, os.O_RDONLY)]
-        machine = self.number(machine)
+        machine = numbered(machine, self.fds)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.process = subprocess.Popen(
             [sys.executable, "-c", "import os,sys; os.dup2(int(sys.argv[1]), 3); os.execv(sys.argv[2], ['venv-vmm'])",
@@ -100,9 +118,7 @@ class Machine:
         theirs.close()
         time.sleep(0.3)  # what is measured does not begin with Python
         self.spawned = time.monotonic()
-        first = {"op": "start", "spawned_us": int(self.spawned * 1e6), "fds": len(self.fds), "machine": machine}
-        for at in range(0, len(self.fds), 8):
-            socket.send_fds(ours, [json.dumps(first if at == 0 else {"op": "fds"}).encode()], self.fds[at:at + 8])
+        send_start(ours, machine, self.fds, self.spawned)
         ours.settimeout(patience)
         answer = ours.recv(65536)
         ours.close()
@@ -110,17 +126,6 @@ class Machine:
             raise Failed("start: %s" % (answer or "it died, status %s" % self.process.wait()))
         for fd in self.fds:
             os.close(fd)
-
-    def number(self, value, key=None):
-        """Descriptors become their numbers in the message."""
-        if isinstance(value, dict):
-            return {name: self.number(one, name) for name, one in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [self.number(one) for one in value]
-        if key not in FD_KEYS:
-            return value
-        self.fds.append(value)
-        return len(self.fds) - 1
 
     def call(self, op, fds=(), **more):
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
