@@ -287,9 +287,11 @@ static void leftovers_are_removed(void **state)
 {
 	struct world *w = *state;
 
-	(void)close(openat(w->relay.machine_fd, "relay.12", O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	assert_int_equal(mknodat(w->relay.machine_fd, "relay.12", S_IFSOCK | 0600, 0), 0);
+	(void)close(openat(w->relay.machine_fd, "relay.log", O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
 	relay_sockets_sweep(w->relay.machine_fd);
 	assert_int_equal(faccessat(w->relay.machine_fd, "relay.12", F_OK, 0), -1);
+	assert_int_equal(faccessat(w->relay.machine_fd, "relay.log", F_OK, 0), 0);
 	assert_int_equal(faccessat(w->relay.machine_fd, "vsock", F_OK, 0), 0);
 }
 

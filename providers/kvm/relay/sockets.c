@@ -210,6 +210,7 @@ void relay_sockets_sweep(int machine_fd)
 	const struct dirent *entry;
 
 	while (dir && (entry = readdir(dir)))
-		if (strncmp(entry->d_name, prefix, sizeof(prefix) - 1) == 0)
+		if (entry->d_type == DT_SOCK &&
+		    strncmp(entry->d_name, prefix, sizeof(prefix) - 1) == 0)
 			(void)unlinkat(machine_fd, entry->d_name, 0);
 }
