@@ -2,8 +2,7 @@
 #include <fcntl.h>
 #include <string.h>
 
-#include "provider.h"
-#include "util/msg.h"
+#include "alive.h"
 
 enum { RECORD_MAX = 65536, EXEC_MS = 60000, LEND_MS = 20000 };
 

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "first_start.h"
 #include "guest.h"
 #include "ssh/ssh.h"
 #include "util/process.h"

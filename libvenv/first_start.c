@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a virtual machine is told at its start, as a disk of its own for cloud-init. Images without
  * cloud-init are told the same over ssh (first_contact.c). */
+#include "first_start.h"
 #include "seed/seed.h"
 
 #include <string.h>
-
-#include "provider.h"
 
 enum { KEY_MAX = 65536 };
 

@@ -3,7 +3,7 @@
 #include <signal.h>
 #include <string.h>
 
-#include "provider.h"
+#include "image.h"
 #include "util/buf.h"
 
 static const struct {

@@ -203,56 +203,6 @@ struct provider {
 	int (*doctor)(struct venv *ctx, json_t **ret, venv_error **err);
 };
 
-/*
- * alive.c: what providers share whose machines are processes of their own. Such a process has in the
- * machine's directory the file "alive", locked for its whole life and with what it says of itself ("state"
- * and more), and answers on the socket "ctl".
- */
-/* made: what is in the directory from "create" on; ret_record: what the file says, or NULL; may be NULL */
-enum machine_state venv__alive_state(int dir_fd, const char *made, json_t **ret_record);
-/* A socket, or a negative code: VENV_ERR_STATE when nobody answers. */
-int venv__alive_connect(const struct machine *machine, venv_error **err);
-struct msg_fds;
-/* Ask it. Takes the reference of request; NULL is out of memory. */
-int venv__alive_call(const struct machine *machine, json_t *request, const int *fds, size_t n_fds,
-		     int timeout_ms, json_t **ret, struct msg_fds *ret_fds, venv_error **err);
-
-/* box/disk_copy.c: copy an image with its holes, sharing the blocks where the file system can. */
-int venv__disk_copy(int from, int to, struct venv_op *op, const char *phase, venv_error **err);
-
-/* Ask it for a command, over a connection, which is taken (providers/container/protocol.h has the message). */
-int venv__alive_exec(int control, const struct exec_spec *spec, struct exec_handle *ret,
-		     venv_error **err);
-
-/*
- * image.c: what an image says of its own program. Does it start an init of its own (systemd) when left to
- * itself?
- */
-bool venv__image_is_system(const struct machine_image *image);
-/* entrypoint and cmd: owned by the caller, NULL when there is none (or no memory) */
-char **venv__image_command(const struct machine_image *image);
-/* "SIGTERM", "TERM", "SIGRTMIN+3", "15"; otherwise when it is none */
-int venv__signal_number(const char *text, int otherwise);
-
-/* The slot lend_network, of such a process. */
-int venv__alive_lend(struct machine *machine, int *ret_userns_fd, int *ret_netns_fd,
-		     venv_error **err);
-
-/*
- * first_start.c: for virtual machines. Who logs in with which keys, host key, name, networks and folders, on a disk
- * for cloud-init: the file SEED_FILE in the machine's directory. A folder has on virtio-fs the tag
- * FOLDER_TAG and its number.
- */
-#define SEED_FILE "seed.img"
-#define FOLDER_TAG "venv"
-int venv__seed_write(const struct machine *machine, venv_error **err);
-
-/*
- * A socket connected to a machine's TCP port by its address in the project's network, where this
- * host has no way to. VENV_ERR_NETWORK: nobody answers there.
- */
-int venv__net_dial(const struct machine *machine, uint16_t port, int *ret_fd, venv_error **err);
-
 /* NULL-terminated, in the order that `provider: auto` tries (providers.c). */
 extern const struct provider *const venv__providers[];
 const struct provider *venv__provider_find(const char *name);

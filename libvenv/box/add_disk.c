@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #include "../util/sys.h"
+#include "disk_copy.h"
 #include "provider.h"
 #include "store.h"
 

@@ -3,7 +3,7 @@
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 
-#include "provider.h"
+#include "disk_copy.h"
 #include "store.h"
 
 enum { COPY_CHUNK = 16 << 20, BUFFER_SIZE = 1 << 20 };

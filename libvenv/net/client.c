@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "dial.h"
 #include "net.h"
 #include "util/msg.h"
 #include "util/process.h"

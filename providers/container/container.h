@@ -3,8 +3,7 @@
 #ifndef VENV_CONTAINER_H
 #define VENV_CONTAINER_H
 
-#include "provider.h"
-#include "util/msg.h"
+#include "alive.h"
 
 extern const struct provider container_provider;
 

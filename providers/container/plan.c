@@ -4,6 +4,7 @@
 
 #include "cgroup/cgroup.h"
 #include "container.h"
+#include "image.h"
 #include "util/buf.h"
 
 static json_t *environment(const struct machine *machine)

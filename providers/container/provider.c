@@ -10,7 +10,6 @@
 
 #include "cgroup/cgroup.h"
 #include "container.h"
-#include "util/msg.h"
 
 enum { CALL_MS = 20000, KILL_MS = 20000, END_TRIES = 200, END_PAUSE_US = 10000 };
 

@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Starting a keeper and waiting until it has the machine running. */
 #include <fcntl.h>
-#include <poll.h>
 #include <string.h>
 
 #include "cgroup/cgroup.h"
 #include "container.h"
-#include "util/msg.h"
 #include "util/process.h"
 
-enum { STARTER_SOCKET = 3, START_TIMEOUT_MS = 60000, FOLDERS_AT_ONCE = 8 };
+enum { FOLDERS_AT_ONCE = 8 };
 
 void container_clean(const struct machine *machine)
 {
@@ -111,30 +109,16 @@ static int wait_ready(const struct machine *machine, int socket, struct venv_op 
 		      venv_error **err)
 {
 	_cleanup_json_ json_t *reply = NULL;
-	struct pollfd wait[] = { { .fd = socket, .events = POLLIN },
-				 { .fd = venv__op_cancel_fd(op), .events = POLLIN } };
-	int r;
+	int r = venv__alive_started(socket, op, &reply, err);
 
-	do
-		r = poll(wait, ARRAY_SIZE(wait), START_TIMEOUT_MS);
-	while (r < 0 && errno == EINTR);
-	if (r <= 0)
-		return venv__fail(err, VENV_ERR_TIMEOUT,
-				  "the machine did not start within %d seconds",
-				  START_TIMEOUT_MS / 1000);
-	if (!wait[0].revents)
-		return venv__op_cancelled(op, err);
-	r = venv__msg_receive(socket, 0, &reply, NULL, err);
 	if (r < 0)
 		return r;
 	if (r == 0)
 		return venv__hint(
 			venv__fail(err, VENV_ERR_SYSTEM, "venv-keeper ended unexpectedly"), err,
 			"look into keeper.log in the machine's directory");
-	r = venv__error_from_json(reply, err);
-	if (r == 0)
-		tell_missing(machine, json_object_get(reply, "missing_users"), op);
-	return r;
+	tell_missing(machine, json_object_get(reply, "missing_users"), op);
+	return 0;
 }
 
 int container_start(struct machine *machine, struct venv_op *op, venv_error **err)

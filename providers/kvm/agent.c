@@ -8,9 +8,9 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "alive.h"
 #include "kvm.h"
 #include "util/buf.h"
-#include "util/msg.h"
 #include "util/process.h"
 
 enum {

@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "alive.h"
+#include "first_start.h"
 #include "kvm.h"
 
 enum { FIRST_PERSON = 1000, OWN_MS = 20000 };

@@ -9,7 +9,9 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "first_start.h"
 #include "guest/protocol.h"
+#include "image.h"
 #include "kvm.h"
 #include "util/buf.h"
 

@@ -7,8 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "alive.h"
 #include "kvm.h"
-#include "util/msg.h"
+#include "net/dial.h"
 
 enum {
 	CALL_MS = 20000,

@@ -2,6 +2,7 @@
 /* What the machine is told at its start, as its second disk. */
 #include <fcntl.h>
 
+#include "first_start.h"
 #include "kvm.h"
 
 int kvm_seed_order(const struct machine *machine, struct kvm_order *order, venv_error **err)

@@ -13,6 +13,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "box/disk_copy.h"
+#include "first_start.h"
 #include "kvm.h"
 #include "util/buf.h"
 

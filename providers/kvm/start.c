@@ -5,14 +5,14 @@
 #include <signal.h>
 #include <string.h>
 
+#include "alive.h"
 #include "cgroup/cgroup.h"
 #include "kvm.h"
 #include "util/buf.h"
-#include "util/msg.h"
 #include "util/process.h"
 #include "util/sys.h"
 
-enum { START_TIMEOUT_MS = 60000, END_MS = 5000, LOG_MAX = 4096 };
+enum { END_MS = 5000, LOG_MAX = 4096 };
 
 void kvm_clean(const struct machine *machine)
 {
@@ -95,27 +95,13 @@ static int wait_ready(const struct machine *machine, int socket, struct venv_op 
 		      venv_error **err)
 {
 	_cleanup_json_ json_t *reply = NULL;
-	struct pollfd wait[] = { { .fd = socket, .events = POLLIN },
-				 { .fd = venv__op_cancel_fd(op), .events = POLLIN } };
-	int r;
+	int r = venv__alive_started(socket, op, &reply, err);
 
-	do
-		r = poll(wait, ARRAY_SIZE(wait), START_TIMEOUT_MS);
-	while (r < 0 && errno == EINTR);
-	if (r <= 0)
-		return venv__fail(err, VENV_ERR_TIMEOUT,
-				  "the machine did not start within %d seconds",
-				  START_TIMEOUT_MS / 1000);
-	if (!wait[0].revents)
-		return venv__op_cancelled(op, err);
-	r = venv__msg_receive(socket, 0, &reply, NULL, err);
 	if (r == 0)
 		return ended(machine, err);
-	if (r > 0)
-		r = venv__error_from_json(reply, err);
-	if (r < 0 || venv__json_bool(reply, "ready", false))
-		return r;
-	return venv__fail(err, VENV_ERR_SYSTEM, "venv-vmm does not say that the machine runs");
+	if (r > 0 && !venv__json_bool(reply, "ready", false))
+		r = venv__fail(err, VENV_ERR_SYSTEM, "venv-vmm does not say that the machine runs");
+	return MIN(r, 0);
 }
 
 /* Not half a machine: its lock and its disks must be free when the error is told. */

@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "alive.h"
 #include "kvm.h"
 
 enum { SAVE_MS = 3600 * 1000, CALL_MS = 20000 };

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 
 #include "../unit/test.h"
+#include "net/dial.h"
 #include "test_net_world.h"
 #include "util/sys.h"
 

@@ -4,7 +4,7 @@
 
 #include <signal.h>
 
-#include "provider.h"
+#include "image.h"
 
 static void reads_signals(void **state)
 {

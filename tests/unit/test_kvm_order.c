@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "first_start.h"
 #include "providers/kvm/kvm.h"
 #include "util/file.h"
 

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "first_start.h"
 #include "providers/kvm/kvm.h"
 #include "util/msg.h"
 
