@@ -214,7 +214,7 @@ static void sessions_may_not_ask_for_all(void **state)
 	_cleanup_json_ json_t *request = json_pack("{s:s}", "op", "ssh"), *reply = NULL;
 	struct msg_fds none = MSG_FDS_INIT;
 	struct world *w = *state;
-	struct relay_client *client;
+	struct client *client;
 	int pair[2];
 
 	assert_int_equal(venv__msg_pair(pair), 0);

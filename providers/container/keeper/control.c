@@ -1,29 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The socket "ctl" in the machine's directory, and the ops of protocol.h. */
 #include <string.h>
-#include <sys/socket.h>
 
 #include "keeper.h"
 
-struct op {
-	const char *name;
-	void (*run)(struct client *client, const json_t *request, struct msg_fds *fds);
-	bool session; /* a venv-sess, which reads what strangers send, may ask for it */
-};
-
-/* Who asks and asks and does not read is hung up on: everybody else would wait for it. */
 void keeper_client_reply(struct client *client, json_t *reply, const int *fds, size_t n_fds)
 {
-	_cleanup_json_ json_t *message = reply ? reply : json_object();
-
-	if (client->fd >= 0 && message &&
-	    venv__msg_send_now(client->fd, message, fds, n_fds, NULL) < 0)
-		(void)shutdown(client->fd, SHUT_RDWR);
+	venv__serve_reply(client->fd, reply, fds, n_fds);
 }
 
 void keeper_client_fail(struct client *client, const venv_error *error)
 {
-	keeper_client_reply(client, venv__error_to_json(error), NULL, 0);
+	venv__serve_refuse(client->fd, error);
 }
 
 static void finish(struct client *client, int r, const venv_error *error)
@@ -188,7 +176,7 @@ static void op_login(struct client *client, const json_t *request, struct msg_fd
 	keeper_client_reply(client, NULL, NULL, 0);
 }
 
-static const struct op ops[] = {
+static const struct serve_op ops[] = {
 	{ "open", op_open, true },     { "exec", keeper_exec, true },
 	{ "dial", op_dial, true },     { "listen", op_listen, true },
 	{ "login", op_login, true },   { "state", op_state, false },
@@ -201,18 +189,14 @@ static const struct op ops[] = {
 
 static void run_request(struct client *client, const json_t *request, struct msg_fds *fds)
 {
-	const char *name = venv__json_str(request, "op");
+	static const struct server server = { "venv-keeper", ops, ARRAY_SIZE(ops) };
 	_cleanup_error_ venv_error *error = NULL;
+	const struct serve_op *op = venv__serve_find(&server, request, !client->session, &error);
 
-	for (size_t i = 0; name && i < ARRAY_SIZE(ops); i++) {
-		if (strcmp(ops[i].name, name) == 0 && (ops[i].session || !client->session)) {
-			ops[i].run(client, request, fds);
-			return;
-		}
-	}
-	(void)venv__fail(&error, VENV_ERR_UNSUPPORTED, "venv-keeper does not know '%s'",
-			 name ? name : "");
-	keeper_client_fail(client, error);
+	if (op)
+		op->run(client, request, fds);
+	else
+		keeper_client_fail(client, error);
 }
 
 static void on_message(void *user, int fd, uint32_t events)
@@ -220,17 +204,14 @@ static void on_message(void *user, int fd, uint32_t events)
 	struct client *client = user;
 	_cleanup_msg_fds_ struct msg_fds fds = MSG_FDS_INIT;
 	_cleanup_json_ json_t *request = NULL;
-	_cleanup_error_ venv_error *error = NULL;
-	int r = venv__msg_receive(fd, 0, &request, &fds, &error);
+	int r = venv__serve_receive(fd, &request, &fds);
 
 	(void)events;
 	if (r > 0 && client->pid)
 		keeper_exec_message(client, request);
 	else if (r > 0)
 		run_request(client, request, &fds);
-	else if (r < 0 && venv_error_code(error) == VENV_ERR_INVALID)
-		keeper_client_fail(client, error);
-	else
+	else if (r < 0)
 		keeper_client_close(client);
 }
 

@@ -27,7 +27,7 @@
 #include "plan.h"
 #include "ssh/wire/door.h"
 #include "util/loop.h"
-#include "util/msg.h"
+#include "util/serve.h"
 
 enum keeper_state {
 	KEEPER_STARTING,

@@ -14,7 +14,7 @@ enum { STARTER_FD = 3, RECEIVE_MS = 10000, HELLO_MS = 5000, PAUSE_MS = 50 };
 
 static bool on_session(void *user, int socket, unsigned session)
 {
-	struct relay_client *client = relay_client_add(user, socket);
+	struct client *client = relay_client_add(user, socket);
 
 	if (!client)
 		return false;

@@ -28,7 +28,7 @@
 
 #include "../guest/frame.h"
 #include "ssh/wire/door.h"
-#include "util/msg.h"
+#include "util/serve.h"
 
 enum { RELAY_ANSWER_MS = 30000, RELAY_RETRY_MS = 20000, RELAY_SOCKET_MAX = 64 };
 
@@ -40,11 +40,11 @@ struct relay {
 	struct door *door;
 	bool agent; /* it has answered */
 	struct loop_source *hello;
-	struct relay_client *clients;
+	struct client *clients;
 };
 
-struct relay_client { /* a connection that no worker has */
-	struct relay_client *next;
+struct client { /* a connection that no worker has */
+	struct client *next;
 	struct relay *relay;
 	int fd;
 	struct loop_source *source;
@@ -54,10 +54,10 @@ struct relay_client { /* a connection that no worker has */
 
 /* control.c */
 int relay_control_open(struct relay *relay, venv_error **err);
-struct relay_client *relay_client_add(struct relay *relay, int fd);
-void relay_client_close(struct relay_client *client); /* frees it */
+struct client *relay_client_add(struct relay *relay, int fd);
+void relay_client_close(struct client *client); /* frees it */
 /* For tests and fuzzers: a request as it came; the client may be gone then. */
-void relay_client_request(struct relay_client *client, const json_t *request, struct msg_fds *fds);
+void relay_client_request(struct client *client, const json_t *request, struct msg_fds *fds);
 
 /* worker.c: serve requests on this connection to its end, first this one */
 _Noreturn void relay_worker(const struct relay *relay, int client, const json_t *request,

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "util/serve.h"
 #include "virtio/balloon.h"
 #include "virtio/fs.h"
 #include "vmm.h"
@@ -196,13 +197,10 @@ static int run_request(struct client *client, const json_t *request, struct msg_
 
 static void reply(const struct client *client, struct answer *answer)
 {
-	_cleanup_json_ json_t *message = answer->reply ? answer->reply : json_object();
 	_cleanup_close_ int fd = answer->fd;
 	const int *fds = answer->lent ? answer->lent : &fd;
 
-	if (message)
-		(void)venv__msg_send(client->fd, message, fds,
-				     answer->lent ? answer->n_lent : fd >= 0, NULL);
+	venv__serve_reply(client->fd, answer->reply, fds, answer->lent ? answer->n_lent : fd >= 0);
 }
 
 static void close_client(struct client *client)
@@ -225,17 +223,16 @@ static void on_message(void *user, int fd, uint32_t events)
 	_cleanup_json_ json_t *request = NULL;
 	_cleanup_error_ venv_error *error = NULL;
 	struct answer answer = { .fd = -1 };
-	int r = venv__msg_receive(fd, 0, &request, &fds, &error);
+	int r = venv__serve_receive(fd, &request, &fds);
 
 	(void)events;
-	if (r <= 0 && venv_error_code(error) != VENV_ERR_INVALID) {
-		close_client(client);
-		return;
-	}
-	if (r > 0)
-		r = run_request(client, request, &fds, &answer, &error);
 	if (r < 0)
-		(void)venv__msg_send_error(fd, error);
+		close_client(client);
+	if (r <= 0)
+		return;
+	r = run_request(client, request, &fds, &answer, &error);
+	if (r < 0)
+		venv__serve_refuse(fd, error);
 	else if (!answer.later)
 		reply(client, &answer);
 }
