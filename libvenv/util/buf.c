@@ -81,6 +81,23 @@ void venv__buf_done(struct buf *buf)
 	*buf = (struct buf){ 0 };
 }
 
+size_t venv__line(char *ret, size_t size, const char *prefix, const char *format, va_list args)
+{
+	size_t length = strlen(prefix), room;
+	int n;
+
+	if (size < length + 2)
+		return 0;
+	room = size - length - 1; /* for the text and a zero: the newline takes its place */
+	memcpy(ret, prefix, length);
+	n = vsnprintf(ret + length, room, format, args);
+	if (n < 0)
+		return 0;
+	length += MIN((size_t)n, room - 1);
+	memcpy(ret + length, "\n", 2);
+	return length + 1;
+}
+
 void venv__strv_free(char **list)
 {
 	if (!list)

@@ -3,6 +3,7 @@
 #ifndef VENV_UTIL_BUF_H
 #define VENV_UTIL_BUF_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -22,6 +23,10 @@ void venv__buf_printf(struct buf *buf, const char *format, ...) _printf_(2, 3);
 char *venv__buf_steal(struct buf *buf);
 void venv__buf_done(struct buf *buf);
 #define _cleanup_buf_ _cleanup_(venv__buf_done)
+
+/* prefix, text and a newline, the text cut to fit. @return the length, without the zero behind it; 0: failure */
+size_t venv__line(char *ret, size_t size, const char *prefix, const char *format, va_list args)
+	_printf_(4, 0);
 
 void venv__strv_free(char **list);
 size_t venv__strv_count(char *const *list);

@@ -68,12 +68,51 @@ static void environment_names_are_unique(void **state)
 	assert_null(venv__env_get(env, "B"));
 }
 
+_printf_(3, 4) static size_t line(char *ret, size_t size, const char *format, ...)
+{
+	va_list args;
+	size_t length;
+
+	va_start(args, format);
+	length = venv__line(ret, size, "venv: ", format, args);
+	va_end(args);
+	return length;
+}
+
+static void a_line_is_cut_to_fit(void **state)
+{
+	static const struct {
+		size_t size;
+		const char *expected; /* NULL: it has no place at all */
+	} cases[] = {
+		{ 64, "venv: said 12345\n" },
+		{ 18, "venv: said 12345\n" },
+		{ 17, "venv: said 1234\n" },
+		{ 9, "venv: s\n" },
+		{ 8, "venv: \n" },
+		{ 7, NULL },
+	};
+	char text[64];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		memset(text, 'x', sizeof(text));
+		assert_int_equal(line(text, cases[i].size, "said %d", 12345),
+				 cases[i].expected ? strlen(cases[i].expected) : 0);
+		if (cases[i].expected)
+			assert_string_equal(text, cases[i].expected);
+		if (cases[i].size < sizeof(text))
+			assert_int_equal(text[cases[i].size], 'x');
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(text_grows),
 		cmocka_unit_test(nothing_added_is_an_empty_text),
 		cmocka_unit_test(a_zero_byte_is_a_byte),
+		cmocka_unit_test(a_line_is_cut_to_fit),
 		cmocka_unit_test(lists_end_with_null),
 		cmocka_unit_test(environment_names_are_unique),
 	};

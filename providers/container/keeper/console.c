@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "keeper.h"
+#include "util/buf.h"
 
 enum { LOG_MAX = 1024 * 1024, CHUNK = 4096, CHUNKS_MAX = 64 };
 
@@ -64,20 +65,15 @@ static void drain(struct keeper *keeper)
 /* After what the machine said before, so that the log tells things in their order. */
 void keeper_console_say(struct keeper *keeper, const char *format, ...)
 {
-	char line[512] = "venv: ";
-	size_t prefix = strlen(line);
+	char line[512];
 	va_list args;
-	int n;
+	size_t length;
 
 	va_start(args, format);
-	n = vsnprintf(line + prefix, sizeof(line) - prefix - 1, format, args);
+	length = venv__line(line, sizeof(line), "venv: ", format, args);
 	va_end(args);
-	if (n < 0)
-		return;
-	prefix += MIN((size_t)n, sizeof(line) - prefix - 2);
-	line[prefix++] = '\n';
 	drain(keeper);
-	append(keeper, line, prefix);
+	append(keeper, line, length);
 }
 
 static void on_quiet(void *user, int fd, uint32_t events);

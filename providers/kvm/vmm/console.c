@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/timerfd.h>
 
+#include "util/buf.h"
 #include "util/file.h"
 #include "util/sys.h"
 
@@ -95,19 +96,15 @@ static void append(struct console *console, const void *data, size_t size)
 
 void console_say(struct console *console, const char *format, ...)
 {
-	char line[512] = "\nvenv: ";
-	size_t prefix = strlen(line), skip = console->in_line ? 0 : 1;
+	char line[512];
 	va_list args;
-	int n;
+	size_t length;
 
 	va_start(args, format);
-	n = vsnprintf(line + prefix, sizeof(line) - prefix - 1, format, args);
+	length = venv__line(line, sizeof(line), console->in_line ? "\nvenv: " : "venv: ", format,
+			    args);
 	va_end(args);
-	if (n < 0)
-		return;
-	prefix += MIN((size_t)n, sizeof(line) - prefix - 2);
-	line[prefix++] = '\n';
-	append(console, line + skip, prefix - skip);
+	append(console, line, length);
 }
 
 static void refill(struct console *console)
