@@ -227,6 +227,28 @@ static void sessions_may_not_ask_for_all(void **state)
 	(void)close(pair[0]);
 }
 
+/* A machine that does not answer is asked for long by a process that must not keep others' connections. */
+static void connections_end_while_the_clock_is_set(void **state)
+{
+	_cleanup_json_ json_t *time = json_pack("{s:s}", "op", "time");
+	struct msg_fds none = MSG_FDS_INIT;
+	struct world *w = *state;
+	struct client *other, *asks;
+	int others[2], pair[2];
+	struct pollfd wait;
+
+	assert_int_equal(venv__msg_pair(others), 0);
+	assert_int_equal(venv__msg_pair(pair), 0);
+	other = relay_client_add(&w->relay, others[1]);
+	asks = relay_client_add(&w->relay, pair[1]);
+	relay_client_request(asks, time, &none);
+	relay_client_close(other);
+	wait = (struct pollfd){ .fd = others[0], .events = POLLIN };
+	assert_int_equal(poll(&wait, 1, 2000), 1);
+	(void)close(others[0]);
+	(void)close(pair[0]);
+}
+
 /* What a command says, with the agent's frames in `data`. */
 static void carry(const void *data, size_t length, char *out, size_t size, json_t **ret_end)
 {
@@ -306,6 +328,7 @@ int main(void)
 		TEST(ports_are_handed_on_as_they_are),
 		TEST(what_is_unknown_is_refused),
 		TEST(sessions_may_not_ask_for_all),
+		TEST(connections_end_while_the_clock_is_set),
 		cmocka_unit_test(commands_say_and_end),
 		TEST(leftovers_are_removed),
 	};

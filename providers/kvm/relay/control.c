@@ -38,9 +38,10 @@ static void op_ssh(struct client *client, const json_t *request, struct msg_fds 
 static void op_time(struct client *client, const json_t *request, struct msg_fds *fds)
 {
 	(void)request;
-	(void)fds;
-	if (fork() == 0)
+	if (fork() == 0) {
+		relay_let_go(client->relay, -1, fds);
 		_exit(relay_agent_time(client->relay->machine_fd, NULL) < 0);
+	}
 	venv__serve_reply(client->fd, NULL, NULL, 0);
 }
 

@@ -66,6 +66,7 @@ static _Noreturn void say_hello(const struct relay *relay, int told)
 	struct agent_stream *stream = calloc(1, sizeof(*stream));
 	struct words reply;
 
+	relay_let_go(relay, told, &(struct msg_fds)MSG_FDS_INIT);
 	words_add(&out, "hello");
 	if (!stream || relay_agent_call(&call, stream, &reply, NULL) < 0 ||
 	    words_number(&reply, "version", 1000, 0) < 1)

@@ -63,6 +63,9 @@ void relay_client_request(struct client *client, const json_t *request, struct m
 _Noreturn void relay_worker(const struct relay *relay, int client, const json_t *request,
 			    struct msg_fds *fds);
 
+/* In a process that was forked: close all but these; others' connections would not end as long as it has them. */
+void relay_let_go(const struct relay *relay, int client, const struct msg_fds *fds);
+
 /*
  * agent.c: one request. While nobody listens in the machine it is tried again for retry_ms; the answer is
  * waited for until timeout_ms (-1: for ever), or until `watch` (unless -1) has an end.

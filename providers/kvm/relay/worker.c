@@ -32,8 +32,7 @@ static bool is_kept(const struct relay *relay, int client, const struct msg_fds 
 	return fd <= STDERR_FILENO || (int)fd == relay->machine_fd || (int)fd == client;
 }
 
-/* Others' connections: they would not end as long as we have them. */
-static void let_go(const struct relay *relay, int client, const struct msg_fds *fds)
+void relay_let_go(const struct relay *relay, int client, const struct msg_fds *fds)
 {
 	unsigned highest = (unsigned)MAX(relay->machine_fd, client), fd;
 
@@ -50,7 +49,7 @@ _Noreturn void relay_worker(const struct relay *relay, int client, const json_t 
 {
 	bool more;
 
-	let_go(relay, client, fds);
+	relay_let_go(relay, client, fds);
 	more = serve(relay, client, request, fds);
 	venv__msg_fds_done(fds);
 	while (more) {
