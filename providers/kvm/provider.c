@@ -92,6 +92,7 @@ static int stop(struct machine *machine, enum stop_how how, struct venv_op *op, 
 	enum machine_state state = kvm_state(machine, NULL);
 	json_int_t timeout =
 		machine->spec->stop_timeout_ms ? machine->spec->stop_timeout_ms : STOP_TIMEOUT_MS;
+	int r;
 
 	(void)op;
 	if (state == MACHINE_SUSPENDED)
@@ -100,6 +101,10 @@ static int stop(struct machine *machine, enum stop_how how, struct venv_op *op, 
 		(void)has_ended(machine);
 		return 0;
 	}
+	/* left by a suspend that was killed: the machine goes on now to end, and writes to its disks */
+	r = kvm_suspend_drop(machine, err);
+	if (r < 0)
+		return r;
 	if (how == STOP_KILL)
 		return kvm_kill(machine, err);
 	return kvm_end(machine, json_pack("{s:s, s:I}", "op", "stop", "timeout_ms", timeout),

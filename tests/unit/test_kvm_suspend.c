@@ -90,7 +90,10 @@ static void answer(struct world *w, int fd, const char *op, struct msg_fds *fds)
 		(void)!write(fds->fd[1], "memory", 6);
 	} else if (!strcmp(op, "resume")) {
 		record(w, "running");
-	} else if (!strcmp(op, "kill")) {
+	} else if (!strcmp(op, "kill") || !strcmp(op, "stop")) {
+		if (!strcmp(op, "stop") &&
+		    there(w, KVM_SUSPEND)) /* its guest may go on now, and write */
+			(void)strncat(w->calls, "STALE ", sizeof(w->calls) - strlen(w->calls) - 1);
 		record(w, "stopped");
 		w->runs = false;
 		venv__unlock(w->alive_fd);
@@ -241,6 +244,25 @@ static void what_is_stale_is_given_up(void **state)
 	assert_int_equal(kvm_state(&w->machine, NULL), MACHINE_CRASHED);
 }
 
+/* A machine that was left paused goes on when it is asked to switch off: then its disks are not those any more that
+ * the memory of before belongs to. */
+static void stopping_gives_up_what_is_stale(void **state)
+{
+	static const enum stop_how how[] = { STOP_GRACEFUL, STOP_KILL };
+	struct world *w = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(how); i++) {
+		run(w);
+		record(w, "paused");
+		make_dir(w, "suspend"); /* its command was killed before it ended the machine */
+		put(w, "suspend/state", "stale");
+		assert_int_equal(kvm_provider.stop(&w->machine, how[i], NULL, NULL), 0);
+		assert_string_equal(w->calls, i ? "kill " : "stop ");
+		end(w);
+		assert_int_equal(kvm_state(&w->machine, NULL), MACHINE_STOPPED);
+	}
+}
+
 /* ---- Snapshots ----------------------------------------------------------------------------- */
 
 static int take(struct world *w, const char *name)
@@ -364,6 +386,7 @@ int main(void)
 		CASE(suspending_ends_it),
 		CASE(a_failed_suspend_lets_it_go_on),
 		CASE(what_is_stale_is_given_up),
+		CASE(stopping_gives_up_what_is_stale),
 		CASE(snapshots_go_back),
 		CASE(a_failed_snapshot_lets_it_go_on),
 		CASE(interrupted_restores_are_finished),
