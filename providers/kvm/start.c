@@ -81,14 +81,31 @@ static int send_order(const struct kvm_order *order, uint64_t spawned, int socke
 	return r;
 }
 
-/* It said nothing any more: what it left in its log tells why. */
+/* It said nothing any more: the last that it left in its log tells why. */
 static int ended(const struct machine *machine, venv_error **err)
 {
+	_cleanup_close_ int fd =
+		openat(machine->dir_fd, "vmm.log", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	_cleanup_free_ char *log = NULL;
-	int r = venv__fail(err, VENV_ERR_SYSTEM, "venv-vmm ended while the machine started");
+	int r = venv__hint(
+		venv__fail(err, VENV_ERR_SYSTEM, "venv-vmm ended while the machine started"), err,
+		"look into vmm.log in the machine's directory");
 
-	(void)venv__file_read(machine->dir_fd, "vmm.log", LOG_MAX, &log, NULL, NULL);
+	(void)lseek(fd, -LOG_MAX, SEEK_END);
+	if (fd >= 0)
+		(void)venv__fd_read(fd, "vmm.log", LOG_MAX, &log, NULL, NULL);
 	return log && *log ? venv__error_set_details(r, err, log) : r;
+}
+
+static int tell(const struct machine *machine, const struct kvm_order *order, uint64_t spawned,
+		int socket, venv_error **err)
+{
+	_cleanup_error_ venv_error *problem = NULL;
+	int r = send_order(order, spawned, socket, &problem);
+
+	if (r < 0 && problem && (problem->sys_errno == EPIPE || problem->sys_errno == ECONNRESET))
+		return ended(machine, err);
+	return r < 0 ? venv__error_take(take_ptr(problem), err) : 0;
 }
 
 static int wait_ready(const struct machine *machine, int socket, struct venv_op *op,
@@ -133,14 +150,14 @@ int kvm_start(struct machine *machine, struct venv_op *op, venv_error **err)
 	if (r < 0)
 		return r;
 	(void)close(take_fd(&theirs));
-	r = send_order(&order, spawned, ours, err);
+	r = tell(machine, &order, spawned, ours, err);
 	if (r == 0)
 		r = wait_ready(machine, ours, op, err);
-	/* one that was suspended stands still until what it goes on from is given up */
-	if (r == 0 && order.goes_on)
-		r = kvm_resume(machine, op, err);
 	if (r == 0 && machine->from_rootfs)
 		r = kvm_agent_start(machine, err);
+	/* last: one that was suspended stands still until what it goes on from is given up */
+	if (r == 0 && order.goes_on)
+		r = kvm_resume(machine, op, err);
 	if (r < 0)
 		end(pidfd);
 	return r;

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Starting a virtual machine: this program is venv-vmm and venv-relay too, and says what each test wants. */
+#include "test.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "alive.h"
+#include "providers/kvm/kvm.h"
+#include "util/file.h"
+
+enum { STARTER = 3, WAIT_MS = 10000 };
+
+/* What they do, by the environment. */
+#define VMM_ENV "VENV_TEST_VMM"
+#define RELAY_ENV "VENV_TEST_RELAY"
+
+/* ---- What stands for the programs ------------------------------------------------------------ */
+
+static void answer_control(int dir, int ctl)
+{
+	(void)fcntl(ctl, F_SETFL, 0);
+	for (;;) {
+		_cleanup_close_ int fd = accept4(ctl, NULL, NULL, SOCK_CLOEXEC);
+		_cleanup_json_ json_t *request = NULL, *reply = json_object();
+		const char *op;
+
+		if (venv__msg_receive(fd, WAIT_MS, &request, NULL, NULL) <= 0)
+			continue;
+		op = venv__json_str(request, "op");
+		(void)mkdirat(dir, strcmp(op, "resume") == 0 ? "was-resumed" : "was-asked", 0700);
+		(void)venv__msg_send(fd, reply, NULL, 0, NULL);
+		if (strcmp(op, "kill") == 0)
+			return;
+	}
+}
+
+/* The first descriptor is the machine's directory. */
+static int receive_start(void)
+{
+	_cleanup_msg_fds_ struct msg_fds fds = MSG_FDS_INIT;
+	_cleanup_json_ json_t *start = NULL;
+
+	if (venv__msg_receive(STARTER, WAIT_MS, &start, &fds, NULL) <= 0)
+		return -1;
+	return venv__msg_fds_take(&fds, 0);
+}
+
+static int be_vmm(const char *how)
+{
+	_cleanup_json_ json_t *ready = json_pack("{s:b}", "ready", 1);
+	int dir, alive, ctl;
+
+	if (strcmp(how, "dies") == 0) {
+		for (int i = 0; i < 1000; i++)
+			(void)dprintf(STDERR_FILENO, "line %d of many\n", i);
+		(void)dprintf(STDERR_FILENO, "a library is missing\n");
+		return 1;
+	}
+	dir = receive_start();
+	if (strcmp(how, "mute") == 0)
+		return 1;
+	alive = openat(dir, "alive", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	(void)venv__lock_try(alive, true);
+	(void)venv__write_all(alive, "{\"state\":\"paused\"}", 18);
+	ctl = venv__msg_listen(dir, "ctl", NULL);
+	(void)venv__msg_send(STARTER, ready, NULL, 0, NULL);
+	answer_control(dir, ctl);
+	return 0;
+}
+
+static int be_relay(const char *how)
+{
+	_cleanup_error_ venv_error *error = NULL;
+	_cleanup_json_ json_t *reply = NULL;
+
+	(void)receive_start();
+	if (strcmp(how, "fails") == 0) {
+		(void)venv__fail(&error, VENV_ERR_NETWORK, "port 22 is taken");
+		reply = venv__error_to_json(error);
+	} else {
+		reply = json_pack("{s:b, s:i}", "ready", 1, "ssh_port", 2200);
+	}
+	(void)venv__msg_send(STARTER, reply, NULL, 0, NULL);
+	return 0;
+}
+
+/* ---- A machine ------------------------------------------------------------------------------- */
+
+struct world {
+	char root[64], dir[96], image[96], kernel[96];
+	char *disks[2];
+	venv ctx;
+	struct machine_spec spec;
+	struct machine machine;
+};
+
+static void put(const char *dir, const char *name, const char *text)
+{
+	_cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	assert_int_equal(venv__file_write(fd, name, text, strlen(text), 0644, WRITE_VOLATILE, NULL),
+			 0);
+}
+
+static void make(char *ret, size_t size, const char *root, const char *name)
+{
+	assert_in_range(snprintf(ret, size, "%s/%s", root, name), 1, size - 1);
+	assert_int_equal(mkdir(ret, 0700), 0);
+}
+
+static void make_image(struct world *w)
+{
+	static const char zeroes[1 << 20];
+	_cleanup_close_ int fd = -1;
+
+	(void)snprintf(w->image, sizeof(w->image), "%s/aaaa.raw", w->root);
+	fd = open(w->image, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_int_equal(venv__write_all(fd, zeroes, sizeof(zeroes)), 0);
+	w->disks[0] = w->image;
+}
+
+static int setup(void **state)
+{
+	static const char *const programs[] = { "venv-vmm", "venv-relay" };
+	struct world *w = test_calloc(1, sizeof(*w));
+	char self[512], modules[128], link[128];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	assert_true(n > 0);
+	self[n] = '\0';
+	(void)snprintf(w->root, sizeof(w->root), "/tmp/venv-test-start.XXXXXX");
+	assert_non_null(mkdtemp(w->root));
+	make(w->dir, sizeof(w->dir), w->root, "machine");
+	make(w->kernel, sizeof(w->kernel), w->root, "kernel");
+	make(modules, sizeof(modules), w->kernel, "modules");
+	make_image(w);
+	put(w->kernel, "vmlinuz", "kernel");
+	put(w->kernel, "modules.order", "");
+	put(w->kernel, "modules.later", "");
+	put(w->root, "venv-guest", "INIT");
+	put(w->root, "venv-enter", "ENTER");
+	for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
+		(void)snprintf(link, sizeof(link), "%s/%s", w->root, programs[i]);
+		assert_int_equal(symlink(self, link), 0);
+	}
+	w->ctx.libexec_dir = w->root;
+	w->machine = (struct machine){
+		.ctx = &w->ctx,
+		.id = "0123456789abcdef0123456789abcdef",
+		.name = "web",
+		.project = "shop",
+		.project_dir = w->root,
+		.spec = &w->spec,
+		.dir_fd = open(w->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+		.dir = w->dir,
+		.image = { .disks = w->disks, .format = "raw", .kernel = w->kernel },
+		.from_rootfs = true,
+		.login = "root",
+	};
+	assert_int_equal(kvm_disk_create(&w->machine, NULL), 0);
+	assert_int_equal(setenv(VMM_ENV, "runs", 1), 0);
+	assert_int_equal(setenv(RELAY_ENV, "runs", 1), 0);
+	*state = w;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+
+	(void)kvm_kill(&w->machine, NULL);
+	(void)close(w->machine.dir_fd);
+	assert_int_equal(venv__tree_delete(AT_FDCWD, w->root, NULL), 0);
+	test_free(w);
+	return 0;
+}
+
+static void suspend(const struct world *w)
+{
+	char dir[128];
+
+	make(dir, sizeof(dir), w->dir, KVM_SUSPEND);
+	put(dir, KVM_STATE, "state");
+	put(dir, KVM_MEMORY, "memory");
+}
+
+static bool there(const struct world *w, const char *name)
+{
+	return faccessat(w->machine.dir_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* ---- Tests ----------------------------------------------------------------------------------- */
+
+static void a_suspended_machine_goes_on(void **state)
+{
+	struct world *w = *state;
+	venv_error *error = NULL;
+
+	suspend(w);
+	if (kvm_start(&w->machine, NULL, &error) < 0)
+		fail_msg("%s", venv_error_message(error));
+	assert_true(there(w, "was-resumed"));
+	assert_false(there(w, KVM_SUSPEND));
+}
+
+/* What it did is on disk until nothing can fail any more. */
+static void a_start_that_fails_leaves_it_suspended(void **state)
+{
+	_cleanup_error_ venv_error *error = NULL;
+	struct world *w = *state;
+
+	suspend(w);
+	assert_int_equal(setenv(RELAY_ENV, "fails", 1), 0);
+	assert_int_equal(kvm_start(&w->machine, NULL, &error), VENV_ERR_NETWORK);
+	assert_string_equal(venv_error_message(error), "port 22 is taken");
+	assert_false(there(w, "was-resumed"));
+	assert_true(there(w, KVM_SUSPEND "/" KVM_STATE));
+	assert_int_equal(kvm_state(&w->machine, NULL), MACHINE_SUSPENDED);
+}
+
+static void who_ends_has_said_why(void **state)
+{
+	static const char *const ways[] = { "dies", "mute" };
+	struct world *w = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+		_cleanup_error_ venv_error *error = NULL;
+
+		assert_int_equal(setenv(VMM_ENV, ways[i], 1), 0);
+		assert_int_equal(kvm_start(&w->machine, NULL, &error), VENV_ERR_SYSTEM);
+		assert_string_equal(venv_error_message(error),
+				    "venv-vmm ended while the machine started");
+		assert_non_null(venv_error_hint(error));
+		if (i == 0)
+			assert_non_null(
+				strstr(venv_error_details(error), "a library is missing\n"));
+	}
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_suspended_machine_goes_on),
+		TEST(a_start_that_fails_leaves_it_suspended),
+		TEST(who_ends_has_said_why),
+	};
+
+	if (argc > 0 && strcmp(argv[0], "venv-vmm") == 0)
+		return be_vmm(getenv(VMM_ENV));
+	if (argc > 0 && strcmp(argv[0], "venv-relay") == 0)
+		return be_relay(getenv(RELAY_ENV));
+	return cmocka_run_group_tests_name("kvm_start", tests, NULL, NULL);
+}
