@@ -59,16 +59,16 @@ static int put_bytes(struct archive *archive, const char *name, unsigned mode, c
 	return r < 0 ? r : put_padding(archive->fd, size);
 }
 
-static int put_file(struct archive *archive, const char *name, unsigned mode, int dir_fd,
-		    const char *path, venv_error **err)
+static int put_program(struct archive *archive, const char *name, int libexec, const char *program,
+		       venv_error **err)
 {
 	_cleanup_free_ char *data = NULL;
 	size_t size = 0;
-	int r = venv__file_read(dir_fd, path, FILE_MAX, &data, &size, err);
+	int r = venv__file_read(libexec, program, FILE_MAX, &data, &size, err);
 
 	if (r < 0)
 		return r;
-	r = put_bytes(archive, name, mode, data, size);
+	r = put_bytes(archive, name, 0700, data, size);
 	return r < 0 ? venv__fail_errno(err, -r, "cannot make the initramfs") : 0;
 }
 
@@ -150,7 +150,7 @@ static void put_environment(struct buf *config, const struct machine *machine)
 }
 
 /* As for a container: systemd of the image, its command beside our process 1, or that alone. */
-static int put_program(struct buf *config, const struct machine *machine, venv_error **err)
+static int put_command(struct buf *config, const struct machine *machine, venv_error **err)
 {
 	const struct machine_spec *spec = machine->spec;
 	bool system = venv__image_is_system(&machine->image), is_machine;
@@ -194,7 +194,7 @@ static int put_config(struct archive *archive, const struct machine *machine, st
 	put_network(config, machine->net);
 	put_folders(config, machine);
 	put_environment(config, machine);
-	r = put_program(config, machine, err);
+	r = put_command(config, machine, err);
 	if (r < 0)
 		return r;
 	r = config->failed ? -ENOMEM
@@ -204,12 +204,38 @@ static int put_config(struct archive *archive, const struct machine *machine, st
 
 /* ---- Modules ------------------------------------------------------------------------------- */
 
+/* What is in a box may be anything, links to files of this host and pipes too. */
+static int read_file(int kernel, const char *path, size_t max, char **ret, size_t *ret_length,
+		     venv_error **err)
+{
+	_cleanup_close_ int fd = venv__open_beneath(kernel, path, O_RDONLY | O_NONBLOCK, 0);
+	struct stat st;
+
+	if (fd < 0)
+		return venv__fail_errno(err, -fd, "cannot open the kernel's '%s'", path);
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return venv__fail(err, VENV_ERR_CORRUPT, "the kernel's '%s' is no file", path);
+	return venv__fd_read(fd, path, max, ret, ret_length, err);
+}
+
+static int put_module(struct archive *archive, int kernel, const char *path, venv_error **err)
+{
+	_cleanup_free_ char *data = NULL;
+	size_t size = 0;
+	int r = read_file(kernel, path, FILE_MAX, &data, &size, err);
+
+	if (r < 0)
+		return r;
+	r = put_bytes(archive, path, 0600, data, size);
+	return r < 0 ? venv__fail_errno(err, -r, "cannot make the initramfs") : 0;
+}
+
 /* A list of the kernel box's: names of files in its modules/, one a line. */
 static int put_modules(struct archive *archive, int kernel, const char *list, const char *key,
 		       struct buf *config, venv_error **err)
 {
 	_cleanup_free_ char *text = NULL;
-	int r = venv__file_read(kernel, list, LIST_MAX, &text, NULL, err);
+	int r = read_file(kernel, list, LIST_MAX, &text, NULL, err);
 	char *rest = text, *name;
 
 	while (r == 0 && (name = strsep(&rest, "\n"))) {
@@ -222,7 +248,7 @@ static int put_modules(struct archive *archive, int kernel, const char *list, co
 			return venv__fail(err, VENV_ERR_CORRUPT, "'%s' names no module", list);
 		}
 		put_word(config, key, name);
-		r = put_file(archive, path, 0600, kernel, path, err);
+		r = put_module(archive, kernel, path, err);
 	}
 	return r;
 }
@@ -236,9 +262,9 @@ static int put_all(struct archive *archive, const struct machine *machine, venv_
 
 	if (r < 0 || libexec < 0)
 		return venv__fail_errno(err, r < 0 ? -r : errno, "cannot make the initramfs");
-	r = put_file(archive, "init", 0700, libexec, "venv-guest", err);
+	r = put_program(archive, "init", libexec, "venv-guest", err);
 	if (r == 0)
-		r = put_file(archive, "venv-enter", 0700, libexec, "venv-enter", err);
+		r = put_program(archive, "venv-enter", libexec, "venv-enter", err);
 	if (r == 0 && machine->image.kernel) {
 		kernel = open(machine->image.kernel, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (kernel < 0)

@@ -203,15 +203,62 @@ static void strange_lists_of_modules_are_refused(void **state)
 	venv_error_free(error);
 }
 
+/* A kernel comes from a box: no link in it brings a file of this host into the machine. */
+static void links_of_a_kernel_lead_nowhere(void **state)
+{
+	static const struct {
+		const char *name, *to;
+	} cases[] = {
+		{ "kernel/modules/b.ko", "../../secret" },
+		{ "kernel/modules.order", "../secret" },
+		{ "kernel/modules", "../elsewhere" },
+	};
+	struct world *w = *state;
+	char elsewhere[96];
+
+	(void)snprintf(elsewhere, sizeof(elsewhere), "%s/elsewhere", w->root);
+	assert_int_equal(mkdir(elsewhere, 0700), 0);
+	put(w->root, "secret", "c.ko\n");
+	for (size_t i = 0; i < 3; i++) {
+		static const char *const names[] = { "a.ko", "b.ko", "c.ko" };
+
+		put(elsewhere, names[i], "secret");
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_error_ venv_error *error = NULL;
+		char name[128], kept[136];
+
+		(void)snprintf(name, sizeof(name), "%s/%s", w->root, cases[i].name);
+		(void)snprintf(kept, sizeof(kept), "%s.kept", name);
+		assert_int_equal(rename(name, kept), 0);
+		assert_int_equal(symlink(cases[i].to, name), 0);
+		assert_true(kvm_initramfs_make(&w->machine, &error) < 0);
+		assert_non_null(strstr(venv_error_message(error), "cannot open"));
+		assert_int_equal(unlink(name), 0);
+		assert_int_equal(rename(kept, name), 0);
+	}
+}
+
+/* Nor does anything in it keep us waiting. */
+static void a_pipe_is_no_module(void **state)
+{
+	struct world *w = *state;
+	char name[128];
+
+	(void)snprintf(name, sizeof(name), "%s/modules/b.ko", w->kernel);
+	assert_int_equal(unlink(name), 0);
+	assert_int_equal(mkfifo(name, 0600), 0);
+	assert_int_equal(kvm_initramfs_make(&w->machine, NULL), VENV_ERR_CORRUPT);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(holds_programs_and_modules),
-		TEST(config_says_what_it_shall_be),
-		TEST(images_start_their_own),
-		TEST(strange_lists_of_modules_are_refused),
+		TEST(holds_programs_and_modules),     TEST(config_says_what_it_shall_be),
+		TEST(images_start_their_own),         TEST(strange_lists_of_modules_are_refused),
+		TEST(links_of_a_kernel_lead_nowhere), TEST(a_pipe_is_no_module),
 	};
 
 	return cmocka_run_group_tests_name("kvm_initramfs", tests, NULL, NULL);
