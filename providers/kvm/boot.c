@@ -2,6 +2,7 @@
 /* What a machine boots: a kernel that the file names, else the boot loader on its disk by firmware. */
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "kvm.h"
 #include "util/buf.h"
@@ -33,7 +34,9 @@ static int open_named(const struct machine *machine, const char *key, const char
 		      venv_error **err)
 {
 	const struct place *at = &machine->spec->kvm.place;
-	int fd = venv__open_inside(machine->project_dir, path, O_RDONLY | O_NOCTTY);
+	_cleanup_close_ int fd =
+		venv__open_inside(machine->project_dir, path, O_RDONLY | O_NOCTTY | O_NONBLOCK);
+	struct stat st;
 
 	if (fd == -EXDEV)
 		return venv__fail_spec(err, VENV_ERR_DENIED, at,
@@ -42,7 +45,10 @@ static int open_named(const struct machine *machine, const char *key, const char
 	if (fd < 0)
 		return venv__fail_spec(err, venv__code_of_errno(-fd), at,
 				       "cannot open kvm.%s '%s': %s", key, path, strerror(-fd));
-	return fd;
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return venv__fail_spec(err, VENV_ERR_CONFIG, at,
+				       "kvm.%s '%s' is not a regular file", key, path);
+	return take_fd(&fd);
 }
 
 /* ---- A kernel ------------------------------------------------------------------------------ */
@@ -122,7 +128,7 @@ static int open_kernel(const struct machine *machine, venv_error **err)
 	if (!machine->image.kernel)
 		return open_named(machine, "kernel", machine->spec->kvm.kernel, err);
 	path = venv__path_join(machine->image.kernel, "vmlinuz");
-	fd = path ? open(path, O_RDONLY | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC) : -1;
+	fd = path ? open(path, O_RDONLY | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK | O_CLOEXEC) : -1;
 	return fd < 0 ? venv__fail_errno(err, errno, "cannot open the kernel '%s'",
 					 path ? path : machine->image.kernel)
 		      : fd;

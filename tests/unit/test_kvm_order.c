@@ -328,6 +328,24 @@ static void a_file_to_boot_must_be_there(void **state)
 	assert_error(link, VENV_ERR_DENIED, "leads out of the project");
 }
 
+/* A guest may write in the project: a pipe there would be waited for without end. */
+static void a_file_to_boot_is_a_file(void **state)
+{
+	struct world *w = *state;
+	_cleanup_error_ venv_error *pipe = NULL, *directory = NULL;
+	char path[128];
+
+	(void)snprintf(path, sizeof(path), "%s/pipe", w->root);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	w->spec.kvm.kernel = path;
+	assert_int_equal(kvm_order_new(&w->machine, &w->order, NULL), 0);
+	assert_true(kvm_boot_order(&w->machine, &w->order, &pipe) < 0);
+	assert_error(pipe, VENV_ERR_CONFIG, "is not a regular file");
+	w->spec.kvm.kernel = w->dir;
+	assert_true(kvm_boot_order(&w->machine, &w->order, &directory) < 0);
+	assert_error(directory, VENV_ERR_CONFIG, "is not a regular file");
+}
+
 static void folders_have_tags_and_owners(void **state)
 {
 	struct world *w = *state;
@@ -406,8 +424,8 @@ int main(void)
 		CASE(what_is_no_disk_is_refused),   CASE(an_overlay_names_only_its_box),
 		CASE(disks_go_as_descriptors),      CASE(figures_follow_the_file),
 		CASE(its_process_is_limited),       CASE(a_kernel_is_booted_with_a_line),
-		CASE(a_file_to_boot_must_be_there), CASE(folders_have_tags_and_owners),
-		CASE(the_seed_is_the_second_disk),
+		CASE(a_file_to_boot_must_be_there), CASE(a_file_to_boot_is_a_file),
+		CASE(folders_have_tags_and_owners), CASE(the_seed_is_the_second_disk),
 	};
 
 	return cmocka_run_group_tests_name("kvm_order", tests, NULL, NULL);
