@@ -19,7 +19,7 @@ static const struct {
 int venv__signal_number(const char *text, int otherwise)
 {
 	char *end;
-	unsigned long number;
+	unsigned long number, more;
 
 	if (!text)
 		return otherwise;
@@ -37,7 +37,8 @@ int venv__signal_number(const char *text, int otherwise)
 	}
 	if (*text < '0' || *text > '9')
 		return otherwise;
-	number += strtoul(text, &end, 10);
+	more = strtoul(text, &end, 10);
+	number += MIN(more, 65UL);
 	return *end || number < 1 || number > 64 ? otherwise : (int)number;
 }
 
