@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "libvenv/box/store.h"
+#include "libvenv/cgroup/cgroup.h"
 #include "libvenv/spec.h"
 #include "providers/container/container.h"
 #include "providers/container/keeper/plan.h"
@@ -41,7 +42,7 @@ static void read_spec(const char *text, size_t length)
 	    venv__spec_machine_from_json(json, &spec, NULL) < 0)
 		return;
 	again = venv__spec_machine_to_json(spec);
-	json_decref(venv__spec_limits(spec));
+	json_decref(venv__cgroup_limits(spec));
 	venv__spec_machine_free(spec);
 	if (!again)
 		abort();
