@@ -153,14 +153,23 @@ static int run_script(struct work *work, int script, int said, venv_error **err)
 	return venv__ssh_run(work->project->ctx, &target, &run, work->op, err);
 }
 
+/* A file for what it says, which a machine that says too much does not make larger. */
+static int open_said(venv_error **err)
+{
+	_cleanup_close_ int fd = memfd_create("venv-said", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd < 0 || ftruncate(fd, SAID_MAX) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_GROW) < 0)
+		return venv__fail_errno(err, errno, "cannot make a memory file");
+	return take_fd(&fd);
+}
+
 static int failed(int said, venv_error **err)
 {
-	_cleanup_free_ char *text = NULL;
+	char text[SAID_MAX + 1] = "";
 	int r = venv__fail(err, VENV_ERR_COMMAND,
 			   "its well-known key could not be replaced by its own");
 
-	if (lseek(said, 0, SEEK_SET) == 0 &&
-	    venv__fd_read(said, "output", SAID_MAX, &text, NULL, NULL) == 0 && *text)
+	if (pread(said, text, SAID_MAX, 0) > 0 && *text)
 		(void)venv__error_set_details(r, err, text);
 	return venv__hint(r, err,
 			  "Vagrant's boxes let the user 'vagrant' use sudo: this one does "
@@ -169,14 +178,12 @@ static int failed(int said, venv_error **err)
 
 int venv__first_contact(struct work *work, venv_error **err)
 {
-	_cleanup_close_ int script = make_script(&work->machine, err), said = -1;
+	_cleanup_close_ int script = make_script(&work->machine, err);
+	_cleanup_close_ int said = script < 0 ? script : open_said(err);
 	int r;
 
-	if (script < 0)
-		return script;
-	said = memfd_create("venv-said", MFD_CLOEXEC);
 	if (said < 0)
-		return venv__fail_errno(err, errno, "cannot make a memory file");
+		return said;
 	r = run_script(work, script, said, err);
 	if (r > 0)
 		return failed(said, err);
@@ -246,12 +253,12 @@ static int note_login(struct work *work, const char *answer, venv_error **err)
 {
 	struct machine *machine = &work->machine;
 	unsigned long uid, gid;
+	char *gid_text, *end;
 	json_t *login;
-	char *end;
 
-	uid = strtoul(answer, &end, 10);
-	gid = strtoul(end, NULL, 10);
-	if (end == answer || uid >= UINT32_MAX || gid >= UINT32_MAX)
+	uid = strtoul(answer, &gid_text, 10);
+	gid = strtoul(gid_text, &end, 10);
+	if (gid_text == answer || end == gid_text || uid >= UINT32_MAX || gid >= UINT32_MAX)
 		return 0;
 	if (machine->login_known && machine->login_uid == uid && machine->login_gid == gid)
 		return 0;
