@@ -1,38 +1,20 @@
-"""Boxes of a root file system as virtual machines: in the nested host, with the archive that boxes/kernel-debian-12/build
-made (VENV_TEST_KERNEL)."""
+"""Boxes of a root file system as virtual machines: in the nested host, with the kernel that kvm_guests.py takes."""
 
-import json
 import os
 import subprocess
 
 import pytest
 
+# pylint: disable=unused-import,redefined-outer-name
+from kvm_guests import SLOW, kernel_box, rootfs_machine  # noqa: F401
+
 pytestmark = [pytest.mark.nested, pytest.mark.timeout(1200)]
-SLOW = 600  # seconds: processors are emulated there
 
 
-@pytest.fixture
-def kernel(project, venv):
-    """The kernel in the store, as its recipe would put it there."""
-    if not os.environ.get("VENV_TEST_KERNEL"):
-        pytest.skip("VENV_TEST_KERNEL names no archive that boxes/kernel-debian-12/build made")
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        pytest.skip("/dev/kvm is not for this user")
-    recipe = {"name": "kernel/debian-12", "version": "12", "kind": "kernel", "prebuilt": "kernel.tar"}
-    project.file("kernel/recipe.json", json.dumps(recipe))
-    with open(os.environ["VENV_TEST_KERNEL"], "rb") as file:
-        project.file("kernel/kernel.tar", file.read())
-    venv("box", "build", os.path.join(project.path, "kernel"), timeout=SLOW)
-
-
-def machine(**more):
-    return {"box": "busybox", "provider": "kvm", "memory": "256M", "cpus": 1, "boot_timeout": "8m", **more}
-
-
-def test_a_rootfs_box_lives_as_a_virtual_machine(project, venv, kernel):
+def test_a_rootfs_box_lives_as_a_virtual_machine(project, venv, kernel_box):
     """Every command does what it does to a container."""
     project.file("hello", "from the host\n")
-    project.write(machine(hostname="blue", disk="1G", env={"COLOUR": "green"}, volumes=["data:/data"],
+    project.write(rootfs_machine(hostname="blue", disk="1G", env={"COLOUR": "green"}, volumes=["data:/data"],
                           provision=[{"run": "echo \"$VENV_MACHINE $(id -un) $COLOUR\" >/etc/provisioned"}]))
     venv("up", timeout=SLOW)
     state = venv.json("status")[0]
@@ -70,9 +52,9 @@ def test_a_rootfs_box_lives_as_a_virtual_machine(project, venv, kernel):
     assert project.machines() == []
 
 
-def test_without_a_network(project, venv, kernel):
+def test_without_a_network(project, venv, kernel_box):
     """The agent needs none."""
-    project.write(machine(networks=[]))
+    project.write(rootfs_machine(networks=[]))
     venv("up", timeout=SLOW)
     assert venv("exec", "--", "ls", "/sys/class/net").stdout == "lo\n"
     assert venv("ssh", "-c", "echo in").stdout == "in\n"

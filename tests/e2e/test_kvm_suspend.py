@@ -1,4 +1,4 @@
-"""Suspending virtual machines, and snapshots of them: in the nested host, as test_kvm.py."""
+"""Suspending virtual machines, and snapshots of them: in the nested host, of each kind that kvm_guests.py makes."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ import time
 import pytest
 
 # pylint: disable=unused-import,redefined-outer-name
-from test_kvm import SLOW, add_box, disks, kernel, machine  # noqa: F401
+from kvm_guests import SLOW, disks, guest, kernel, kernel_box  # noqa: F401
 
 pytestmark = [pytest.mark.nested, pytest.mark.timeout(1200)]
 
@@ -17,24 +17,23 @@ nohup setsid sh -c 'exec 3>>/workspace/log; i=0; while :; do i=$((i+1)); echo $i
 echo $! >/run/counter"""
 
 
-def guest(venv, script):
+def inside(venv, script):
     return venv("exec", "--", "sh", "-c", script, timeout=SLOW).stdout.strip()
 
 
 def assert_clock(venv):
     """The machine's clock is right, as far as one can tell over an ssh that takes its time."""
     began = time.time()
-    now = int(guest(venv, "date +%s"))
+    now = int(inside(venv, "date +%s"))
     assert began - 3 <= now <= time.time() + 3, (began, now, time.time())
 
 
-def test_suspend_keeps_what_it_does(project, venv, disks, kernel):
+def test_suspend_keeps_what_it_does(project, venv, guest):
     """A process goes on counting after a suspend, into a file of the shared folder too; the clock is right."""
-    add_box(venv, disks, "cloud.qcow2")
-    project.write(machine(kernel))
+    project.write(guest())
     venv("up", timeout=SLOW)
-    guest(venv, COUNTING)
-    boot = guest(venv, "cat /proc/sys/kernel/random/boot_id")
+    inside(venv, COUNTING)
+    boot = inside(venv, "cat /proc/sys/kernel/random/boot_id")
     venv("suspend", timeout=SLOW)
     assert venv.json("status")[0]["state"] == "suspended"
     assert "saved" in venv("status", "--machine-readable").stdout
@@ -45,35 +44,34 @@ def test_suspend_keeps_what_it_does(project, venv, disks, kernel):
     venv("resume", timeout=SLOW)
     assert venv.json("status")[0]["state"] == "running"
     assert_clock(venv)
-    assert guest(venv, "cat /proc/sys/kernel/random/boot_id") == boot
+    assert inside(venv, "cat /proc/sys/kernel/random/boot_id") == boot
     time.sleep(2)
     counted = [int(n) for n in project.read("log").split()]
     assert counted[-1] > before and counted == list(range(1, counted[-1] + 1)), counted[-5:]
     # up of a suspended machine is the same; halt lets it shut down
     venv("suspend", timeout=SLOW)
     venv("up", timeout=SLOW)
-    assert guest(venv, "cat /proc/sys/kernel/random/boot_id") == boot
+    assert inside(venv, "cat /proc/sys/kernel/random/boot_id") == boot
     venv("suspend", timeout=SLOW)
     venv("halt", timeout=SLOW)
     assert venv.json("status")[0]["state"] == "stopped"
     venv("destroy", "-f", timeout=SLOW)
 
 
-def test_snapshots_bring_disk_and_memory_back(project, venv, disks, kernel):
-    add_box(venv, disks, "cloud.qcow2")
-    project.write(machine(kernel))
+def test_snapshots_bring_disk_and_memory_back(project, venv, guest):
+    project.write(guest())
     venv("up", timeout=SLOW)
-    guest(venv, "echo one >/root/file; sync; echo two >/root/dirty; echo one >/run/memory")
+    inside(venv, "echo one >/root/file; sync; echo two >/root/dirty; echo one >/run/memory")
     venv("snapshot", "save", "first", timeout=SLOW)
     assert venv.json("status")[0]["state"] == "running"
-    guest(venv, "rm /root/file; echo later >/run/memory; dd if=/dev/urandom of=/root/more bs=1M count=20 2>/dev/null; sync")
+    inside(venv, "rm /root/file; echo later >/run/memory; dd if=/dev/urandom of=/root/more bs=1M count=20 2>/dev/null; sync")
     venv("halt", timeout=SLOW)
     venv("snapshot", "save", "stopped", timeout=SLOW)
     names = {snapshot["name"]: snapshot["state"] for snapshot in venv.json("snapshot", "list")}
     assert names == {"first": "running", "stopped": "stopped"}, names
     venv("snapshot", "restore", "first", timeout=SLOW)
     assert venv.json("status")[0]["state"] == "running"
-    assert guest(venv, "cat /root/file /root/dirty /run/memory; test ! -e /root/more") == "one\ntwo\none"
+    assert inside(venv, "cat /root/file /root/dirty /run/memory; test ! -e /root/more") == "one\ntwo\none"
     assert_clock(venv)
     venv("snapshot", "restore", "stopped", timeout=SLOW)
     assert venv.json("status")[0]["state"] == "stopped"
