@@ -140,6 +140,7 @@ int venv__msg_receive(int socket, int timeout_ms, json_t **ret, struct msg_fds *
 {
 	_cleanup_msg_fds_ struct msg_fds received = MSG_FDS_INIT;
 	_cleanup_free_ char *text = malloc(MSG_MAX + 1);
+	_cleanup_json_ json_t *message = NULL;
 	int flags = 0, r;
 	ssize_t n;
 
@@ -161,9 +162,12 @@ int venv__msg_receive(int socket, int timeout_ms, json_t **ret, struct msg_fds *
 		return 0;
 	if (flags & (MSG_TRUNC | MSG_CTRUNC))
 		return venv__fail(err, VENV_ERR_INVALID, "a message that is too large was refused");
-	r = venv__json_parse(text, (size_t)n, ret, err);
+	r = venv__json_parse(text, (size_t)n, &message, err);
 	if (r < 0)
 		return r;
+	if (!json_is_object(message))
+		return venv__fail(err, VENV_ERR_INVALID, "a message that is no object was refused");
+	*ret = take_ptr(message);
 	if (fds) {
 		*fds = received;
 		received.count = 0;

@@ -80,7 +80,8 @@ static void silence_times_out(void **state)
 
 static void garbage_is_refused(void **state)
 {
-	static const char *const packets[] = { "{", "[1", "{\"a\":1,\"a\":2}", "\xff\xfe", "nul" };
+	static const char *const packets[] = { "{",        "[1", "[1]", "[]", "{\"a\":1,\"a\":2}",
+					       "\xff\xfe", "nul" };
 	const struct pair *pair = *state;
 
 	for (size_t i = 0; i < ARRAY_SIZE(packets); i++) {
