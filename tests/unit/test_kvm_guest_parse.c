@@ -6,15 +6,19 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "providers/kvm/guest/guest.h"
 #include "util/file.h"
 
+static unsigned complaints;
+
 /* process 1's own, which is not run here */
 void guest_say(const char *format, ...)
 {
 	(void)format;
+	complaints++;
 }
 
 _Noreturn void guest_die(int number, const char *format, ...)
@@ -138,6 +142,29 @@ static void files_are_written_in_place_of_links(void **state)
 	assert_int_equal(venv__tree_delete(AT_FDCWD, path, NULL), 0);
 }
 
+/* The machine starts with the modules that do load; all are taken out of memory. */
+static void modules_that_do_not_load_are_told(void **state)
+{
+	static const char config[] = "module=a.ko\0module=none.ko\0later=c.ko";
+	char path[] = "/tmp/venv-test-XXXXXX";
+	_cleanup_close_ int dir = temporary(path);
+	const struct guest guest = { .config = { config, sizeof(config) } };
+
+	(void)state;
+	assert_int_equal(mkdirat(dir, "modules", 0700), 0);
+	put(dir, "modules/a.ko", "no module");
+	put(dir, "modules/b.ko", "not named");
+	put(dir, "modules/c.ko", "no module");
+	complaints = 0;
+	guest_modules_load(&guest, dir);
+	assert_int_equal(complaints, 2);
+	assert_true(wait(NULL) > 0); /* who loads what may come later */
+	assert_int_equal(faccessat(dir, "modules/a.ko", F_OK, 0), -1);
+	assert_int_equal(faccessat(dir, "modules/b.ko", F_OK, 0), 0);
+	assert_int_equal(faccessat(dir, "modules/c.ko", F_OK, 0), -1);
+	assert_int_equal(venv__tree_delete(AT_FDCWD, path, NULL), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -145,6 +172,7 @@ int main(void)
 		cmocka_unit_test(folders_are_read),
 		cmocka_unit_test(the_disk_is_found_by_its_serial),
 		cmocka_unit_test(files_are_written_in_place_of_links),
+		cmocka_unit_test(modules_that_do_not_load_are_told),
 	};
 
 	return cmocka_run_group_tests_name("kvm_guest_parse", tests, NULL, NULL);
