@@ -40,9 +40,10 @@ static int add_interface(const struct net_attachment *net, size_t i, struct kvm_
 	if (number < 0)
 		return number;
 	return kvm_order_device(order,
-				json_pack("{s:s, s:i, s:i, s:s, s:i}", "kind", "net", "slot",
+				json_pack("{s:s, s:i, s:i, s:s, s:i, s:s*}", "kind", "net", "slot",
 					  (int)(KVM_SLOT_NET + i), "tap", number, "mac",
-					  interface->mac, "mtu", (int)interface->mtu),
+					  interface->mac, "mtu", (int)interface->mtu, "address",
+					  interface->address),
 				err);
 }
 

@@ -347,6 +347,8 @@ static void devices_are_as_described(void **state)
 		{ "'kind':'net','tap':5,'mtu':1500,'mac':'02:00:00:00-00:00'", "address" },
 		{ "'kind':'net','tap':5,'mtu':1500,'mac':'03:00:00:00:00:00'", "address" },
 		{ "'kind':'net','tap':5,'mac':'02:00:00:00:00:01'", "'mtu'" },
+		{ "'kind':'net','tap':5,'mac':'02:00:00:00:00:01','mtu':1500,'address':'10.1'",
+		  "no address" },
 		{ "'kind':'net','tap':5,'mac':'02:00:00:00:00:01','mtu':67", "'mtu'" },
 		{ "'kind':'net','mac':'02:00:00:00:00:01','mtu':1500", "'tap'" },
 		{ "'kind':'fs','directory':0,'uid':0,'gid':0", "tag" },

@@ -36,6 +36,7 @@ enum { MIB = 1 << 20, SLOT = 2, RX = 0, TX = 1, MTU = 9000, OUT = 0x400000, IN =
 	 1ULL << VIRTIO_EVENT_IDX)
 
 static const uint8_t own_mac[NET_MAC] = { 2, 0x11, 0x22, 0x33, 0x44, 0x55 };
+static const uint8_t own_address[NET_IP] = { 10, 88, 0, 2 };
 
 struct world {
 	struct vmm_platform *platform;
@@ -52,6 +53,7 @@ static struct world *world_with(int tap, int host)
 
 	w->host = host;
 	memcpy(options.mac, own_mac, NET_MAC);
+	memcpy(options.address, own_address, NET_IP);
 	w->platform = vmm_platform_new(64 * MIB, true);
 	assert_int_equal(
 		virtio_net_new(&w->platform->mem, w->platform->worker, &options, &w->device, NULL),
@@ -691,6 +693,35 @@ static int open_tap(void)
 }
 
 /* Who has 192.0.2.1? The host's kernel answers. */
+/* Who stood still says where it is, if there is a driver: once, and in its own name. */
+static void it_is_announced(void **state)
+{
+	static const uint8_t arp[] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2,    0x11, 0x22,
+				       0x33, 0x44, 0x55, 8,    6,    0,    1,    8,    0,
+				       6,    4,    0,    1,    2,    0x11, 0x22, 0x33, 0x44,
+				       0x55, 10,   88,   0,    2,    0,    0,    0,    0,
+				       0,    0,    10,   88,   0,    2 };
+	static const struct virtio_net_hdr_mrg_rxbuf plain;
+	struct virtio_net_hdr_mrg_rxbuf header;
+	struct world *w = *state;
+	uint8_t frame[100];
+
+	virtio_go_on(w->device);
+	assert_int_equal(sent(w, &header, frame, sizeof(frame)), sizeof(arp));
+	assert_memory_equal(frame, arp, sizeof(arp));
+	assert_memory_equal(&header, &plain, NET_HEADER);
+	save_and_load(w);
+	assert_int_equal(sent(w, &header, frame, sizeof(frame)), -1);
+	virtio_go_on(w->device);
+	assert_int_equal(sent(w, &header, frame, sizeof(frame)), sizeof(arp));
+	virtio_net_set_link(w->device, false);
+	virtio_go_on(w->device);
+	virtio_net_set_link(w->device, true);
+	pci_reset(&w->platform->pci); /* no driver, no guest with an address */
+	virtio_go_on(w->device);
+	assert_int_equal(sent(w, &header, frame, sizeof(frame)), -1);
+}
+
 static void ask_the_kernel(int tap)
 {
 	static const uint8_t arp[] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2,    0x11, 0x22,
@@ -755,6 +786,7 @@ int main(void)
 		TEST(links_go_down),
 		TEST(a_reset_forgets_what_was_taken),
 		TEST(state_survives),
+		TEST(it_is_announced),
 		cmocka_unit_test(with_a_real_tap),
 	};
 

@@ -146,6 +146,13 @@ void devices_release(struct devices *devices)
 			worker_unpark(devices->device[i].worker);
 }
 
+void devices_go_on(struct devices *devices)
+{
+	devices_release(devices);
+	for (size_t i = 0; i < devices->n; i++)
+		virtio_go_on(devices->device[i].virtio);
+}
+
 struct filter {
 	enum jail_thread thread;
 	int result;

@@ -43,6 +43,8 @@ struct virtio_device *devices_find(const struct devices *devices, int64_t slot, 
  */
 void devices_hold(struct devices *devices);
 void devices_release(struct devices *devices);
+void devices_go_on(
+	struct devices *devices); /* the same, as the machine will: who must tell somebody does */
 /* The next thing that went wrong in a device, for the machine's log. @return false: nothing did
  * warnings[0] is readable when something may have. */
 bool devices_warning(struct devices *devices, char *ret, size_t size);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kinds.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -209,6 +210,15 @@ static int read_mac(const struct order *order, uint8_t ret[NET_MAC], venv_error 
 						"no address of a network: '%s'", text ? text : "");
 }
 
+static int read_address(const struct order *order, uint8_t ret[NET_IP], venv_error **err)
+{
+	const char *text = venv__json_str(order->json, "address");
+
+	if (text && inet_pton(AF_INET, text, ret) != 1)
+		return venv__fail(err, VENV_ERR_INVALID, "no address: '%s'", text);
+	return 0;
+}
+
 static int make_net(struct order *order, struct virtio_device **ret, venv_error **err)
 {
 	struct virtio_net_options options = { .tap = -1 };
@@ -216,6 +226,8 @@ static int make_net(struct order *order, struct virtio_device **ret, venv_error 
 	int64_t mtu = 0;
 	int r = read_mac(order, options.mac, err);
 
+	if (r == 0)
+		r = read_address(order, options.address, err);
 	if (r == 0)
 		r = number(order, "mtu", MTU_MIN, MTU_MAX, &mtu, err);
 	if (r == 0)

@@ -108,7 +108,7 @@ int vmm_watch(struct vmm *vmm, venv_error **err)
 
 static void go_on(struct vmm *vmm)
 {
-	devices_release(&vmm->devices);
+	devices_go_on(&vmm->devices);
 	machine_resume(vmm->machine);
 }
 

@@ -343,6 +343,22 @@ void virtio_drain(struct virtio_device *device)
 	worker_call(device->worker, drain, device);
 }
 
+static void go_on(void *user)
+{
+	struct virtio_device *device = user;
+
+	(void)pthread_mutex_lock(&device->lock);
+	if (virtio_is_live(device))
+		device->ops->go_on(device);
+	(void)pthread_mutex_unlock(&device->lock);
+}
+
+void virtio_go_on(struct virtio_device *device)
+{
+	if (device->ops->go_on)
+		worker_call(device->worker, go_on, device);
+}
+
 struct transfer {
 	struct virtio_device *device;
 	struct state_writer *writer;

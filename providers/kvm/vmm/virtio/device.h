@@ -57,6 +57,7 @@ struct virtio_ops {
 	/* The doorbell of a queue that was started rang, or might have. The device is live. */
 	void (*notify)(struct virtio_device *device, unsigned queue);
 	void (*drain)(struct virtio_device *device); /* finish what is in flight: before a save */
+	void (*go_on)(struct virtio_device *device); /* the machine stood still; it is live */
 	/* What device and queues do not know. load() comes after activate(), if it was active. */
 	int (*save)(struct virtio_device *device, struct state_writer *writer);
 	int (*load)(struct virtio_device *device, struct state_reader *reader);
@@ -130,6 +131,7 @@ struct virtq *virtio_setup_queue(struct virtio_device *device, unsigned queue);
 
 /* For the machine, while vCPUs stand still, from any thread that the worker does not wait for. */
 void virtio_drain(struct virtio_device *device);
+void virtio_go_on(struct virtio_device *device);                            /* before they go on */
 int virtio_save(struct virtio_device *device, struct state_writer *writer); /* 0 or -errno */
 /* Into a device as virtio_device_init() left it. 0 or -errno; -EPROTO: it cannot have been so */
 int virtio_load(struct virtio_device *device, struct state_reader *reader);

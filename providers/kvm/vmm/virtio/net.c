@@ -26,6 +26,7 @@ struct net {
 	struct virtq_chain tx;
 	uint64_t sent, dropped;
 	struct net_rx rx;
+	uint8_t address[NET_IP];
 };
 
 static struct net *net_of(struct virtio_device *device)
@@ -185,6 +186,31 @@ static void on_drain(struct virtio_device *device)
 	virtio_again(device, RX); /* should it go on: with what was given back */
 }
 
+/* A gratuitous ARP (RFC 5227: an announcement). */
+static void on_go_on(struct virtio_device *device)
+{
+	static const uint8_t nobody[NET_IP];
+	struct net *net = net_of(device);
+	struct {
+		uint8_t header[NET_HEADER];
+		uint8_t to[NET_MAC], from[NET_MAC], type[2];
+		uint8_t request[8]; /* Ethernet, IPv4, their sizes, "who has" */
+		uint8_t sender[NET_MAC], sender_ip[NET_IP], target[NET_MAC], target_ip[NET_IP];
+	} frame = {
+		.to = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff },
+		.type = { 8, 6 },
+		.request = { 0, 1, 8, 0, NET_MAC, NET_IP, 0, 1 },
+	};
+
+	if (!has_link(net) || memcmp(net->address, nobody, NET_IP) == 0)
+		return;
+	memcpy(frame.from, net->config.mac, NET_MAC);
+	memcpy(frame.sender, net->config.mac, NET_MAC);
+	memcpy(frame.sender_ip, net->address, NET_IP);
+	memcpy(frame.target_ip, net->address, NET_IP);
+	(void)!write(net->tap, &frame, sizeof(frame)); /* one that is lost is asked for */
+}
+
 static void on_free(struct virtio_device *device)
 {
 	struct net *net = net_of(device);
@@ -236,6 +262,7 @@ static const struct virtio_ops net_ops = {
 	.reset = on_reset,
 	.notify = on_notify,
 	.drain = on_drain,
+	.go_on = on_go_on,
 	.save = on_save,
 	.load = on_load,
 	.free = on_free,
@@ -260,6 +287,7 @@ int virtio_net_new(const struct mem *mem, struct worker *worker,
 	if (!net)
 		return venv__fail_nomem(err);
 	memcpy(net->config.mac, options->mac, NET_MAC);
+	memcpy(net->address, options->address, NET_IP);
 	net->config.status = VIRTIO_NET_S_LINK_UP;
 	net->config.max_virtqueue_pairs = 1;
 	net->config.mtu = options->mtu;

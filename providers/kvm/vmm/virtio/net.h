@@ -7,19 +7,22 @@
  * kernel in one writev() and back in one readv(). Headers are copied and checked first (net_header.h), and
  * the sender's address with them: a guest sends from its own only. What must not pass is dropped, as
  * networks do. What the guest cannot take the TAP is told not to give (TUNSETOFFLOAD), when the features
- * are known. Receiving is net_rx.h's. When the TAP goes, the link is down.
+ * are known. Receiving is net_rx.h's. When the TAP goes, the link is down. When a machine goes on that stood
+ * still, its TAP may be another one, and its neighbours may have given it up: they are told where it is, in its
+ * name, by what ARP has for that.
  */
 #ifndef VMM_VIRTIO_NET_H
 #define VMM_VIRTIO_NET_H
 
 #include "device.h"
 
-enum { NET_MAC = 6 };
+enum { NET_MAC = 6, NET_IP = 4 };
 
 struct virtio_net_options {
 	int tap; /* taken over in any case; non-blocking, IFF_TAP | IFF_NO_PI | IFF_VNET_HDR */
 	uint8_t mac[NET_MAC];
 	uint16_t mtu;
+	uint8_t address[NET_IP]; /* what the guest has by DHCP; 0.0.0.0: nobody knows */
 };
 
 struct virtio_net_counts {
