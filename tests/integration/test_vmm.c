@@ -3,6 +3,7 @@
 #include "tests/unit/test.h"
 
 #include <fcntl.h>
+#include <linux/kvm.h>
 #include <poll.h>
 #include <pthread.h>
 #include <string.h>
@@ -154,7 +155,7 @@ static uint64_t exits(const struct guest *guest, enum vm_exit kind)
 /* Guests that judge for themselves, and end with 0 when all was well. */
 static void guests_are_content(void **state)
 {
-	static const char *const names[] = { "tables", "nobody", "timer", "pin" };
+	static const char *const names[] = { "tables", "nobody", "selects", "timer", "pin" };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
@@ -227,6 +228,21 @@ static void doorbells_do_not_leave_the_kernel(void **state)
 	assert_int_equal(count, 1000);
 	assert_int_equal(exits(guest, VM_EXIT_MMIO_WRITE), 0);
 	irqs->ops->undo_doorbell(irqs->user, fd, DOORBELL);
+	done(guest);
+}
+
+static void selecting_registers_does_not_leave_the_kernel(void **state)
+{
+	_cleanup_close_ int kvm = kvm_open(NULL);
+	struct guest *guest = start("guest_long", "selects");
+
+	(void)state;
+	assert_int_equal(wait_end(guest), VM_DEBUG_EXIT);
+	assert_int_equal(guest->value, 0);
+	if (kvm_ioctl_number(kvm, KVM_CHECK_EXTENSION, KVM_CAP_COALESCED_PIO) > 0)
+		assert_true(exits(guest, VM_EXIT_IO_OUT) < 100);
+	else
+		assert_true(exits(guest, VM_EXIT_IO_OUT) > 2000);
 	done(guest);
 }
 
@@ -442,6 +458,7 @@ int main(void)
 		cmocka_unit_test(guests_are_content),
 		cmocka_unit_test(messages_arrive),
 		cmocka_unit_test(doorbells_do_not_leave_the_kernel),
+		cmocka_unit_test(selecting_registers_does_not_leave_the_kernel),
 		cmocka_unit_test(the_button_switches_off),
 		cmocka_unit_test(a_reset_begins_again),
 		cmocka_unit_test(processors_are_started),

@@ -117,10 +117,10 @@ static void who_is_there(void **state)
 	assert_int_equal(pci_add(&w->platform->pci, SLOT, &w->other), -EEXIST);
 	assert_int_equal(pci_add(&w->platform->pci, 32, &w->other), -EINVAL);
 	/* no extended capabilities */
-	assert_int_equal(get(w, 0x100, 4), 0);
-	assert_int_equal(get(w, 0xffc, 4), 0);
-	set(w, 0x100, 4, 0xffffffff);
-	assert_int_equal(get(w, 0x100, 4), 0);
+	assert_int_equal(get(w, 0x100, 4), 0xffffffff);
+	assert_int_equal(get(w, 0xffc, 4), 0xffffffff);
+	set(w, 0x100, 4, 0);
+	assert_int_equal(get(w, 0x100, 4), 0xffffffff);
 }
 
 static void capabilities_are_a_list(void **state)
@@ -174,7 +174,7 @@ static void all_widths(void **state)
 			uint8_t data[8], expected[8];
 
 			vmm_read(w->platform, at, data, sizes[s]);
-			memset(expected, 0, 8);
+			memset(expected, 0xff, 8);
 			if (offset + sizes[s] <= PCI_CONFIG_SIZE)
 				memcpy(expected, w->function.config + offset, sizes[s]);
 			assert_memory_equal(data, expected, sizes[s]);

@@ -36,10 +36,17 @@ struct irqs {
 	struct irq_route messages[IRQ_MESSAGES_MAX]; /* of GSI LAYOUT_GSI_COUNT + index */
 };
 
+struct late {
+	pthread_mutex_t lock;
+	struct kvm_coalesced_mmio_ring
+		*ring; /* in the first vCPU's pages; NULL: this KVM has none */
+};
+
 struct vm {
 	int kvm_fd, fd;
 	struct vm_config config;
 	struct irqs irqs;
+	struct late late;
 	struct vcpu vcpus[LAYOUT_CPUS_MAX];
 	unsigned n_vcpus; /* as many as have been made */
 	size_t run_size, xsave_size;
@@ -70,6 +77,10 @@ int regs_enter(const struct vcpu *vcpu, const struct boot_entry *entry, venv_err
 /* irq.c */
 int irqs_init(struct irqs *irqs, struct vm *vm, bool pics, venv_error **err);
 void irqs_done(struct irqs *irqs);
+/* late.c; after the first vCPU */
+void late_init(struct late *late, const struct vm *vm);
+void late_done(struct late *late);
+void late_run(struct late *late, struct bus *ports); /* of a vCPU's thread, after each KVM_RUN */
 /* vcpu.c */
 int vcpu_init(struct vcpu *vcpu, struct vm *vm, unsigned index, venv_error **err);
 void vcpu_done(struct vcpu *vcpu);

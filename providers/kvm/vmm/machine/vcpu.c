@@ -155,15 +155,16 @@ static void run(struct vcpu *vcpu)
 	int r;
 
 	for (;;) {
-		r = ioctl(vcpu->fd, KVM_RUN, 0);
+		r = ioctl(vcpu->fd, KVM_RUN, 0) < 0 ? errno : 0;
+		late_run(&vcpu->vm->late, vcpu->vm->config.ports);
 		if (r == 0) {
 			dispatch(vcpu);
-		} else if (errno == EINTR || errno == EAGAIN) {
+		} else if (r == EINTR || r == EAGAIN) {
 			if (!attend(vcpu))
 				return;
 		} else {
 			(void)snprintf(text, sizeof(text), "KVM does not run the guest: errno %d",
-				       errno);
+				       r);
 			vm_finish(vcpu->vm, VM_ERROR, 0, text);
 		}
 	}

@@ -84,6 +84,8 @@ static int make_vcpus(struct vm *vm, venv_error **err)
 		if (r == 0)
 			vm->n_vcpus++;
 	}
+	if (r == 0)
+		late_init(&vm->late, vm);
 	return r;
 }
 
@@ -133,6 +135,7 @@ void vm_free(struct vm *vm)
 	(void)pthread_mutex_unlock(&vm->lock);
 	while (vm->n_vcpus > 0)
 		vcpu_done(&vm->vcpus[--vm->n_vcpus]);
+	late_done(&vm->late);
 	irqs_done(&vm->irqs);
 	if (vm->fd >= 0)
 		(void)close(vm->fd);

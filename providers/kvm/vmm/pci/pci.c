@@ -108,10 +108,10 @@ void pci_remove(struct pci_function *function)
 
 /* ---- Configuration space ---- */
 
-/* Under lock. What is beyond the 256 bytes reads as zeroes: no extended capabilities. */
+/* Under lock. Beyond the 256 bytes there is nobody: zeroes would be an empty list of more, which kernels look for. */
 static void config_read(struct pci_function *function, unsigned offset, uint8_t *data, size_t size)
 {
-	memset(data, 0, size);
+	memset(data, 0xff, size);
 	if (offset + size > PCI_CONFIG_SIZE)
 		return;
 	if (function->ops && function->ops->config_read)
