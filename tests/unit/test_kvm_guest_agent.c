@@ -189,6 +189,37 @@ static void a_command_runs(void **state)
 	done(&peer);
 }
 
+/* Who wants a command may give it up as soon as he asked for it. */
+static void a_signal_is_never_too_early(void **state)
+{
+	static const char request[] = "exec\0user=0\0arg=sleep\0arg=5";
+
+	(void)state;
+	need_enter();
+	for (int i = 0; i < 20; i++) {
+		struct peer peer = { .stream = test_calloc(1, sizeof(*peer.stream)) };
+		struct agent_frame frame;
+		int pair[2];
+
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+		peer.stream->fd = pair[0];
+		assert_true(agent_stream_put(peer.stream, AGENT_REQUEST, request, sizeof(request)));
+		assert_true(agent_stream_put_numbers(peer.stream, AGENT_SIGNAL, SIGTERM, NULL));
+		assert_int_equal(agent_stream_flush(peer.stream), 0);
+		peer.pid = fork();
+		if (peer.pid == 0) {
+			(void)close(pair[0]);
+			_exit(guest_agent_serve(&guest, pair[1]));
+		}
+		(void)close(pair[1]);
+		do
+			frame = next(&peer);
+		while (frame.type != AGENT_EXIT);
+		assert_int_equal(agent_number(&frame, 0), SIGTERM);
+		done(&peer);
+	}
+}
+
 static void more_input_than_the_window_ends_it(void **state)
 {
 	static const char data[AGENT_DATA_MAX];
@@ -259,6 +290,32 @@ static void ports_are_dialled(void **state)
 	done(&peer);
 }
 
+/* A server that says nothing and waits on does not keep who copied for a host that is gone. */
+static void who_is_gone_is_not_copied_for(void **state)
+{
+	char request[64];
+	struct peer peer;
+	uint16_t port;
+	int listener, fd, n, status = -1;
+
+	(void)state;
+	need_enter();
+	listener = listening(&port);
+	n = snprintf(request, sizeof(request), "dial%chost=127.0.0.1%cport=%u", 0, 0, port);
+	peer = ask(request, (size_t)n + 1);
+	(void)reply(&peer);
+	fd = accept(listener, NULL, NULL);
+	(void)close(peer.stream->fd);
+	for (int i = 0; i < 300 && waitpid(peer.pid, &status, WNOHANG) == 0; i++)
+		(void)usleep(10000);
+	if (status != 0)
+		(void)kill(peer.pid, SIGKILL);
+	assert_int_equal(status, 0);
+	test_free(peer.stream);
+	(void)close(fd);
+	(void)close(listener);
+}
+
 static void listeners_hand_connections_out(void **state)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET,
@@ -298,8 +355,10 @@ int main(void)
 		cmocka_unit_test(what_is_no_request_ends_it),
 		cmocka_unit_test(arguments_are_those_of_venv_enter),
 		cmocka_unit_test(a_command_runs),
+		cmocka_unit_test(a_signal_is_never_too_early),
 		cmocka_unit_test(more_input_than_the_window_ends_it),
 		cmocka_unit_test(ports_are_dialled),
+		cmocka_unit_test(who_is_gone_is_not_copied_for),
 		cmocka_unit_test(listeners_hand_connections_out),
 	};
 

@@ -119,11 +119,19 @@ pid_t guest_enter(const struct guest *guest, char *const *argv, char *const *env
 		  int socket, bool tty)
 {
 	const int all[4] = { fds[0], tty ? fds[0] : fds[1], tty ? fds[0] : fds[2], socket };
-	pid_t pid = fork();
-	int score;
+	sigset_t every, before;
+	int score, number;
+	pid_t pid;
 
-	if (pid)
-		return pid < 0 ? -errno : pid;
+	/* what it is sent before it is ready waits until then: those that we ignore are not ignored in it */
+	(void)sigfillset(&every);
+	(void)sigprocmask(SIG_SETMASK, &every, &before);
+	pid = fork();
+	if (pid) {
+		number = errno;
+		(void)sigprocmask(SIG_SETMASK, &before, NULL);
+		return pid < 0 ? -number : pid;
+	}
 	(void)setsid();
 	score = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 	if (score >= 0)
@@ -253,6 +261,13 @@ static bool take_input(struct command *command, const struct agent_frame *frame)
 	return true;
 }
 
+/* To all of it; at first it has no process group of its own. It is not reaped: the id is still its own. */
+static void send_signal(const struct command *command, int number)
+{
+	if (kill(-command->pid, number) < 0)
+		(void)kill(command->pid, number);
+}
+
 static bool take_frame(struct command *command, const struct agent_frame *frame)
 {
 	struct winsize size = { .ws_row = (unsigned short)agent_number(frame, 0),
@@ -262,7 +277,7 @@ static bool take_frame(struct command *command, const struct agent_frame *frame)
 	if (frame->type == AGENT_IN)
 		return take_input(command, frame);
 	if (frame->type == AGENT_SIGNAL && command->pid && number > 0 && number < NSIG)
-		(void)kill(-command->pid, (int)number); /* not reaped: the id is still its own */
+		send_signal(command, (int)number);
 	if (frame->type == AGENT_SIZE && command->tty && command->out >= 0)
 		(void)ioctl(command->out, TIOCSWINSZ, &size);
 	return true;
@@ -375,8 +390,8 @@ int guest_exec(const struct guest *guest, struct agent_stream *stream, const str
 	while (turn(command))
 		;
 	if (command->pid) { /* as by a terminal that closes */
-		(void)kill(-command->pid, SIGHUP);
-		(void)kill(-command->pid, SIGCONT);
+		send_signal(command, SIGHUP);
+		send_signal(command, SIGCONT);
 	}
 	return 0;
 }

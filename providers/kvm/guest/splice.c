@@ -18,6 +18,14 @@ struct direction {
 	char data[CHUNK];
 };
 
+/* Nobody takes what goes this way any more. */
+static void cut(struct direction *d)
+{
+	d->ended = true;
+	d->length = 0;
+	(void)shutdown(d->from, SHUT_RD);
+}
+
 /* Both at once would wait for each other: so neither side is waited for alone. */
 static void move(struct direction *d, bool readable, bool writable_now)
 {
@@ -35,9 +43,7 @@ static void move(struct direction *d, bool readable, bool writable_now)
 		if (n < 0 && errno == EAGAIN)
 			return;
 		if (n < 0) {
-			d->ended = true;
-			d->length = 0;
-			(void)shutdown(d->from, SHUT_RD);
+			cut(d);
 			break;
 		}
 		d->at += (size_t)n;
@@ -63,12 +69,16 @@ void agent_splice(int a, int b)
 		for (int i = 0; i < 2; i++) {
 			wait[2 * i] = (struct pollfd){ d[i].length || d[i].ended ? -1 : d[i].from,
 						       POLLIN, 0 };
-			wait[2 * i + 1] = (struct pollfd){ d[i].length ? d[i].to : -1, POLLOUT, 0 };
+			/* without events: has the other side gone altogether? */
+			wait[2 * i + 1] = (struct pollfd){ d[i].to, d[i].length ? POLLOUT : 0, 0 };
 		}
 		if (poll(wait, 4, -1) < 0 && errno != EINTR)
 			break;
-		for (int i = 0; i < 2; i++)
+		for (int i = 0; i < 2; i++) {
+			if (wait[2 * i + 1].revents & (POLLERR | POLLHUP))
+				cut(&d[i]);
 			move(&d[i], wait[2 * i].revents, wait[2 * i + 1].revents);
+		}
 	}
 	free(d);
 }
