@@ -2,70 +2,15 @@
 #include "inodes.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/fuse.h>
-#include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 
+#include "inodes_open.h"
 #include "names.h"
 #include "util/cleanup.h"
 
-enum {
-	BUCKETS_MIN = 256,
-	EVICT_TRIES = 16, /* inodes that one lookup looks at to close descriptors */
-	DEPTH_MAX = 4096, /* of closed directories, or of a tree in which one moves */
-	STAT_MASK = STATX_BASIC_STATS | STATX_BTIME,
-};
-
-/* ---- the host's side -------------------------------------------------------------------------- */
-
-static int open_name(int dir, const char *name)
-{
-	const struct open_how how = {
-		.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS,
-	};
-	long fd = syscall(SYS_openat2, dir, name, &how, sizeof(how));
-
-	return fd < 0 ? -errno : (int)fd;
-}
-
-static int stat_name(int dir, const char *name, struct statx *ret)
-{
-	int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
-
-	return statx(dir, name, *name ? flags : flags | AT_EMPTY_PATH, STAT_MASK, ret) < 0 ? -errno
-											   : 0;
-}
-
-static struct fs_key key_of(const struct statx *stat)
-{
-	struct fs_key key = {
-		.ino = stat->stx_ino,
-		.dev_major = stat->stx_dev_major,
-		.dev_minor = stat->stx_dev_minor,
-		.type = stat->stx_mode & S_IFMT,
-	};
-
-	if (stat->stx_mask & STATX_BTIME)
-		key.born = stat->stx_btime.tv_sec * 1000000000 + stat->stx_btime.tv_nsec;
-	return key;
-}
-
-static bool same_file(const struct fs_key *a, const struct fs_key *b)
-{
-	return a->ino == b->ino && a->dev_major == b->dev_major && a->dev_minor == b->dev_minor &&
-	       a->born == b->born && a->type == b->type;
-}
-
-static bool is_inode(const struct fs_inode *inode, const struct statx *stat)
-{
-	struct fs_key key = key_of(stat);
-
-	return same_file(&inode->key, &key);
-}
+enum { BUCKETS_MIN = 256 };
 
 /* ---- tables ----------------------------------------------------------------------------------- */
 
@@ -111,7 +56,7 @@ static struct fs_inode *find_file(const struct fs_inodes *t, const struct fs_key
 {
 	struct fs_inode *inode = t->bucket[FS_BY_FILE][hash_key(key) & (t->size - 1)].first;
 
-	while (inode && !same_file(&inode->key, key))
+	while (inode && !fs_same_file(&inode->key, key))
 		inode = inode->next[FS_BY_FILE];
 	return inode;
 }
@@ -141,114 +86,6 @@ static void grow(struct fs_inodes *t)
 	free(old);
 }
 
-/* ---- descriptors, the least recently used first ------------------------------------------------- */
-
-static void lru_remove(struct fs_inodes *t, struct fs_inode *inode)
-{
-	*(inode->newer ? &inode->newer->older : &t->newest) = inode->older;
-	*(inode->older ? &inode->older->newer : &t->oldest) = inode->newer;
-}
-
-static void lru_add(struct fs_inodes *t, struct fs_inode *inode)
-{
-	inode->newer = NULL;
-	inode->older = t->newest;
-	*(t->newest ? &t->newest->newer : &t->oldest) = inode;
-	t->newest = inode;
-}
-
-static void lru_touch(struct fs_inodes *t, struct fs_inode *inode)
-{
-	if (inode->fd < 0 || t->newest == inode)
-		return;
-	lru_remove(t, inode);
-	lru_add(t, inode);
-}
-
-static void set_fd(struct fs_inodes *t, struct fs_inode *inode, int fd)
-{
-	inode->fd = fd;
-	t->n_open++;
-	lru_add(t, inode);
-}
-
-static void close_fd(struct fs_inodes *t, struct fs_inode *inode)
-{
-	if (inode->fd < 0)
-		return;
-	lru_remove(t, inode);
-	t->n_open--;
-	(void)close(inode->fd);
-	inode->fd = -1;
-}
-
-/*
- * Can it be found again by its name? A file without one cannot. What the guest has forgotten is there for the
- * names below it, which went with it.
- */
-static bool may_close(const struct fs_inodes *t, const struct fs_inode *inode)
-{
-	struct statx stat;
-
-	if (inode->users || inode == t->root)
-		return false;
-	return !inode->lookups ||
-	       (inode->name && stat_name(inode->fd, "", &stat) == 0 && stat.stx_nlink > 0);
-}
-
-/* Make room for one more. Those that cannot be closed count against the guest: a half more, then none. */
-static int make_room(struct fs_inodes *t)
-{
-	for (int i = 0; i < EVICT_TRIES && t->n_open >= t->max_open; i++) {
-		struct fs_inode *inode = t->oldest;
-
-		if (may_close(t, inode))
-			close_fd(t, inode);
-		else
-			lru_touch(t, inode);
-	}
-	return t->n_open < t->max_open + t->max_open / 2 ? 0 : -ENFILE;
-}
-
-static int reopen_one(struct fs_inodes *t, struct fs_inode *inode)
-{
-	_cleanup_close_ int fd = -1;
-	struct statx stat;
-	int r = make_room(t);
-
-	if (r < 0)
-		return r;
-	if (!inode->parent || inode->parent->fd < 0)
-		return -ESTALE;
-	fd = open_name(inode->parent->fd, inode->name);
-	if (fd < 0)
-		return fd == -ENOENT || fd == -ENOTDIR ? -ESTALE : fd;
-	r = stat_name(fd, "", &stat);
-	if (r < 0)
-		return r;
-	if (!is_inode(inode, &stat))
-		return -ESTALE;
-	set_fd(t, inode, take_fd(&fd));
-	return 0;
-}
-
-/* From the uppermost directory that is closed down to the inode; the root is always open. */
-static int reopen(struct fs_inodes *t, struct fs_inode *inode)
-{
-	while (inode->fd < 0) {
-		struct fs_inode *top = inode;
-		int depth = 0, r;
-
-		while (top->parent && top->parent->fd < 0 && depth++ < DEPTH_MAX)
-			top = top->parent;
-		r = reopen_one(t, top);
-		if (r < 0)
-			return r;
-	}
-	lru_touch(t, inode);
-	return 0;
-}
-
 /* ---- lives ------------------------------------------------------------------------------------ */
 
 /* Free an inode that nobody needs, then its directory if that was needed for it only, and so on. */
@@ -257,7 +94,7 @@ static void release(struct fs_inodes *t, struct fs_inode *inode)
 	while (inode && inode != t->root && !inode->lookups && !inode->users && !inode->children) {
 		struct fs_inode *parent = inode->parent;
 
-		close_fd(t, inode);
+		fs_fd_close(t, inode);
 		table_remove(t, inode, FS_BY_ID);
 		table_remove(t, inode, FS_BY_FILE);
 		t->n--;
@@ -274,7 +111,7 @@ static bool is_below(const struct fs_inode *dir, const struct fs_inode *inode)
 {
 	int depth = 0;
 
-	for (; dir && depth < DEPTH_MAX; dir = dir->parent, depth++)
+	for (; dir && depth < FS_DEPTH_MAX; dir = dir->parent, depth++)
 		if (dir == inode)
 			return true;
 	return dir;
@@ -317,10 +154,10 @@ static struct fs_inode *make(struct fs_inodes *t, const struct statx *stat, int 
 	if (t->n >= t->size)
 		grow(t);
 	inode->id = t->next_id++;
-	inode->key = key_of(stat);
+	inode->key = fs_host_key(stat);
 	inode->fd = -1;
 	if (*fd >= 0)
-		set_fd(t, inode, take_fd(fd));
+		fs_fd_set(t, inode, take_fd(fd));
 	table_add(t, inode, FS_BY_ID);
 	table_add(t, inode, FS_BY_FILE);
 	t->n++;
@@ -337,7 +174,7 @@ int fs_inodes_init(struct fs_inodes *t, int root, size_t max, size_t max_open)
 	(void)pthread_mutex_init(&t->lock, NULL);
 	for (int i = 0; i < FS_TABLES; i++)
 		t->bucket[i] = calloc(t->size, sizeof(struct fs_bucket));
-	r = stat_name(root, "", &stat);
+	r = fs_host_stat(root, "", &stat);
 	if (r == 0 && !S_ISDIR(stat.stx_mode))
 		r = -ENOTDIR;
 	if (r == 0 && t->bucket[FS_BY_ID] && t->bucket[FS_BY_FILE])
@@ -362,7 +199,7 @@ static void clear(struct fs_inodes *t)
 			next = inode->next[FS_BY_ID];
 			if (inode == t->root)
 				continue;
-			close_fd(t, inode);
+			fs_fd_close(t, inode);
 			free(inode->name);
 			free(inode);
 		}
@@ -386,7 +223,7 @@ void fs_inodes_done(struct fs_inodes *t)
 {
 	if (t->root) {
 		clear(t);
-		close_fd(t, t->root);
+		fs_fd_close(t, t->root);
 		free(t->root);
 	}
 	for (int i = 0; i < FS_TABLES; i++)
@@ -435,7 +272,7 @@ int fs_inode_open(struct fs_inodes *t, struct fs_inode *inode)
 	int r;
 
 	(void)pthread_mutex_lock(&t->lock);
-	r = reopen(t, inode);
+	r = fs_fd_open(t, inode);
 	(void)pthread_mutex_unlock(&t->lock);
 	return r;
 }
@@ -451,14 +288,14 @@ int fs_inode_stat(struct fs_inodes *t, struct fs_inode *inode, struct statx *ret
 		from = inode->parent;
 		memcpy(name, inode->name, strlen(inode->name) + 1);
 	} else {
-		r = reopen(t, inode);
+		r = fs_fd_open(t, inode);
 	}
 	from->users++;
 	(void)pthread_mutex_unlock(&t->lock);
 	if (r == 0)
-		r = stat_name(from->fd, name, ret);
+		r = fs_host_stat(from->fd, name, ret);
 	fs_inode_put(t, from);
-	if (r == -ENOENT || r == -ENOTDIR || (r == 0 && !is_inode(inode, ret)))
+	if (r == -ENOENT || r == -ENOTDIR || (r == 0 && !fs_is_inode(inode, ret)))
 		return -ESTALE;
 	return r;
 }
@@ -466,24 +303,24 @@ int fs_inode_stat(struct fs_inodes *t, struct fs_inode *inode, struct statx *ret
 /* Count a lookup of the file that stat tells of. Under lock. @return NULL: no memory, too many */
 static struct fs_inode *intern(struct fs_inodes *t, const struct statx *stat, int *fd)
 {
-	struct fs_key key = key_of(stat);
+	struct fs_key key = fs_host_key(stat);
 	struct fs_inode *inode = find_file(t, &key);
 
 	if (inode && inode->fd < 0 && *fd >= 0)
-		set_fd(t, inode, take_fd(fd));
+		fs_fd_set(t, inode, take_fd(fd));
 	if (!inode)
 		inode = make(t, stat, fd);
 	if (!inode)
 		return NULL;
 	inode->lookups++;
 	inode->users++;
-	lru_touch(t, inode);
+	fs_fd_touch(t, inode);
 	return inode;
 }
 
 static bool is_known_open(struct fs_inodes *t, const struct statx *stat)
 {
-	struct fs_key key = key_of(stat);
+	struct fs_key key = fs_host_key(stat);
 	const struct fs_inode *inode;
 	bool known;
 
@@ -497,11 +334,11 @@ static bool is_known_open(struct fs_inodes *t, const struct statx *stat)
 /* A directory that is new here gets its descriptor: what was just looked at, or another one. */
 static int open_directory(const struct fs_inode *parent, const char *name, struct statx *stat)
 {
-	int fd = open_name(parent->fd, name), r;
+	int fd = fs_host_open(parent->fd, name), r;
 
 	if (fd < 0)
 		return fd;
-	r = stat_name(fd, "", stat);
+	r = fs_host_stat(fd, "", stat);
 	if (r < 0) {
 		(void)close(fd);
 		return r;
@@ -516,7 +353,7 @@ int fs_inode_lookup(struct fs_inodes *t, struct fs_inode *parent, const char *na
 	struct fs_inode *inode = NULL;
 	int r;
 
-	r = stat_name(parent->fd, name, stat);
+	r = fs_host_stat(parent->fd, name, stat);
 	if (r < 0)
 		return r;
 	if (S_ISDIR(stat->stx_mode) && !is_known_open(t, stat)) {
@@ -525,7 +362,7 @@ int fs_inode_lookup(struct fs_inodes *t, struct fs_inode *parent, const char *na
 			return fd;
 	}
 	(void)pthread_mutex_lock(&t->lock);
-	r = fd >= 0 ? make_room(t) : 0;
+	r = fd >= 0 ? fs_fd_room(t) : 0;
 	if (r == 0)
 		inode = intern(t, stat, &fd);
 	if (inode)
@@ -543,11 +380,11 @@ int fs_inode_adopt(struct fs_inodes *t, int fd, struct fs_inode **ret, struct st
 	struct fs_inode *inode = NULL;
 	int r;
 
-	r = stat_name(fd, "", stat);
+	r = fs_host_stat(fd, "", stat);
 	if (r < 0)
 		return r;
 	(void)pthread_mutex_lock(&t->lock);
-	r = make_room(t);
+	r = fs_fd_room(t);
 	if (r == 0)
 		inode = intern(t, stat, &owned);
 	(void)pthread_mutex_unlock(&t->lock);
@@ -578,9 +415,9 @@ static struct fs_inode *find_name(struct fs_inodes *t, const struct fs_inode *pa
 	struct statx stat;
 	struct fs_key key;
 
-	if (stat_name(parent->fd, name, &stat) < 0)
+	if (fs_host_stat(parent->fd, name, &stat) < 0)
 		return NULL;
-	key = key_of(&stat);
+	key = fs_host_key(&stat);
 	return find_file(t, &key);
 }
 
@@ -598,16 +435,16 @@ void fs_inode_rename(struct fs_inodes *t, struct fs_inode *parent, const char *n
 int fs_inodes_hide(struct fs_inodes *t, int directory)
 {
 	struct statx stat;
-	int r = stat_name(directory, "", &stat);
+	int r = fs_host_stat(directory, "", &stat);
 
 	if (r == 0)
-		t->hides = key_of(&stat);
+		t->hides = fs_host_key(&stat);
 	return r;
 }
 
 bool fs_inode_hides(const struct fs_inodes *t, const struct fs_inode *inode)
 {
-	return same_file(&t->hides, &inode->key);
+	return fs_same_file(&t->hides, &inode->key);
 }
 
 bool fs_inode_hidden(const struct fs_inodes *t, const struct fs_inode *parent, const char *name)
@@ -620,11 +457,12 @@ bool fs_inode_hidden(const struct fs_inodes *t, const struct fs_inode *parent, c
 	if (strcmp(name, FS_HIDDEN) == 0)
 		return true;
 	/* a file system that folds cases knows it by other names as well */
-	if (stat_name(parent->fd, FS_HIDDEN, &hidden) < 0 || stat_name(parent->fd, name, &stat) < 0)
+	if (fs_host_stat(parent->fd, FS_HIDDEN, &hidden) < 0 ||
+	    fs_host_stat(parent->fd, name, &stat) < 0)
 		return false;
-	hidden_key = key_of(&hidden);
-	key = key_of(&stat);
-	return same_file(&hidden_key, &key);
+	hidden_key = fs_host_key(&hidden);
+	key = fs_host_key(&stat);
+	return fs_same_file(&hidden_key, &key);
 }
 
 /* ---- from a state ----------------------------------------------------------------------------- */
