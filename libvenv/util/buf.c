@@ -94,8 +94,9 @@ size_t venv__line(char *ret, size_t size, const char *prefix, const char *format
 	if (n < 0)
 		return 0;
 	length += MIN((size_t)n, room - 1);
-	memcpy(ret + length, "\n", 2);
-	return length + 1;
+	ret[length++] = '\n';
+	ret[length] = '\0';
+	return length;
 }
 
 void venv__strv_free(char **list)
