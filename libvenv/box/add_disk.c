@@ -116,7 +116,7 @@ static int copy_to_stage(struct disk_adding *a, struct stage *stage, int fd, int
 	copy = openat(stage->dir, "disk", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (copy < 0)
 		return venv__fail_errno(err, errno, "cannot make a staging directory");
-	r = venv__disk_copy(fd, copy, a->op, "unpack", err);
+	r = venv__disk_copy(fd, copy, a->op, NULL, "unpack", err);
 	if (r == 0)
 		*ret = take_fd(&copy);
 	return r;

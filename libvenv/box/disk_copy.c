@@ -43,7 +43,7 @@ static ssize_t copy_some(int from, int to, off_t at, size_t length)
 struct copy {
 	int from, to;
 	struct venv_op *op;
-	const char *phase;
+	const char *machine, *phase;
 	off_t size;
 };
 
@@ -62,16 +62,17 @@ static int copy_data(const struct copy *copy, off_t start, off_t end, venv_error
 		if (n == 0)
 			return venv__fail(err, VENV_ERR_BOX, "it became shorter while it was read");
 		start += n;
-		venv__op_progress(copy->op, NULL, copy->phase, (uint64_t)start,
+		venv__op_progress(copy->op, copy->machine, copy->phase, (uint64_t)start,
 				  (uint64_t)copy->size);
 	}
 	return 0;
 }
 
-int venv__disk_copy(int from, int to, struct venv_op *op, const char *phase, venv_error **err)
+int venv__disk_copy(int from, int to, struct venv_op *op, const char *machine, const char *phase,
+		    venv_error **err)
 {
 	off_t size = lseek(from, 0, SEEK_END), data, hole = 0;
-	const struct copy copy = { from, to, op, phase, size };
+	const struct copy copy = { from, to, op, machine, phase, size };
 	int r = 0;
 
 	if (size < 0)

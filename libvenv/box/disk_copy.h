@@ -5,6 +5,7 @@
 #include "op.h"
 
 /* Copy an image with its holes, sharing the blocks where the file system can. */
-int venv__disk_copy(int from, int to, struct venv_op *op, const char *phase, venv_error **err);
+int venv__disk_copy(int from, int to, struct venv_op *op, const char *machine, const char *phase,
+		    venv_error **err);
 
 #endif

@@ -110,6 +110,10 @@ int kvm_end(const struct machine *machine, json_t *request, int timeout_ms, venv
 int kvm_kill(const struct machine *machine, venv_error **err);
 
 /* suspend.c */
+struct kvm_task { /* what somebody waits for, to be told how far it is; its names are core's */
+	struct venv_op *op;
+	const char *machine, *phase;
+};
 /* As venv__alive_state(), and what is on disk. */
 enum machine_state kvm_state(const struct machine *machine, json_t **ret_record);
 int kvm_suspend(struct machine *machine, struct venv_op *op, venv_error **err);
@@ -119,7 +123,8 @@ int kvm_suspend_order(const struct machine *machine, struct kvm_order *order, ve
 /* Give up what is on disk, as one must before the machine's disks change. */
 int kvm_suspend_drop(const struct machine *machine, venv_error **err);
 /* Write state and memory of a machine that then stands still into a directory. */
-int kvm_save(const struct machine *machine, int dir_fd, venv_error **err);
+int kvm_save(const struct machine *machine, int dir_fd, const struct kvm_task *task,
+	     venv_error **err);
 
 /* snapshot.c */
 int kvm_snapshot(struct machine *machine, int dir_fd, struct venv_op *op, venv_error **err);

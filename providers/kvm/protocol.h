@@ -47,7 +47,7 @@
  * {"state":"stopped","debug_exit":N?} or {"state":"crashed","reason":S}, with "groups":[PATH…] if there are any to be
  * removed when it has ended; "console.log"; and the socket "ctl":
  *
- *   {"op":"state"} -> {"state":"running"|"paused"|"stopping","pid":N,"started":SECONDS,"version":N}
+ *   {"op":"state"} -> {"state":"running"|"paused"|"stopping","pid":N,"started":SECONDS,"version":N,"memory":BYTES}
  *   {"op":"pause"}, {"op":"resume"} -> {}
  *   {"op":"stop","timeout_ms":N?} -> {} when the machine is gone: the power button, after that time force
  *   {"op":"kill"} -> {} when the machine is gone

@@ -19,7 +19,6 @@
 #include "util/buf.h"
 
 static const char new_name[] = "restore.new", name[] = "restore", drop_name[] = "drop";
-static const char phase[] = "snapshot";
 
 static bool is_file(int dir_fd, const char *path)
 {
@@ -36,7 +35,7 @@ static bool is_disk(const char *file)
 
 /* ---- Copies -------------------------------------------------------------------------------- */
 
-static int copy_file(int from_dir, int to_dir, const char *file, struct venv_op *op,
+static int copy_file(int from_dir, int to_dir, const char *file, const struct kvm_task *task,
 		     venv_error **err)
 {
 	_cleanup_close_ int from = openat(from_dir, file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
@@ -46,32 +45,32 @@ static int copy_file(int from_dir, int to_dir, const char *file, struct venv_op 
 
 	if (from < 0 || to < 0)
 		return venv__fail_errno(err, errno, "cannot copy '%s'", file);
-	r = venv__disk_copy(from, to, op, phase, err);
+	r = venv__disk_copy(from, to, task->op, task->machine, task->phase, err);
 	if (r == 0 && fsync(to) < 0)
 		r = venv__fail_errno(err, errno, "cannot write '%s'", file);
 	return r < 0 ? venv__wrap(r, err, "'%s'", file) : 0;
 }
 
-static int copy_disks(int from_dir, int to_dir, struct venv_op *op, venv_error **err)
+static int copy_disks(int from_dir, int to_dir, const struct kvm_task *task, venv_error **err)
 {
 	_cleanup_strv_ char **files = NULL;
 	int r = venv__dir_list(from_dir, &files, err);
 
 	for (char **file = files; r == 0 && *file; file++)
 		if (is_disk(*file))
-			r = copy_file(from_dir, to_dir, *file, op, err);
+			r = copy_file(from_dir, to_dir, *file, task, err);
 	return r;
 }
 
 /* Both directories lie in the machine's; where links cannot be it is a copy. */
-static int link_memory(int from_dir, int to_dir, struct venv_op *op, venv_error **err)
+static int link_memory(int from_dir, int to_dir, const struct kvm_task *task, venv_error **err)
 {
 	static const char *const files[] = { KVM_STATE, KVM_MEMORY };
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(files); i++)
 		if (linkat(from_dir, files[i], to_dir, files[i], 0) < 0)
-			r = copy_file(from_dir, to_dir, files[i], op, err);
+			r = copy_file(from_dir, to_dir, files[i], task, err);
 	if (r == 0 && fsync(to_dir) < 0)
 		r = venv__fail_errno(err, errno, "cannot write a snapshot");
 	return r;
@@ -87,41 +86,42 @@ static int open_dir(int at, const char *path, venv_error **err)
 /* ---- Taking one ---------------------------------------------------------------------------- */
 
 /* Memory and disks of one moment: the machine stands still from the one until after the other. */
-static int snapshot_live(struct machine *machine, bool runs, int dir_fd, struct venv_op *op,
-			 venv_error **err)
+static int snapshot_live(struct machine *machine, bool runs, int dir_fd,
+			 const struct kvm_task *task, venv_error **err)
 {
 	_cleanup_error_ venv_error *problem = NULL;
-	int r = kvm_save(machine, dir_fd, err);
+	int r = kvm_save(machine, dir_fd, task, err);
 
 	if (r == 0)
-		r = copy_disks(machine->dir_fd, dir_fd, op, err);
+		r = copy_disks(machine->dir_fd, dir_fd, task, err);
 	if (runs && kvm_resume(machine, NULL, &problem) < 0 && r == 0)
 		r = venv__error_take(take_ptr(problem), err);
 	return r;
 }
 
-static int snapshot_suspended(const struct machine *machine, int dir_fd, struct venv_op *op,
-			      venv_error **err)
+static int snapshot_suspended(const struct machine *machine, int dir_fd,
+			      const struct kvm_task *task, venv_error **err)
 {
 	_cleanup_close_ int suspend = open_dir(machine->dir_fd, KVM_SUSPEND, err);
-	int r = suspend < 0 ? suspend : link_memory(suspend, dir_fd, op, err);
+	int r = suspend < 0 ? suspend : link_memory(suspend, dir_fd, task, err);
 
-	return r < 0 ? r : copy_disks(machine->dir_fd, dir_fd, op, err);
+	return r < 0 ? r : copy_disks(machine->dir_fd, dir_fd, task, err);
 }
 
 int kvm_snapshot(struct machine *machine, int dir_fd, struct venv_op *op, venv_error **err)
 {
+	const struct kvm_task task = { op, machine->name, "snapshot" };
 	enum machine_state state = kvm_state(machine, NULL);
 	int r;
 
 	if (state == MACHINE_RUNNING || state == MACHINE_PAUSED)
-		return snapshot_live(machine, state == MACHINE_RUNNING, dir_fd, op, err);
+		return snapshot_live(machine, state == MACHINE_RUNNING, dir_fd, &task, err);
 	r = kvm_settle(machine, err);
 	if (r < 0)
 		return r;
 	if (state == MACHINE_SUSPENDED)
-		return snapshot_suspended(machine, dir_fd, op, err);
-	return copy_disks(machine->dir_fd, dir_fd, op, err);
+		return snapshot_suspended(machine, dir_fd, &task, err);
+	return copy_disks(machine->dir_fd, dir_fd, &task, err);
 }
 
 /* ---- Going back ---------------------------------------------------------------------------- */
@@ -136,7 +136,7 @@ bool kvm_is_restoring(const struct machine *machine, bool *ret_suspended)
 	return true;
 }
 
-static int prepare_memory(int from_dir, int to_dir, struct venv_op *op, venv_error **err)
+static int prepare_memory(int from_dir, int to_dir, const struct kvm_task *task, venv_error **err)
 {
 	_cleanup_close_ int suspend = -1;
 	int r;
@@ -144,20 +144,21 @@ static int prepare_memory(int from_dir, int to_dir, struct venv_op *op, venv_err
 	if (!is_file(from_dir, KVM_STATE))
 		return 0;
 	r = venv__dir_make_at(to_dir, KVM_SUSPEND, 0700, &suspend, err);
-	return r < 0 ? r : link_memory(from_dir, suspend, op, err);
+	return r < 0 ? r : link_memory(from_dir, suspend, task, err);
 }
 
 static int prepare(const struct machine *machine, int dir_fd, struct venv_op *op, venv_error **err)
 {
+	const struct kvm_task task = { op, machine->name, "restore" };
 	_cleanup_close_ int fd = -1;
 	int r = venv__tree_delete(machine->dir_fd, new_name, err);
 
 	if (r == 0)
 		r = venv__dir_make_at(machine->dir_fd, new_name, 0700, &fd, err);
 	if (r == 0)
-		r = copy_disks(dir_fd, fd, op, err);
+		r = copy_disks(dir_fd, fd, &task, err);
 	if (r == 0)
-		r = prepare_memory(dir_fd, fd, op, err);
+		r = prepare_memory(dir_fd, fd, &task, err);
 	if (r == 0)
 		r = venv__file_write(fd, drop_name, "", 0, 0600, WRITE_DURABLE, err);
 	return r < 0 ? r : venv__op_cancelled(op, err);

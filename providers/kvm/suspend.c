@@ -14,12 +14,15 @@
  * a suspended one. The memory file stays mapped by the machine that went on from it, though it has no name.
  */
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "alive.h"
 #include "kvm.h"
+#include "util/msg.h"
 
-enum { SAVE_MS = 3600 * 1000, CALL_MS = 20000 };
+enum { SAVE_MS = 3600 * 1000, CALL_MS = 20000, TELL_MS = 100 };
 
 static const char new_name[] = KVM_SUSPEND ".new", old_name[] = KVM_SUSPEND ".old";
 
@@ -71,17 +74,59 @@ static int create_file(int dir_fd, const char *name, venv_error **err)
 	return fd < 0 ? venv__fail_errno(err, errno, "cannot make '%s'", name) : fd;
 }
 
-int kvm_save(const struct machine *machine, int dir_fd, venv_error **err)
+/*
+ * The file grows as memory is written, over holes as well. What is there is sent to the disk meanwhile, so that the
+ * end is not long to come when all is said to be written.
+ */
+static void tell_progress(const struct kvm_task *task, int memory, uint64_t size)
 {
+	struct stat info;
+
+	if (fstat(memory, &info) < 0)
+		return;
+	(void)sync_file_range(memory, 0, 0, SYNC_FILE_RANGE_WRITE);
+	venv__op_progress(task->op, task->machine, task->phase, (uint64_t)info.st_size, size);
+}
+
+static int wait_saved(const struct machine *machine, int socket, int memory,
+		      const struct kvm_task *task, venv_error **err)
+{
+	_cleanup_json_ json_t *record = NULL, *reply = NULL;
+	struct pollfd wait = { .fd = socket, .events = POLLIN };
+	int64_t size;
+	int r;
+
+	(void)venv__alive_state(machine->dir_fd, KVM_DISK, &record);
+	size = venv__json_int(record, "memory", 0);
+	for (int waited = 0; waited < SAVE_MS && poll(&wait, 1, TELL_MS) == 0; waited += TELL_MS)
+		tell_progress(task, memory, size > 0 ? (uint64_t)size : 0);
+	r = venv__msg_receive(socket, CALL_MS, &reply, NULL, err);
+	if (r == 0)
+		return venv__fail(err, VENV_ERR_SYSTEM, "venv-vmm ended while it was saved");
+	if (r > 0)
+		r = venv__error_from_json(reply, err);
+	if (r == 0)
+		tell_progress(task, memory, size > 0 ? (uint64_t)size : 0);
+	return r;
+}
+
+int kvm_save(const struct machine *machine, int dir_fd, const struct kvm_task *task,
+	     venv_error **err)
+{
+	_cleanup_json_ json_t *request = json_pack("{s:s}", "op", "save");
 	_cleanup_close_ int state = create_file(dir_fd, KVM_STATE, err);
 	_cleanup_close_ int memory = state < 0 ? state : create_file(dir_fd, KVM_MEMORY, err);
+	_cleanup_close_ int socket = memory < 0 ? memory : venv__alive_connect(machine, err);
 	const int files[] = { state, memory };
 	int r;
 
-	if (memory < 0)
-		return memory;
-	r = venv__alive_call(machine, json_pack("{s:s}", "op", "save"), files, 2, SAVE_MS, NULL,
-			     NULL, err);
+	if (socket < 0)
+		return socket;
+	if (!request)
+		return venv__fail_nomem(err);
+	r = venv__msg_send(socket, request, files, ARRAY_SIZE(files), err);
+	if (r == 0)
+		r = wait_saved(machine, socket, memory, task, err);
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(files); i++)
 		if (fsync(files[i]) < 0)
 			r = venv__fail_errno(err, errno, "cannot write the machine's memory");
@@ -90,11 +135,12 @@ int kvm_save(const struct machine *machine, int dir_fd, venv_error **err)
 
 static int write_suspend(const struct machine *machine, struct venv_op *op, venv_error **err)
 {
+	const struct kvm_task task = { op, machine->name, "suspend" };
 	_cleanup_close_ int fd = -1;
 	int r = venv__dir_make_at(machine->dir_fd, new_name, 0700, &fd, err);
 
 	if (r == 0)
-		r = kvm_save(machine, fd, err);
+		r = kvm_save(machine, fd, &task, err);
 	if (r == 0)
 		r = sync_dir(fd, err);
 	if (r == 0)

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "first_start.h"
+#include "op_private.h"
 #include "providers/kvm/kvm.h"
 #include "util/msg.h"
 
@@ -22,6 +23,7 @@ struct world {
 	int alive_fd, ctl_fd;
 	bool runs;
 	const char *failing; /* an op that it refuses, or NULL */
+	unsigned slow_us;    /* in the midst of its memory */
 	char calls[256];
 };
 
@@ -64,7 +66,7 @@ static void assert_file(const struct world *w, const char *name, const char *exp
 static void record(struct world *w, const char *state)
 {
 	char text[64];
-	int n = snprintf(text, sizeof(text), "{\"state\":\"%s\",\"pid\":1}\n", state);
+	int n = snprintf(text, sizeof(text), "{\"state\":\"%s\",\"pid\":1,\"memory\":6}\n", state);
 
 	(void)!ftruncate(w->alive_fd, 0);
 	(void)!pwrite(w->alive_fd, text, (size_t)n, 0);
@@ -87,7 +89,9 @@ static void answer(struct world *w, int fd, const char *op, struct msg_fds *fds)
 	}
 	if (!strcmp(op, "save")) {
 		(void)!write(fds->fd[0], "state", 5);
-		(void)!write(fds->fd[1], "memory", 6);
+		(void)!write(fds->fd[1], "mem", 3);
+		(void)usleep(w->slow_us);
+		(void)!write(fds->fd[1], "ory", 3);
 	} else if (!strcmp(op, "resume")) {
 		record(w, "running");
 	} else if (!strcmp(op, "kill") || !strcmp(op, "stop")) {
@@ -204,6 +208,42 @@ static void suspending_ends_it(void **state)
 	assert_int_equal(kvm_resume(&w->machine, NULL, NULL), 0);
 	assert_false(there(w, "suspend"));
 	assert_int_equal(kvm_state(&w->machine, NULL), MACHINE_RUNNING);
+}
+
+static int suspend(struct venv_op *op, void *user, venv_error **err)
+{
+	struct world *w = user;
+
+	return kvm_suspend(&w->machine, op, err);
+}
+
+static void who_suspends_sees_how_far_it_is(void **state)
+{
+	venv_options o = VENV_OPTIONS_INIT;
+	struct world *w = *state;
+	const venv_event *event;
+	uint64_t half = 0, whole = 0;
+	venv *ctx = NULL;
+	venv_op *op = NULL;
+
+	o.data_dir = w->dir;
+	assert_int_equal(venv_new(&o, &ctx, NULL), 0);
+	w->slow_us = 350000;
+	run(w);
+	assert_int_equal(venv__op_start(ctx, suspend, w, NULL, &op, NULL), 0);
+	while (venv_op_next(op, -1, &event, NULL) == VENV_OP_EVENT) {
+		if (venv_event_type(event) != VENV_EVENT_PROGRESS)
+			continue;
+		assert_string_equal(venv_event_machine(event), "web");
+		assert_string_equal(venv_event_phase(event), "suspend");
+		assert_int_equal(venv_event_total(event), 6);
+		half += venv_event_done(event) == 3;
+		whole += venv_event_done(event) == 6;
+	}
+	assert_true(half >= 1);
+	assert_int_equal(whole, 1);
+	venv_op_free(op);
+	venv_free(ctx);
 }
 
 static void a_failed_suspend_lets_it_go_on(void **state)
@@ -384,6 +424,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		CASE(suspending_ends_it),
+		CASE(who_suspends_sees_how_far_it_is),
 		CASE(a_failed_suspend_lets_it_go_on),
 		CASE(what_is_stale_is_given_up),
 		CASE(stopping_gives_up_what_is_stale),

@@ -53,8 +53,9 @@ json_t *vmm_record_json(const struct vmm *vmm)
 {
 	static const char *const names[] = { "starting", "running", "paused", "stopping" };
 
-	return json_pack("{s:s, s:i, s:I, s:i}", "state", names[vmm->state], "pid", (int)getpid(),
-			 "started", (json_int_t)vmm->started, "version", KVM_PROTOCOL_VERSION);
+	return json_pack("{s:s, s:i, s:I, s:i, s:I}", "state", names[vmm->state], "pid",
+			 (int)getpid(), "started", (json_int_t)vmm->started, "version",
+			 KVM_PROTOCOL_VERSION, "memory", (json_int_t)vmm->config.memory);
 }
 
 void vmm_record_write(const struct vmm *vmm)
