@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "alive.h"
+#include "util/sys.h"
 
 enum { RECORD_MAX = 65536, EXEC_MS = 60000, LEND_MS = 20000 };
 
@@ -78,6 +82,29 @@ int venv__alive_call(const struct machine *machine, json_t *request, const int *
 	if (fd < 0)
 		return fd;
 	return venv__msg_call(fd, owned, fds, n_fds, timeout_ms, ret, ret_fds, err);
+}
+
+/*
+ * It is who listens on the socket: the kernel has that from listen(). Somebody else has its number only when it
+ * ended, and then nobody holds our connection.
+ */
+int venv__alive_kill(const struct machine *machine, venv_error **err)
+{
+	_cleanup_close_ int fd = venv__alive_connect(machine, err), pidfd = -1;
+	struct ucred peer = { .pid = 0 };
+	socklen_t length = sizeof(peer);
+	struct pollfd wait = { .fd = fd };
+	int r;
+
+	if (fd < 0)
+		return fd;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0 || peer.pid <= 0)
+		return venv__fail(err, VENV_ERR_STATE, "nobody knows which process it is");
+	pidfd = venv__pidfd_open(peer.pid);
+	if (pidfd < 0 || poll(&wait, 1, 0) != 0)
+		return venv__fail(err, VENV_ERR_STATE, "the machine's process has ended");
+	r = venv__pidfd_signal(pidfd, SIGKILL);
+	return r < 0 ? venv__fail_errno(err, -r, "cannot end the machine's process") : 0;
 }
 
 static json_t *exec_request(const struct exec_spec *spec)

@@ -21,6 +21,8 @@ int venv__alive_call(const struct machine *machine, json_t *request, const int *
 /* Ask it for a command, over a connection, which is taken (providers/container/protocol.h has the message). */
 int venv__alive_exec(int control, const struct exec_spec *spec, struct exec_handle *ret,
 		     venv_error **err);
+/* End one that does not answer any more. 0, or VENV_ERR_STATE: there is none */
+int venv__alive_kill(const struct machine *machine, venv_error **err);
 /* The slot lend_network, of such a process. */
 int venv__alive_lend(struct machine *machine, int *ret_userns_fd, int *ret_netns_fd,
 		     venv_error **err);

@@ -74,7 +74,13 @@ int kvm_end(const struct machine *machine, json_t *request, int timeout_ms, venv
 
 int kvm_kill(const struct machine *machine, venv_error **err)
 {
-	return kvm_end(machine, json_pack("{s:s}", "op", "kill"), KILL_MS, err);
+	_cleanup_error_ venv_error *problem = NULL;
+	int r = kvm_end(machine, json_pack("{s:s}", "op", "kill"), KILL_MS, &problem);
+
+	/* it hangs, or somebody stopped it */
+	if (r == VENV_ERR_TIMEOUT && venv__alive_kill(machine, NULL) == 0 && has_ended(machine))
+		return 0;
+	return r < 0 ? venv__error_take(take_ptr(problem), err) : 0;
 }
 
 /* What it did is given up. */
@@ -107,8 +113,11 @@ static int stop(struct machine *machine, enum stop_how how, struct venv_op *op, 
 		return r;
 	if (how == STOP_KILL)
 		return kvm_kill(machine, err);
-	return kvm_end(machine, json_pack("{s:s, s:I}", "op", "stop", "timeout_ms", timeout),
-		       (int)MIN(timeout + KILL_MS, 0x7fffffff), err);
+	r = kvm_end(machine, json_pack("{s:s, s:I}", "op", "stop", "timeout_ms", timeout),
+		    (int)MIN(timeout + KILL_MS, 0x7fffffff), err);
+	return r == VENV_ERR_TIMEOUT
+		       ? venv__hint(r, err, "end it with 'venv halt -f %s'", machine->name)
+		       : r;
 }
 
 /* Its directory goes with all that is in it. */

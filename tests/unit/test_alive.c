@@ -4,11 +4,13 @@
 #include "test.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "alive.h"
 #include "util/file.h"
@@ -137,6 +139,32 @@ static void nobody_answers_is_not_running(void **state)
 	assert_non_null(venv_error_hint(error));
 }
 
+/* One that is stopped answers nobody, and holds its machine. */
+static void who_hangs_is_killed(void **state)
+{
+	struct world *w = *state;
+	int status = 0, pair[2];
+	char byte;
+	pid_t pid;
+
+	assert_int_equal(pipe2(pair, O_CLOEXEC), 0);
+	pid = fork();
+	if (pid == 0) {
+		(void)venv__msg_listen(w->machine.dir_fd, "ctl", NULL);
+		(void)!write(pair[1], "", 1);
+		for (;;)
+			(void)raise(SIGSTOP);
+	}
+	assert_int_equal(read(pair[0], &byte, 1), 1);
+	assert_int_equal(venv__alive_kill(&w->machine, NULL), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGKILL);
+	assert_int_equal(venv__alive_kill(&w->machine, NULL), VENV_ERR_STATE);
+	(void)close(pair[0]);
+	(void)close(pair[1]);
+}
+
 /* ---- Starting ------------------------------------------------------------------------------- */
 
 static void started_hands_over_what_it_says(void **state)
@@ -204,6 +232,7 @@ int main(void)
 		TEST(state_is_the_lock_then_what_it_says),
 		TEST(a_link_is_no_record),
 		TEST(nobody_answers_is_not_running),
+		TEST(who_hangs_is_killed),
 		TEST(started_hands_over_what_it_says),
 		TEST(started_fails_as_it_says),
 		TEST(started_refuses_what_is_no_message),
