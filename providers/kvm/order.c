@@ -116,12 +116,11 @@ json_t *kvm_limits(const struct machine_spec *spec)
 static int set_limits(const struct machine_spec *spec, uint64_t memory, json_t *json)
 {
 	json_t *limits = kvm_limits(spec);
+	uint64_t bytes = memory + memory / ROOM_PART + ROOM_LEAST;
 
 	if (!limits || json_object_set_new(json, "limits", limits) < 0)
 		return -1;
-	return json_object_set_new(
-		limits, "memory",
-		json_integer((json_int_t)(memory + memory / ROOM_PART + ROOM_LEAST)));
+	return json_object_set_new(limits, "memory", json_integer((json_int_t)bytes));
 }
 
 static json_t *simple_device(const char *kind, enum kvm_slot slot)
