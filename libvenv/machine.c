@@ -145,6 +145,25 @@ static int write_pointer(struct venv_project *project, const char *name, const c
 		       : venv__fail_nomem(err);
 }
 
+int venv__machine_sweep(struct venv_project *project, const char *name, venv_error **err)
+{
+	_cleanup_close_ int machines = machines_fd(project->ctx, err);
+	_cleanup_close_ int dir = -1;
+	_cleanup_free_ char *id = NULL;
+	int r;
+
+	if (machines < 0)
+		return machines;
+	r = project->uuid ? read_pointer(project, name, &id) : -ENOENT;
+	if (r < 0)
+		return r == -ENOMEM ? venv__fail_nomem(err) : 0;
+	dir = openat(machines, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir < 0 || faccessat(dir, "spec.json", F_OK, AT_SYMLINK_NOFOLLOW) == 0 ||
+	    errno != ENOENT)
+		return 0;
+	return venv__tree_delete(machines, id, err);
+}
+
 int venv__machine_create(struct venv_project *project, const char *name, json_t *spec,
 			 struct record *ret, venv_error **err)
 {
@@ -155,7 +174,9 @@ int venv__machine_create(struct venv_project *project, const char *name, json_t 
 
 	if (machines < 0)
 		return machines;
-	r = write_pointer(project, name, id, err);
+	r = venv__machine_sweep(project, name, err);
+	if (r == 0)
+		r = write_pointer(project, name, id, err);
 	if (r == 0)
 		r = venv__dir_make_at(machines, id, 0700, &dir, err);
 	if (r == 0)

@@ -61,6 +61,8 @@ int venv__machine_open(struct venv *ctx, const char *id, struct record *ret, ven
  * is. */
 int venv__machine_create(struct venv_project *project, const char *name, json_t *spec,
 			 struct record *ret, venv_error **err);
+/* Remove the directory that a create left which was killed before it wrote spec.json. The machine's lock is held. */
+int venv__machine_sweep(struct venv_project *project, const char *name, venv_error **err);
 /* Write state.json. */
 int venv__machine_save(struct record *record, enum write_mode how, venv_error **err);
 /* Move the machine to the trash and forget it; the trash is emptied by venv__trash_empty(). */

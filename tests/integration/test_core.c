@@ -62,6 +62,41 @@ static void a_failed_first_start_leaves_nothing(void **state)
 	venv_project_free(project);
 }
 
+/* What `up` leaves that is killed between the directory and what it writes into it. */
+static void make_half(const struct world *w)
+{
+	_cleanup_free_ char *path = venv__path_join(w->data, "machines");
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_strv_ char **ids = NULL;
+
+	assert_int_equal(venv__dir_list(fd, &ids, NULL), 0);
+	assert_true(ids[0] && !ids[1]);
+	assert_int_equal(venv__tree_delete(fd, ids[0], NULL), 0);
+	assert_int_equal(mkdirat(fd, ids[0], 0700), 0);
+}
+
+static void a_half_made_machine_is_swept_up(void **state)
+{
+	const struct world *w = *state;
+	venv_project *project = core_open_text(w, SMALL);
+	venv_op *op;
+
+	core_up(project, 0);
+	make_half(w);
+	core_up(project, 0);
+	make_half(w); /* asserts that there is one */
+	assert_state(project, "default", "not created");
+	assert_int_equal(venv_repair(w->ctx, project, &op, NULL), 0);
+	core_wait(op);
+	assert_true(is_empty(w, "machines"));
+	core_up(project, 0);
+	make_half(w);
+	assert_int_equal(venv_destroy(project, NULL, 0, &op, NULL), 0);
+	core_wait(op);
+	assert_true(is_empty(w, "machines"));
+	venv_project_free(project);
+}
+
 static void a_failed_later_start_keeps_the_machine(void **state)
 {
 	venv_project *project = core_open_text(*state, SMALL);
@@ -431,7 +466,7 @@ static void disk_boxes_want_a_provider_that_has_disks(void **state)
 		assert_int_equal(venv_up(project, NULL, NULL, &op, NULL), 0);
 		err = core_end_with(op, VENV_ERR_UNSUPPORTED);
 		assert_non_null(strstr(venv_error_message(err), "box 'd' is a disk"));
-		assert_non_null(strstr(venv_error_hint(err), "kvm"));
+		assert_non_null(strstr(venv_error_hint(err), "root file system"));
 		assert_int_equal(venv_error_line(err), 2);
 		assert_int_equal(venv_error_column(err), 6);
 		venv_error_free(err);
@@ -446,6 +481,7 @@ int main(void)
 #define CASE(name) cmocka_unit_test_setup_teardown(name, core_setup, core_teardown)
 		CASE(the_whole_life),
 		CASE(a_failed_first_start_leaves_nothing),
+		CASE(a_half_made_machine_is_swept_up),
 		CASE(a_failed_later_start_keeps_the_machine),
 		CASE(limits_are_live_where_the_provider_can),
 		CASE(failed_destroys_can_be_repeated),
