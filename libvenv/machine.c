@@ -174,9 +174,7 @@ int venv__machine_create(struct venv_project *project, const char *name, json_t 
 
 	if (machines < 0)
 		return machines;
-	r = venv__machine_sweep(project, name, err);
-	if (r == 0)
-		r = write_pointer(project, name, id, err);
+	r = write_pointer(project, name, id, err);
 	if (r == 0)
 		r = venv__dir_make_at(machines, id, 0700, &dir, err);
 	if (r == 0)

@@ -432,6 +432,8 @@ static int up_one(struct node *node, struct venv_project *project, const struct 
 		r = venv__work_observe(&work, &state, err);
 	if (r == 0)
 		r = settle(&work, &state, err);
+	if (r == 0 && state == MACHINE_ABSENT)
+		r = venv__work_sweep(&work, err);
 	if (r < 0)
 		return r;
 	r = state == MACHINE_ABSENT ? up_new(&work, up, err) : up_existing(&work, up, state, err);

@@ -60,7 +60,7 @@ static int run_destroy(struct work *work, enum machine_state state, uint32_t fla
 
 	(void)flags;
 	if (state == MACHINE_ABSENT)
-		return venv__machine_sweep(work->project, name, err);
+		return venv__work_sweep(work, err);
 	venv__op_begin(work->op, name, "destroy", "destroying");
 	r = venv__work_map(work, err);
 	if (r == 0 && state != MACHINE_STOPPED)
@@ -151,7 +151,7 @@ static int run_repair(struct work *work, enum machine_state state, uint32_t flag
 	if (state == MACHINE_PAUSED)
 		return venv__work_unfreeze(work, state, err);
 	if (state == MACHINE_ABSENT)
-		return venv__machine_sweep(work->project, work->spec->name, err);
+		return venv__work_sweep(work, err);
 	if (state != MACHINE_CRASHED)
 		return 0;
 	r = venv__work_stop(work, STOP_KILL, err);

@@ -37,6 +37,27 @@ void venv__work_done(struct work *work)
 	work->lock_fd = -1;
 }
 
+int venv__work_sweep(struct work *work, venv_error **err)
+{
+	struct venv_project *project = work->project;
+	int lock_fd, r;
+
+	if (!work->record.id)
+		return venv__machine_sweep(project, work->spec->name, err);
+	/* one that ever started is kept, even if its provider cannot find it */
+	if (faccessat(work->record.dir_fd, "state.json", F_OK, AT_SYMLINK_NOFOLLOW) == 0 ||
+	    errno != ENOENT)
+		return 0;
+	r = venv__machine_remove(project, work->spec->name, &work->record, err);
+	if (r == 0)
+		r = venv__trash_empty(project->ctx, err);
+	lock_fd = take_fd(&work->lock_fd);
+	venv__work_done(work);
+	venv__work_init(work, project, work->spec, work->op);
+	work->lock_fd = lock_fd;
+	return r;
+}
+
 char *venv__login_name(const struct machine_spec *spec, const char *image_user)
 {
 	size_t n;

@@ -62,17 +62,27 @@ static void a_failed_first_start_leaves_nothing(void **state)
 	venv_project_free(project);
 }
 
-/* What `up` leaves that is killed between the directory and what it writes into it. */
-static void make_half(const struct world *w)
+/* What `up` leaves that is killed before it writes spec.json, or (made) before the provider makes the machine. */
+static void make_half(const struct world *w, bool made)
 {
+	_cleanup_free_ char *spec = NULL;
 	_cleanup_free_ char *path = venv__path_join(w->data, "machines");
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int dir = -1;
 	_cleanup_strv_ char **ids = NULL;
 
 	assert_int_equal(venv__dir_list(fd, &ids, NULL), 0);
 	assert_true(ids[0] && !ids[1]);
+	dir = openat(fd, ids[0], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(venv__file_read(dir, "spec.json", 65536, &spec, NULL, NULL), 0);
 	assert_int_equal(venv__tree_delete(fd, ids[0], NULL), 0);
 	assert_int_equal(mkdirat(fd, ids[0], 0700), 0);
+	(void)close(dir);
+	dir = openat(fd, ids[0], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (made)
+		assert_int_equal(venv__file_write(dir, "spec.json", spec, strlen(spec), 0600,
+						  WRITE_VOLATILE, NULL),
+				 0);
 }
 
 static void a_half_made_machine_is_swept_up(void **state)
@@ -81,19 +91,22 @@ static void a_half_made_machine_is_swept_up(void **state)
 	venv_project *project = core_open_text(w, SMALL);
 	venv_op *op;
 
-	core_up(project, 0);
-	make_half(w);
-	core_up(project, 0);
-	make_half(w); /* asserts that there is one */
-	assert_state(project, "default", "not created");
-	assert_int_equal(venv_repair(w->ctx, project, &op, NULL), 0);
-	core_wait(op);
-	assert_true(is_empty(w, "machines"));
-	core_up(project, 0);
-	make_half(w);
-	assert_int_equal(venv_destroy(project, NULL, 0, &op, NULL), 0);
-	core_wait(op);
-	assert_true(is_empty(w, "machines"));
+	for (int made = 0; made < 2; made++) {
+		core_up(project, 0);
+		make_half(w, made);
+		core_up(project, 0);
+		make_half(w, made); /* asserts that there is one */
+		assert_state(project, "default", "not created");
+		assert_int_equal(venv_repair(w->ctx, project, &op, NULL), 0);
+		core_wait(op);
+		assert_true(is_empty(w, "machines"));
+		core_up(project, 0);
+		make_half(w, made);
+		assert_int_equal(venv_destroy(project, NULL, 0, &op, NULL), 0);
+		core_wait(op);
+		assert_true(is_empty(w, "machines"));
+		assert_true(is_empty(w, "trash"));
+	}
 	venv_project_free(project);
 }
 

@@ -75,8 +75,11 @@ static int probe(struct venv *ctx, const struct machine_spec *spec, struct verdi
 
 static int create(struct machine *machine, struct venv_op *op, venv_error **err)
 {
+	int r = called("create", machine->name, err);
+
 	(void)op;
-	return called("create", machine->name, err);
+	return r < 0 ? r
+		     : venv__file_write(machine->dir_fd, "made", "", 0, 0600, WRITE_VOLATILE, err);
 }
 
 static int destroy(struct machine *machine, struct venv_op *op, venv_error **err)
@@ -166,8 +169,9 @@ static int stop(struct machine *machine, enum stop_how how, struct venv_op *op, 
 static int observe(struct machine *machine, enum machine_state *ret, venv_error **err)
 {
 	(void)err;
-	*ret = faccessat(machine->dir_fd, "suspended", F_OK, 0) == 0 ? MACHINE_SUSPENDED
-								     : MACHINE_STOPPED;
+	*ret = faccessat(machine->dir_fd, "made", F_OK, 0) == 0 ? MACHINE_STOPPED : MACHINE_ABSENT;
+	if (faccessat(machine->dir_fd, "suspended", F_OK, 0) == 0)
+		*ret = MACHINE_SUSPENDED;
 	if (faccessat(machine->dir_fd, "running", F_OK, 0) == 0)
 		*ret = faccessat(machine->dir_fd, "paused", F_OK, 0) == 0 ? MACHINE_PAUSED
 									  : MACHINE_RUNNING;
