@@ -44,11 +44,25 @@ static int ask_end(const struct machine *machine, json_t *request, int timeout_m
 	return r < 0 ? venv__error_take(take_ptr(problem), err) : 0;
 }
 
+/* One that hangs, or that somebody stopped, is ended from outside; its machine goes with it. */
+static int end_by_force(const struct machine *machine, venv_error **err)
+{
+	_cleanup_error_ venv_error *problem = NULL;
+	int r = ask_end(machine, json_pack("{s:s}", "op", "kill"), KILL_MS, &problem);
+
+	if (r == VENV_ERR_TIMEOUT && venv__alive_kill(machine, NULL) == 0 && has_ended(machine)) {
+		container_clean(machine);
+		return 0;
+	}
+	return r < 0 ? venv__error_take(take_ptr(problem), err) : 0;
+}
+
 static int stop(struct machine *machine, enum stop_how how, struct venv_op *op, venv_error **err)
 {
 	enum machine_state state = container_record_state(machine->dir_fd, NULL);
 	json_int_t timeout =
 		machine->spec->stop_timeout_ms ? machine->spec->stop_timeout_ms : 60000;
+	int r;
 
 	(void)op;
 	if (state == MACHINE_CRASHED)
@@ -56,9 +70,12 @@ static int stop(struct machine *machine, enum stop_how how, struct venv_op *op, 
 	if (state <= MACHINE_STOPPED || state == MACHINE_CRASHED)
 		return 0;
 	if (how == STOP_KILL)
-		return ask_end(machine, json_pack("{s:s}", "op", "kill"), KILL_MS, err);
-	return ask_end(machine, json_pack("{s:s, s:I}", "op", "stop", "timeout_ms", timeout),
-		       (int)MIN(timeout + KILL_MS, 0x7fffffff), err);
+		return end_by_force(machine, err);
+	r = ask_end(machine, json_pack("{s:s, s:I}", "op", "stop", "timeout_ms", timeout),
+		    (int)MIN(timeout + KILL_MS, 0x7fffffff), err);
+	return r == VENV_ERR_TIMEOUT
+		       ? venv__hint(r, err, "end it with 'venv halt -f %s'", machine->name)
+		       : r;
 }
 
 static int destroy(struct machine *machine, struct venv_op *op, venv_error **err)

@@ -72,6 +72,19 @@ def test_a_killed_keeper_and_destroy(project, venv):
     assert project.machines() == []
 
 
+def test_a_keeper_that_hangs(project, venv):
+    project.write(SMALL)
+    venv("up")
+    venv("exec", "--", "sh", "-c", "echo data > /root/data; sync")
+    os.kill(keeper_of(venv), signal.SIGSTOP)
+    venv("halt", "-f")
+    assert venv.json("status")[0]["state"] == "stopped"
+    venv("up")
+    assert venv("exec", "--", "cat", "/root/data").stdout == "data\n"
+    os.kill(keeper_of(venv), signal.SIGSTOP)
+    venv("destroy", "-f")
+
+
 def test_init_dies(project, venv):
     project.write(SMALL)
     venv("up")
