@@ -158,7 +158,9 @@ int kvm_start(struct machine *machine, struct venv_op *op, venv_error **err)
 	/* last: one that was suspended stands still until what it goes on from is given up */
 	if (r == 0 && order.goes_on)
 		r = kvm_resume(machine, op, err);
-	if (r < 0)
+	if (r < 0) {
 		end(pidfd);
+		kvm_clean(machine);
+	}
 	return r;
 }

@@ -622,6 +622,28 @@ static void its_process_is_limited(void **state)
 		assert_int_equal(access(*group, F_OK), -1);
 }
 
+/* Groups of a machine that does not start are to be removed as well. */
+static void a_failed_start_tells_of_its_groups(void **state)
+{
+	struct world *world = *state;
+	_cleanup_close_ int nothing = open_below("VENV_GUESTS", ".", O_RDONLY);
+	_cleanup_strv_ char **groups = NULL;
+	struct cgroup_host host;
+
+	venv__cgroup_host_find(&host);
+	assert_true(send_start(world, limited_machine(json_object()), &nothing, 1, NULL, NULL) < 0);
+	wait_end(world);
+	if (host.layout == CGROUP_V2 || host.layout == CGROUP_HYBRID) {
+		groups = groups_of(world);
+		assert_non_null(groups);
+		assert_int_equal(access(groups[0], F_OK), 0);
+	}
+	venv__cgroup_host_done(&host);
+	venv__cgroup_clean(groups, id);
+	for (char **group = groups; group && *group; group++)
+		assert_int_equal(access(*group, F_OK), -1);
+}
+
 /* The machine is refused, and nothing of it is left. */
 static void a_limit_that_cannot_be_is_an_error(void **state)
 {
@@ -660,6 +682,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(bad_machines_are_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(two_do_not_share_a_directory, setup, teardown),
 		cmocka_unit_test_setup_teardown(its_process_is_limited, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_failed_start_tells_of_its_groups, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(a_limit_that_cannot_be_is_an_error, setup,
 						teardown),
 	};

@@ -58,6 +58,8 @@ static int open_files(struct vmm *vmm, venv_error **err)
 	if (!vmm->loop)
 		return venv__fail_nomem(err);
 	r = vmm_record_lock(vmm, err);
+	if (r == 0) /* not before it is ours */
+		r = vmm_groups_make(vmm, err);
 	if (r == 0)
 		r = console_new(vmm->loop, open_log(vmm, "console.log"),
 				open_log(vmm, "console.log.1"), &vmm->console, err);
@@ -164,9 +166,7 @@ static int start(struct vmm *vmm, venv_error **err)
 	if (r < 0)
 		return r;
 	mark(vmm, PHASE_CONFIGURED);
-	r = vmm_groups_make(vmm, err);
-	if (r == 0)
-		r = open_files(vmm, err);
+	r = open_files(vmm, err);
 	if (r == 0)
 		r = keep_network(vmm, err);
 	if (r == 0)
@@ -231,6 +231,15 @@ static void finish(struct vmm *vmm)
 	config_done(&vmm->config);
 }
 
+/* Who hears of it ends us at once: what is to be removed must be written by then. */
+static void fail(struct vmm *vmm, const venv_error *error)
+{
+	(void)vmm_groups_wait(vmm, NULL);
+	if (vmm->groups)
+		vmm_record_end(vmm);
+	tell_starter(vmm, error);
+}
+
 static int probe(void)
 {
 	_cleanup_error_ venv_error *error = NULL;
@@ -269,7 +278,7 @@ int main(int argc, char **argv)
 	}
 	(void)fcntl(KVM_STARTER_FD, F_SETFD, FD_CLOEXEC);
 	if (start(&vmm, &error) < 0 || run(&vmm, &error) < 0)
-		tell_starter(&vmm, error);
+		fail(&vmm, error);
 	finish(&vmm);
 	return error || vmm.crashed ? 1 : 0;
 }
