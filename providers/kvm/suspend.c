@@ -88,16 +88,22 @@ static void tell_progress(const struct kvm_task *task, int memory, uint64_t size
 	venv__op_progress(task->op, task->machine, task->phase, (uint64_t)info.st_size, size);
 }
 
-static int wait_saved(const struct machine *machine, int socket, int memory,
-		      const struct kvm_task *task, venv_error **err)
+/* Before it is asked for anything: it writes its record anew then. */
+static int64_t memory_size(const struct machine *machine)
 {
-	_cleanup_json_ json_t *record = NULL, *reply = NULL;
-	struct pollfd wait = { .fd = socket, .events = POLLIN };
-	int64_t size;
-	int r;
+	_cleanup_json_ json_t *record = NULL;
 
 	(void)venv__alive_state(machine->dir_fd, KVM_DISK, &record);
-	size = venv__json_int(record, "memory", 0);
+	return venv__json_int(record, "memory", 0);
+}
+
+static int wait_saved(int socket, int memory, int64_t size, const struct kvm_task *task,
+		      venv_error **err)
+{
+	_cleanup_json_ json_t *reply = NULL;
+	struct pollfd wait = { .fd = socket, .events = POLLIN };
+	int r;
+
 	for (int waited = 0; waited < SAVE_MS && poll(&wait, 1, TELL_MS) == 0; waited += TELL_MS)
 		tell_progress(task, memory, size > 0 ? (uint64_t)size : 0);
 	r = venv__msg_receive(socket, CALL_MS, &reply, NULL, err);
@@ -118,6 +124,7 @@ int kvm_save(const struct machine *machine, int dir_fd, const struct kvm_task *t
 	_cleanup_close_ int memory = state < 0 ? state : create_file(dir_fd, KVM_MEMORY, err);
 	_cleanup_close_ int socket = memory < 0 ? memory : venv__alive_connect(machine, err);
 	const int files[] = { state, memory };
+	int64_t size = memory_size(machine);
 	int r;
 
 	if (socket < 0)
@@ -126,7 +133,7 @@ int kvm_save(const struct machine *machine, int dir_fd, const struct kvm_task *t
 		return venv__fail_nomem(err);
 	r = venv__msg_send(socket, request, files, ARRAY_SIZE(files), err);
 	if (r == 0)
-		r = wait_saved(machine, socket, memory, task, err);
+		r = wait_saved(socket, memory, size, task, err);
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(files); i++)
 		if (fsync(files[i]) < 0)
 			r = venv__fail_errno(err, errno, "cannot write the machine's memory");
