@@ -293,19 +293,36 @@ bool virtq_should_signal(struct virtq *queue)
 	return (uint16_t)(now - event - 1) < (uint16_t)(now - before);
 }
 
-bool virtq_listen(struct virtq *queue)
+/* To be rung for at the request behind those before `idx`; has it come already? */
+static bool listen_from(struct virtq *queue, uint16_t idx)
 {
 	struct used *used = queue->used_at;
 
-	if (!queue->started || queue->broken)
-		return false;
 	if (queue->event_idx)
-		__atomic_store_n(avail_event(queue), queue->next_avail, __ATOMIC_RELAXED);
+		__atomic_store_n(avail_event(queue), idx, __ATOMIC_RELAXED);
 	else
 		__atomic_store_n(&used->flags, 0, __ATOMIC_RELAXED);
 	/* Full: our wish is out before we look whether the guest was faster. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	return load_avail_idx(queue) != queue->next_avail;
+	return load_avail_idx(queue) != idx;
+}
+
+bool virtq_listen(struct virtq *queue)
+{
+	return queue->started && !queue->broken && listen_from(queue, queue->next_avail);
+}
+
+void virtq_listen_behind(struct virtq *queue)
+{
+	/* a guest that goes on adding is not waited for: it harms itself */
+	for (int i = 0; i < 4 && queue->started && !queue->broken; i++)
+		if (!listen_from(queue, load_avail_idx(queue)))
+			return;
+}
+
+uint16_t virtq_offered(const struct virtq *queue)
+{
+	return queue->started && !queue->broken ? load_avail_idx(queue) : queue->next_avail;
 }
 
 void virtq_mute(struct virtq *queue)

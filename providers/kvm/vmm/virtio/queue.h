@@ -74,6 +74,10 @@ bool virtq_should_signal(struct virtq *queue);
 /* Ask for doorbells, or for none while the queue is being worked off.
  * @return whether requests have come since, which nobody will ring for */
 bool virtq_listen(struct virtq *queue);
+/* Ask for the doorbell of the next request that is added, while those that are there stay unread. */
+void virtq_listen_behind(struct virtq *queue);
+/* How many requests the guest ever added, as the ring counts them. */
+uint16_t virtq_offered(const struct virtq *queue);
 void virtq_mute(struct virtq *queue);
 
 /* Of a queue that was started and of one that was not; what is in flight stays so. -EPROTO, -errno */

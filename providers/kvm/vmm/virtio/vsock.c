@@ -18,7 +18,8 @@ struct vsock {
 	struct vsock_mux *mux;
 	uint64_t guest_cid;
 	int directory, listener;
-	enum told told; /* of a reset of the transport */
+	enum told told;   /* of a reset of the transport */
+	uint16_t offered; /* event buffers when it was told */
 	struct virtq_chain chain;
 	uint8_t data[VSOCK_PACKET_MAX];
 };
@@ -86,18 +87,20 @@ static void send_event(struct vsock *v)
 {
 	static const struct virtio_vsock_event event = { VIRTIO_VSOCK_EVENT_TRANSPORT_RESET };
 
-	if (v->told == TOLD_SENT) {
+	if (v->told == TOLD_SENT && virtq_offered(&v->device.queue[EVENT]) != v->offered) {
 		v->told = TOLD_ALL;
 		virtio_again(&v->device, RX);
 	}
 	while (v->told == TOLD_NOT && virtio_pop(&v->device, EVENT, &v->chain) <= 0)
 		if (!virtio_is_live(&v->device) || !virtq_listen(&v->device.queue[EVENT]))
 			return;
-	if (v->told == TOLD_ALL)
+	if (v->told != TOLD_NOT)
 		return;
 	(void)virtq_chain_write(&v->chain, &event, sizeof(event));
 	v->told = TOLD_SENT;
-	(void)virtq_listen(&v->device.queue[EVENT]);
+	/* a driver keeps several buffers there: the next that it adds is the one that it gives back */
+	virtq_listen_behind(&v->device.queue[EVENT]);
+	v->offered = virtq_offered(&v->device.queue[EVENT]);
 	virtio_complete(&v->device, EVENT, v->chain.head, v->chain.write_done, false);
 }
 
