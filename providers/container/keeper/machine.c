@@ -154,6 +154,22 @@ static void close_start(struct start *start)
 			(void)close(start->fds[i]);
 }
 
+/* Until it says something or is no more: the child, which has the other end as well, would not let us see that. */
+static int hear(int sync, pid_t helper, struct record *ret)
+{
+	_cleanup_close_ int pidfd = venv__pidfd_open(helper);
+	struct pollfd wait[2] = { { .fd = sync, .events = POLLIN },
+				  { .fd = pidfd, .events = POLLIN } };
+
+	while (poll(wait, 2, -1) < 0)
+		if (errno != EINTR)
+			return -errno;
+	/* its last words may have come between the two looks */
+	if (!wait[0].revents && poll(wait, 1, 0) <= 0)
+		return 0;
+	return setup_record_receive(sync, ret, NULL, 0, NULL);
+}
+
 /* The helper tells the child's pid, or an error, and ends. */
 static int clone_machine(struct start *start, venv_error **err)
 {
@@ -175,7 +191,7 @@ static int clone_machine(struct start *start, venv_error **err)
 	(void)close(pair[1]);
 	if (helper < 0)
 		return venv__fail_errno(err, -helper, "cannot start a process");
-	r = setup_record_receive(start->sync, &record, NULL, 0, NULL);
+	r = hear(start->sync, helper, &record);
 	(void)venv__child_wait(helper);
 	if (r == 1 && record.kind == RECORD_ERROR)
 		return report_error(&record, err);
