@@ -12,7 +12,7 @@ from kvm_guests import SLOW, disks, guest, kernel, kernel_box  # noqa: F401
 pytestmark = [pytest.mark.nested, pytest.mark.timeout(1200)]
 
 COUNTING = """
-nohup setsid sh -c 'exec 3>>/workspace/log; i=0; while :; do i=$((i+1)); echo $i >&3; echo $i >/run/count; sleep 0.2; done' \
+setsid sh -c 'exec 3>>/workspace/log; i=0; while :; do i=$((i+1)); echo $i >&3; echo $i >/run/count; sleep 0.2; done' \
     >/dev/null 2>&1 &
 echo $! >/run/counter"""
 
