@@ -106,6 +106,8 @@ int64_t venv__cgroup_freeze_at(const struct cgroup *cgroup);
 char **venv__cgroup_paths(const struct cgroup *cgroup);
 /* Kill and remove what a killed keeper left. Paths that are not this machine's are refused. */
 void venv__cgroup_clean(char *const *paths, const char *id);
+/* The same of one that was killed before it could say its paths: those that this process would make. */
+void venv__cgroup_clean_own(const char *id);
 
 /* small helpers of the drivers (files.c): 0 or -errno */
 int venv__cgroup_write(int dir_fd, const char *name, const char *text);

@@ -166,6 +166,29 @@ void venv__cgroup_host_done(struct cgroup_host *host)
 	*host = (struct cgroup_host){ .layout = CGROUP_NONE };
 }
 
+static void clean_below(const char *base, const char *id)
+{
+	char *path = NULL, *paths[] = { NULL, NULL };
+
+	if (base && asprintf(&path, "%s/venv-%s", base, id) >= 0) {
+		paths[0] = path;
+		venv__cgroup_clean(paths, id);
+		free(path);
+	}
+}
+
+void venv__cgroup_clean_own(const char *id)
+{
+	struct cgroup_host host;
+
+	venv__cgroup_host_find(&host);
+	if (host.layout != CGROUP_SYSTEMD) /* a scope goes with its last process */
+		clean_below(host.base, id);
+	for (size_t i = 0; i < CGROUP_V1_MAX; i++)
+		clean_below(host.v1[i].base, id);
+	venv__cgroup_host_done(&host);
+}
+
 const char *venv__cgroup_fix(const struct cgroup_host *host)
 {
 	if (geteuid() == 0)

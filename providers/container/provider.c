@@ -84,6 +84,7 @@ static int destroy(struct machine *machine, struct venv_op *op, venv_error **err
 
 	if (r < 0)
 		return r;
+	venv__cgroup_clean_own(machine->id);
 	r = container_upper_remove(machine, err);
 	(void)unlinkat(machine->dir_fd, "alive", 0);
 	return r;

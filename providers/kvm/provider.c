@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "alive.h"
+#include "cgroup/cgroup.h"
 #include "kvm.h"
 #include "net/dial.h"
 
@@ -125,9 +126,11 @@ static int destroy(struct machine *machine, struct venv_op *op, venv_error **err
 {
 	int r = stop(machine, STOP_KILL, op, err);
 
-	if (r == 0)
-		(void)unlinkat(machine->dir_fd, "alive", 0);
-	return r;
+	if (r < 0)
+		return r;
+	venv__cgroup_clean_own(machine->id);
+	(void)unlinkat(machine->dir_fd, "alive", 0);
+	return 0;
 }
 
 static int observe(struct machine *machine, enum machine_state *ret, venv_error **err)

@@ -65,6 +65,30 @@ static void cleans_only_its_groups(void **state)
 	(void)venv__tree_delete(AT_FDCWD, template, NULL);
 }
 
+/* What a keeper leaves that is killed before it has written where its groups are. */
+static void cleans_groups_that_nobody_noted(void **state)
+{
+	static const char id[] = "00000000000000000000000000c0ffee";
+	_cleanup_free_ char *group = NULL, *leaf = NULL;
+	struct cgroup_host host;
+
+	(void)state;
+	venv__cgroup_host_find(&host);
+	if (!host.base || host.layout == CGROUP_SYSTEMD) {
+		venv__cgroup_host_done(&host);
+		skip();
+	}
+	assert_true(asprintf(&group, "%s/venv-%s", host.base, id) > 0);
+	assert_true(asprintf(&leaf, "%s/payload", group) > 0);
+	venv__cgroup_host_done(&host);
+	assert_int_equal(mkdir(group, 0755), 0);
+	assert_int_equal(mkdir(leaf, 0755), 0);
+	venv__cgroup_clean_own("00000000000000000000000000c0ffe0");
+	assert_int_equal(access(leaf, F_OK), 0);
+	venv__cgroup_clean_own(id);
+	assert_int_not_equal(access(group, F_OK), 0);
+}
+
 static void warns_of_limits_that_cannot_be(void **state)
 {
 	struct cgroup_host host = { .layout = CGROUP_NONE };
@@ -115,6 +139,7 @@ int main(void)
 		cmocka_unit_test(a_spec_says_what_is_limited),
 		cmocka_unit_test(processors_of_a_set_are_counted),
 		cmocka_unit_test(cleans_only_its_groups),
+		cmocka_unit_test(cleans_groups_that_nobody_noted),
 		cmocka_unit_test(warns_of_limits_that_cannot_be),
 		cmocka_unit_test(a_process_enters_all_groups),
 	};
