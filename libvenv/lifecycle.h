@@ -39,7 +39,7 @@ int venv__work_open_running(struct venv_project *project, const char *name, stru
 			    struct work *work, venv_error **err);
 /* The state as it is now. */
 int venv__work_observe(struct work *work, enum machine_state *ret, venv_error **err);
-/* Remove what is left of a machine that was killed while it was made; its state is absent, its lock held. */
+/* Remove what is left of a machine whose making or destroying was killed: its state is absent, its lock held. */
 int venv__work_sweep(struct work *work, venv_error **err);
 /* Find the id map, which create, start, stop, destroy and stats need, and looking at the state does
  * not: it may take the time of a name service. */

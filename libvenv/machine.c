@@ -145,26 +145,10 @@ static int write_pointer(struct venv_project *project, const char *name, const c
 		       : venv__fail_nomem(err);
 }
 
-/* Of pointers that were being written: ".NAME.XXXXXXXX.tmp". */
-static void remove_temporaries(const struct venv_project *project, const char *name)
-{
-	_cleanup_close_ int fd = openat(project->dir_fd, "machines",
-					O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	_cleanup_strv_ char **names = NULL;
-	size_t length = strlen(name);
-
-	if (fd < 0 || venv__dir_list(fd, &names, NULL) < 0)
-		return;
-	for (char **at = names; *at; at++)
-		if (**at == '.' && strncmp(*at + 1, name, length) == 0 &&
-		    (*at)[length + 1] == '.' && strlen(*at) == length + strlen("..XXXXXXXX.tmp"))
-			(void)unlinkat(fd, *at, 0);
-}
-
 int venv__machine_sweep(struct venv_project *project, const char *name, venv_error **err)
 {
 	_cleanup_close_ int machines = machines_fd(project->ctx, err);
-	_cleanup_close_ int dir = -1;
+	_cleanup_close_ int dir = -1, pointers = -1;
 	_cleanup_free_ char *id = NULL;
 	int r;
 
@@ -172,7 +156,10 @@ int venv__machine_sweep(struct venv_project *project, const char *name, venv_err
 		return machines;
 	if (!project->uuid)
 		return 0;
-	remove_temporaries(project, name);
+	pointers = openat(project->dir_fd, "machines",
+			  O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (pointers >= 0)
+		venv__file_sweep(pointers, name);
 	r = read_pointer(project, name, &id);
 	if (r < 0)
 		return r == -ENOMEM ? venv__fail_nomem(err) : 0;

@@ -59,11 +59,11 @@ static int run_destroy(struct work *work, enum machine_state state, uint32_t fla
 	int r;
 
 	(void)flags;
-	if (state == MACHINE_ABSENT)
+	if (!work->record.id)
 		return venv__work_sweep(work, err);
 	venv__op_begin(work->op, name, "destroy", "destroying");
 	r = venv__work_map(work, err);
-	if (r == 0 && state != MACHINE_STOPPED)
+	if (r == 0 && state != MACHINE_STOPPED && state != MACHINE_ABSENT)
 		r = work->provider->stop(&work->machine, STOP_KILL, work->op, err);
 	if (r == 0)
 		r = work->provider->destroy(&work->machine, work->op, err);

@@ -44,10 +44,12 @@ int venv__work_sweep(struct work *work, venv_error **err)
 
 	if (!work->record.id)
 		return venv__machine_sweep(project, work->spec->name, err);
-	/* one that ever started is kept, even if its provider cannot find it */
-	if (faccessat(work->record.dir_fd, "state.json", F_OK, AT_SYMLINK_NOFOLLOW) == 0 ||
-	    errno != ENOENT)
-		return 0;
+	/* what it wrote is gone, what its snapshots hold is not */
+	if (faccessat(work->record.dir_fd, "snapshots", F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+		r = venv__fail(err, VENV_ERR_CORRUPT, "machine '%s' has snapshots, but no disk",
+			       work->spec->name);
+		return venv__hint(r, err, "'venv destroy %s' gives them up", work->spec->name);
+	}
 	r = venv__machine_remove(project, work->spec->name, &work->record, err);
 	if (r == 0)
 		r = venv__trash_empty(project->ctx, err);

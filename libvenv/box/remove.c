@@ -187,6 +187,7 @@ static int sweep(const struct store *store, json_t **ret, venv_error **err)
 	int r;
 
 	venv__stage_sweep(store);
+	venv__file_sweep(store->names, NULL);
 	r = named_digests(store, &s.boxes, err);
 	if (r == 0)
 		r = used_digests(store, &s.boxes, err);

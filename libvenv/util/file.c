@@ -107,6 +107,30 @@ int venv__file_write(int dir_fd, const char *name, const void *data, size_t leng
 	return 0;
 }
 
+/* ".NAME.XXXXXXXX.tmp" */
+static bool is_temporary(const char *entry, const char *name)
+{
+	static const char end[] = ".XXXXXXXX.tmp";
+	size_t length = strlen(entry), least = strlen(end) + 1 + (name ? strlen(name) : 1);
+
+	if (*entry != '.' || length < least || strcmp(entry + length - 4, ".tmp") != 0 ||
+	    entry[length - strlen(end)] != '.' ||
+	    strspn(entry + length - strlen(end) + 1, "0123456789abcdef") != 8)
+		return false;
+	return !name || (length == least && strncmp(entry + 1, name, strlen(name)) == 0);
+}
+
+void venv__file_sweep(int dir_fd, const char *name)
+{
+	_cleanup_strv_ char **entries = NULL;
+
+	if (venv__dir_list(dir_fd, &entries, NULL) < 0)
+		return;
+	for (char **entry = entries; *entry; entry++)
+		if (is_temporary(*entry, name))
+			(void)unlinkat(dir_fd, *entry, 0);
+}
+
 static int make_parents(char *path)
 {
 	for (char *p = path + 1; (p = strchr(p, '/')); p++) {

@@ -22,6 +22,8 @@ int venv__fd_read(int fd, const char *name, size_t max, char **ret, size_t *ret_
 /* Replace a file: temporary file, (fsync), rename, (fsync of the directory). */
 int venv__file_write(int dir_fd, const char *name, const void *data, size_t length, mode_t mode,
 		     enum write_mode how, venv_error **err);
+/* Remove what replacing files left when it was killed: of this name, or of all for NULL. Nobody else may be at it. */
+void venv__file_sweep(int dir_fd, const char *name);
 /* Write all bytes; 0 or -errno. */
 int venv__write_all(int fd, const void *data, size_t length);
 /* Open a directory, making it (0700) and the missing ones above it. */

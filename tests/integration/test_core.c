@@ -62,8 +62,11 @@ static void a_failed_first_start_leaves_nothing(void **state)
 	venv_project_free(project);
 }
 
-/* What `up` leaves that is killed before it writes spec.json, or (made) before the provider makes the machine. */
-static void make_half(const struct world *w, bool made)
+enum half { NO_SPEC, NOT_MADE, UNMADE };
+
+/* What is left of `up` when it is killed before it writes spec.json or before the provider makes the machine, and of
+ * `destroy` after the provider did its part. */
+static void make_half(const struct world *w, enum half half)
 {
 	_cleanup_free_ char *spec = NULL;
 	_cleanup_free_ char *path = venv__path_join(w->data, "machines");
@@ -79,10 +82,14 @@ static void make_half(const struct world *w, bool made)
 	assert_int_equal(mkdirat(fd, ids[0], 0700), 0);
 	(void)close(dir);
 	dir = openat(fd, ids[0], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (made)
+	if (half != NO_SPEC)
 		assert_int_equal(venv__file_write(dir, "spec.json", spec, strlen(spec), 0600,
 						  WRITE_VOLATILE, NULL),
 				 0);
+	if (half == UNMADE)
+		assert_int_equal(
+			venv__file_write(dir, "state.json", "{}", 2, 0600, WRITE_VOLATILE, NULL),
+			0);
 }
 
 static void a_half_made_machine_is_swept_up(void **state)
@@ -91,7 +98,7 @@ static void a_half_made_machine_is_swept_up(void **state)
 	venv_project *project = core_open_text(w, SMALL);
 	venv_op *op;
 
-	for (int made = 0; made < 2; made++) {
+	for (enum half made = NO_SPEC; made <= UNMADE; made++) {
 		core_up(project, 0);
 		make_half(w, made);
 		core_up(project, 0);

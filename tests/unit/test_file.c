@@ -56,6 +56,36 @@ static void writes_replace_whole_files(void **state)
 	assert_int_equal(venv__strv_count(names), 1);
 }
 
+static void touch(int dir_fd, const char *name)
+{
+	assert_int_equal(venv__file_write(dir_fd, name, "", 0, 0600, WRITE_VOLATILE, NULL), 0);
+}
+
+/* And nothing else: names that only look alike are of others. */
+static void killed_writes_are_swept(void **state)
+{
+	static const char *const stay[] = { "a",
+					    ".a.tmp",
+					    ".a.0123456.tmp",
+					    ".a.0123456g.tmp",
+					    "a.01234567.tmp",
+					    ".a.01234567.tmpx",
+					    "..01234567.tmp" };
+	const struct fixture *f = *state;
+	_cleanup_strv_ char **names = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(stay); i++)
+		touch(f->fd, stay[i]);
+	touch(f->fd, ".a.01234567.tmp");
+	touch(f->fd, ".a.b.89abcdef.tmp");
+	venv__file_sweep(f->fd, "a");
+	assert_int_not_equal(faccessat(f->fd, ".a.01234567.tmp", F_OK, 0), 0);
+	assert_int_equal(faccessat(f->fd, ".a.b.89abcdef.tmp", F_OK, 0), 0);
+	venv__file_sweep(f->fd, NULL);
+	assert_int_equal(venv__dir_list(f->fd, &names, NULL), 0);
+	assert_int_equal(venv__strv_count(names), ARRAY_SIZE(stay));
+}
+
 static void a_planted_link_is_replaced_not_followed(void **state)
 {
 	const struct fixture *f = *state;
@@ -264,6 +294,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(writes_replace_whole_files, setup, teardown),
+		cmocka_unit_test_setup_teardown(killed_writes_are_swept, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_planted_link_is_replaced_not_followed, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(large_files_are_refused, setup, teardown),

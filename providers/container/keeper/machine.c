@@ -175,7 +175,7 @@ static int clone_machine(struct start *start, venv_error **err)
 {
 	struct keeper *keeper = start->keeper;
 	int procs[CGROUP_PROCS_MAX], pair[2], r = venv__msg_pair(pair);
-	struct record record;
+	struct record record = { 0 };
 	pid_t helper;
 
 	if (r < 0)
