@@ -147,7 +147,8 @@ static void remove_again(struct work *work)
 {
 	if (!work->record.id)
 		return;
-	(void)work->provider->destroy(&work->machine, work->op, NULL);
+	if (work->machine.id) /* else the provider has not heard of it yet */
+		(void)work->provider->destroy(&work->machine, work->op, NULL);
 	if (venv__machine_remove(work->project, work->spec->name, &work->record, NULL) == 0)
 		(void)venv__trash_empty(work->project->ctx, NULL);
 }
