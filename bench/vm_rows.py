@@ -176,11 +176,11 @@ def boot(directory, runs):
     ratio = statistics.median(seconds[Ours.name]) / statistics.median(seconds[MICROVM.name])
     figures = medians(seconds, lambda value: f"{value:.2f} s")
     figures[Ours.name] += f", {ratio:.2f} of microvm"
-    line("exec of the monitor to the first line of a tiny initramfs", "≤ 0.65 of QEMU microvm", figures, 
+    line("exec of the monitor to the first line of a tiny initramfs", "≤ 0.65 of QEMU microvm", figures,
          "yes" if ratio <= 0.65 else "**no**")
     count = statistics.median(own)
     figures = medians(exits, lambda value: f"{value:.0f}")
-    line("exits until then: in all", "", figures,  "")
+    line("exits until then: in all", "", figures, "")
     line("exits until then: to the monitor's own code", "≤ 250", {Ours.name: f"{count:.0f}"},
          "yes" if count <= 250 else "**no**")
     beyond = statistics.median(memory[Ours.name]) / MIB

@@ -50,13 +50,15 @@ static int put_header(struct archive *archive, const char *name, unsigned mode, 
 }
 
 static int put_bytes(struct archive *archive, const char *name, unsigned mode, const void *data,
-		     size_t size)
+		     size_t size, venv_error **err)
 {
 	int r = put_header(archive, name, S_IFREG | mode, size, 0);
 
 	if (r == 0)
 		r = venv__write_all(archive->fd, data, size);
-	return r < 0 ? r : put_padding(archive->fd, size);
+	if (r == 0)
+		r = put_padding(archive->fd, size);
+	return r < 0 ? venv__fail_errno(err, -r, "cannot make the initramfs") : 0;
 }
 
 static int put_program(struct archive *archive, const char *name, int libexec, const char *program,
@@ -66,10 +68,7 @@ static int put_program(struct archive *archive, const char *name, int libexec, c
 	size_t size = 0;
 	int r = venv__file_read(libexec, program, FILE_MAX, &data, &size, err);
 
-	if (r < 0)
-		return r;
-	r = put_bytes(archive, name, 0700, data, size);
-	return r < 0 ? venv__fail_errno(err, -r, "cannot make the initramfs") : 0;
+	return r < 0 ? r : put_bytes(archive, name, 0700, data, size, err);
 }
 
 static int put_places(struct archive *archive)
@@ -197,9 +196,9 @@ static int put_config(struct archive *archive, const struct machine *machine, st
 	r = put_command(config, machine, err);
 	if (r < 0)
 		return r;
-	r = config->failed ? -ENOMEM
-			   : put_bytes(archive, "config", 0600, config->data, config->length);
-	return r < 0 ? venv__fail_errno(err, -r, "cannot make the initramfs") : 0;
+	if (config->failed)
+		return venv__fail_errno(err, ENOMEM, "cannot make the initramfs");
+	return put_bytes(archive, "config", 0600, config->data, config->length, err);
 }
 
 /* ---- Modules ------------------------------------------------------------------------------- */
@@ -224,10 +223,7 @@ static int put_module(struct archive *archive, int kernel, const char *path, ven
 	size_t size = 0;
 	int r = read_file(kernel, path, FILE_MAX, &data, &size, err);
 
-	if (r < 0)
-		return r;
-	r = put_bytes(archive, path, 0600, data, size);
-	return r < 0 ? venv__fail_errno(err, -r, "cannot make the initramfs") : 0;
+	return r < 0 ? r : put_bytes(archive, path, 0600, data, size, err);
 }
 
 /* A list of the kernel box's: names of files in its modules/, one a line. */
