@@ -5,8 +5,7 @@
  * Theory of operation: the public file is written before the private one, so a private file that is
  * there and whole means that both are.
  */
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
+#include <sodium.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -22,22 +21,22 @@ enum { KEY_SIZE = 32, COLUMNS = 70, FILE_MAX = 16384 };
 #define MAGIC "openssh-key-v1" /* with its zero */
 
 struct pair {
-	unsigned char seed[KEY_SIZE], public[KEY_SIZE];
+	unsigned char public[KEY_SIZE];
+	unsigned char
+		secret[2 * KEY_SIZE]; /* the seed and the public key, as OpenSSH writes it too */
 };
 
-/* The seed is the private key; libcrypto only has to compute the public one from it. */
 static int make_pair(struct pair *ret, venv_error **err)
 {
-	size_t n = KEY_SIZE;
-	EVP_PKEY *key;
+	unsigned char seed[KEY_SIZE];
 	bool ok;
 
-	if (getrandom(ret->seed, KEY_SIZE, 0) != KEY_SIZE)
+	if (getrandom(seed, KEY_SIZE, 0) != KEY_SIZE)
 		return venv__fail_errno(err, errno, "no random bytes for a key");
-	key = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, ret->seed, KEY_SIZE);
-	ok = key && EVP_PKEY_get_raw_public_key(key, ret->public, &n) == 1;
-	EVP_PKEY_free(key);
-	return ok ? 0 : venv__fail(err, VENV_ERR_SYSTEM, "libcrypto cannot make an ed25519 key");
+	ok = sodium_init() >= 0 &&
+	     crypto_sign_ed25519_seed_keypair(ret->public, ret->secret, seed) == 0;
+	explicit_bzero(seed, sizeof(seed));
+	return ok ? 0 : venv__fail(err, VENV_ERR_SYSTEM, "libsodium cannot make an ed25519 key");
 }
 
 static void put_u32(struct buf *buf, size_t value)
@@ -62,7 +61,6 @@ static void put_public(struct buf *buf, const struct pair *pair)
 
 static int put_private(struct buf *buf, const struct pair *pair, const char *comment)
 {
-	unsigned char secret[2 * KEY_SIZE];
 	size_t check;
 
 	if (getrandom(&check, sizeof(check), 0) != (ssize_t)sizeof(check))
@@ -70,10 +68,7 @@ static int put_private(struct buf *buf, const struct pair *pair, const char *com
 	put_u32(buf, check); /* twice: tells whether decryption worked */
 	put_u32(buf, check);
 	put_public(buf, pair);
-	memcpy(secret, pair->seed, KEY_SIZE);
-	memcpy(secret + KEY_SIZE, pair->public, KEY_SIZE);
-	put_string(buf, secret, sizeof(secret));
-	OPENSSL_cleanse(secret, sizeof(secret));
+	put_string(buf, pair->secret, sizeof(pair->secret));
 	put_string(buf, comment, strlen(comment));
 	for (char pad = 1; !buf->failed && buf->length % 8; pad++)
 		venv__buf_add(buf, &pad, 1);
@@ -82,18 +77,19 @@ static int put_private(struct buf *buf, const struct pair *pair, const char *com
 
 static char *base64(const struct buf *buf)
 {
-	char *text = malloc((buf->length + 2) / 3 * 4 + 1);
+	size_t size = sodium_base64_ENCODED_LEN(buf->length, sodium_base64_VARIANT_ORIGINAL);
+	char *text = malloc(size);
 
 	if (text)
-		(void)EVP_EncodeBlock((unsigned char *)text, (const unsigned char *)buf->data,
-				      (int)buf->length);
+		(void)sodium_bin2base64(text, size, (const unsigned char *)buf->data, buf->length,
+					sodium_base64_VARIANT_ORIGINAL);
 	return text;
 }
 
 static void scrub(struct buf *buf)
 {
 	if (buf->data)
-		OPENSSL_cleanse(buf->data, buf->capacity);
+		explicit_bzero(buf->data, buf->capacity);
 	venv__buf_done(buf);
 }
 
@@ -131,7 +127,7 @@ static char *private_text(const struct pair *pair, const char *comment)
 	venv__buf_puts(&text, END);
 	if (encoded) {
 		ret = venv__buf_steal(&text);
-		OPENSSL_cleanse(encoded, strlen(encoded));
+		explicit_bzero(encoded, strlen(encoded));
 	}
 	scrub(&blob);
 	scrub(&body);
@@ -152,13 +148,13 @@ static int write_pair(int dir_fd, const char *name, const char *public_name, con
 	put_public(&blob, &pair);
 	line = blob.failed ? NULL : public_line(&blob, comment);
 	text = private_text(&pair, comment);
-	OPENSSL_cleanse(&pair, sizeof(pair));
+	explicit_bzero(&pair, sizeof(pair));
 	if (!line || !text)
 		return venv__fail_nomem(err);
 	r = venv__file_write(dir_fd, public_name, line, strlen(line), 0644, WRITE_VOLATILE, err);
 	if (r >= 0)
 		r = venv__file_write(dir_fd, name, text, strlen(text), 0600, WRITE_VOLATILE, err);
-	OPENSSL_cleanse(text, strlen(text));
+	explicit_bzero(text, strlen(text));
 	return r;
 }
 
@@ -173,7 +169,7 @@ static bool is_private(int dir_fd, const char *name)
 		return false;
 	whole = n > strlen(BEGIN END) && strncmp(text, BEGIN, strlen(BEGIN)) == 0 &&
 		strcmp(text + n - strlen(END), END) == 0;
-	OPENSSL_cleanse(text, n);
+	explicit_bzero(text, n);
 	return whole;
 }
 

@@ -4,7 +4,6 @@
  * for its result or for a cancellation.
  */
 #include <fcntl.h>
-#include <openssl/crypto.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -54,7 +53,7 @@ static int describe(const struct ssh_target *target, const struct ssh_run *run, 
 		r = json_object_set_new(config, "tty",
 					json_pack("{s:i,s:i}", "rows", (int)run->rows, "columns",
 						  (int)run->columns));
-	OPENSSL_cleanse(key, strlen(key));
+	explicit_bzero(key, strlen(key));
 	if (r < 0)
 		return venv__fail_nomem(err);
 	*ret = take_ptr(config);
@@ -74,7 +73,7 @@ static int config_file(const struct ssh_target *target, const struct ssh_run *ru
 	if (!text)
 		return venv__fail_nomem(err);
 	fd = venv__memfd_sealed("venv-ssh", text, strlen(text));
-	OPENSSL_cleanse(text, strlen(text));
+	explicit_bzero(text, strlen(text));
 	free(text);
 	return fd < 0 ? venv__fail_errno(err, -fd, "cannot make a memory file") : fd;
 }
