@@ -8,7 +8,13 @@
 #include "alive.h"
 #include "util/sys.h"
 
-enum { RECORD_MAX = 65536, EXEC_MS = 60000, LEND_MS = 20000 };
+enum {
+	RECORD_MAX = 65536,
+	EXEC_MS = 60000,
+	LEND_MS = 20000,
+	END_TRIES = 1000,
+	END_PAUSE_US = 2000
+};
 
 static enum machine_state state_of(const char *name)
 {
@@ -105,6 +111,44 @@ int venv__alive_kill(const struct machine *machine, venv_error **err)
 		return venv__fail(err, VENV_ERR_STATE, "the machine's process has ended");
 	r = venv__pidfd_signal(pidfd, SIGKILL);
 	return r < 0 ? venv__fail_errno(err, -r, "cannot end the machine's process") : 0;
+}
+
+bool venv__alive_ended(const struct machine *machine, alive_gone_fn gone)
+{
+	for (int i = 0; i < END_TRIES; i++) {
+		if (gone(machine))
+			return true;
+		(void)usleep(END_PAUSE_US);
+	}
+	return false;
+}
+
+int venv__alive_end(const struct machine *machine, json_t *request, int timeout_ms,
+		    alive_gone_fn gone, venv_error **err)
+{
+	_cleanup_error_ venv_error *problem = NULL;
+	int r = venv__alive_call(machine, request, NULL, 0, timeout_ms, NULL, NULL, &problem);
+
+	/* who does not answer may be ending */
+	if ((r == 0 || r == VENV_ERR_STATE || r == VENV_ERR_SYSTEM) &&
+	    venv__alive_ended(machine, gone))
+		return 0;
+	if (r == 0)
+		return venv__fail(err, VENV_ERR_TIMEOUT, "its process does not end");
+	return venv__error_take(take_ptr(problem), err);
+}
+
+int venv__alive_force(const struct machine *machine, int timeout_ms, alive_gone_fn gone,
+		      venv_error **err)
+{
+	_cleanup_error_ venv_error *problem = NULL;
+	int r = venv__alive_end(machine, json_pack("{s:s}", "op", "kill"), timeout_ms, gone,
+				&problem);
+
+	if (r == VENV_ERR_TIMEOUT && venv__alive_kill(machine, NULL) == 0 &&
+	    venv__alive_ended(machine, gone))
+		return 0;
+	return r < 0 ? venv__error_take(take_ptr(problem), err) : 0;
 }
 
 static json_t *exec_request(const struct exec_spec *spec)

@@ -23,6 +23,19 @@ int venv__alive_exec(int control, const struct exec_spec *spec, struct exec_hand
 		     venv_error **err);
 /* End one that does not answer any more. 0, or VENV_ERR_STATE: there is none */
 int venv__alive_kill(const struct machine *machine, venv_error **err);
+
+/* Has its process ended? Then the provider cleans up what it left. */
+typedef bool (*alive_gone_fn)(const struct machine *machine);
+enum { ALIVE_KILL_MS = 20000 }; /* how long a process may take that kills its machine */
+/* Wait until one that is ending is gone; false: it stays. */
+bool venv__alive_ended(const struct machine *machine, alive_gone_fn gone);
+/* Let it end by a request ("stop", "kill"), of which the reference is taken, and wait for that. One that has ended
+ * is as good. */
+int venv__alive_end(const struct machine *machine, json_t *request, int timeout_ms,
+		    alive_gone_fn gone, venv_error **err);
+/* The same by "kill"; one that hangs, or that somebody stopped, is ended from outside, and its machine with it. */
+int venv__alive_force(const struct machine *machine, int timeout_ms, alive_gone_fn gone,
+		      venv_error **err);
 /* The slot lend_network, of such a process. */
 int venv__alive_lend(struct machine *machine, int *ret_userns_fd, int *ret_netns_fd,
 		     venv_error **err);

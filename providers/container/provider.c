@@ -11,7 +11,7 @@
 #include "cgroup/cgroup.h"
 #include "container.h"
 
-enum { CALL_MS = 20000, KILL_MS = 20000, END_TRIES = 200, END_PAUSE_US = 10000 };
+enum { CALL_MS = 20000 };
 
 static int create(struct machine *machine, struct venv_op *op, venv_error **err)
 {
@@ -19,60 +19,29 @@ static int create(struct machine *machine, struct venv_op *op, venv_error **err)
 	return container_upper_make(machine, err);
 }
 
-/* Its keeper did not answer: it ended, or is just being killed and holds its lock for a moment yet. */
-static bool has_ended(const struct machine *machine)
+/* A keeper that says so in "alive" has ended its machine, and takes a moment yet to end itself. */
+static bool is_gone(const struct machine *machine)
 {
-	for (int i = 0; i < END_TRIES; i++) {
-		enum machine_state state = container_record_state(machine->dir_fd, NULL);
+	enum machine_state state = container_record_state(machine->dir_fd, NULL);
 
-		if (state == MACHINE_CRASHED)
-			container_clean(machine);
-		if (state <= MACHINE_STOPPED || state == MACHINE_CRASHED)
-			return true;
-		(void)usleep(END_PAUSE_US);
-	}
-	return false;
-}
-
-static int ask_end(const struct machine *machine, json_t *request, int timeout_ms, venv_error **err)
-{
-	_cleanup_error_ venv_error *problem = NULL;
-	int r = venv__alive_call(machine, request, NULL, 0, timeout_ms, NULL, NULL, &problem);
-
-	if (r < 0 && (r == VENV_ERR_STATE || r == VENV_ERR_SYSTEM) && has_ended(machine))
-		return 0;
-	return r < 0 ? venv__error_take(take_ptr(problem), err) : 0;
-}
-
-/* One that hangs, or that somebody stopped, is ended from outside; its machine goes with it. */
-static int end_by_force(const struct machine *machine, venv_error **err)
-{
-	_cleanup_error_ venv_error *problem = NULL;
-	int r = ask_end(machine, json_pack("{s:s}", "op", "kill"), KILL_MS, &problem);
-
-	if (r == VENV_ERR_TIMEOUT && venv__alive_kill(machine, NULL) == 0 && has_ended(machine)) {
+	if (state == MACHINE_CRASHED)
 		container_clean(machine);
-		return 0;
-	}
-	return r < 0 ? venv__error_take(take_ptr(problem), err) : 0;
+	return state <= MACHINE_STOPPED || state == MACHINE_CRASHED;
 }
 
 static int stop(struct machine *machine, enum stop_how how, struct venv_op *op, venv_error **err)
 {
-	enum machine_state state = container_record_state(machine->dir_fd, NULL);
 	json_int_t timeout =
 		machine->spec->stop_timeout_ms ? machine->spec->stop_timeout_ms : 60000;
 	int r;
 
 	(void)op;
-	if (state == MACHINE_CRASHED)
-		container_clean(machine);
-	if (state <= MACHINE_STOPPED || state == MACHINE_CRASHED)
+	if (is_gone(machine))
 		return 0;
 	if (how == STOP_KILL)
-		return end_by_force(machine, err);
-	r = ask_end(machine, json_pack("{s:s, s:I}", "op", "stop", "timeout_ms", timeout),
-		    (int)MIN(timeout + KILL_MS, 0x7fffffff), err);
+		return venv__alive_force(machine, ALIVE_KILL_MS, is_gone, err);
+	r = venv__alive_end(machine, json_pack("{s:s, s:I}", "op", "stop", "timeout_ms", timeout),
+			    (int)MIN(timeout + ALIVE_KILL_MS, 0x7fffffff), is_gone, err);
 	return r == VENV_ERR_TIMEOUT
 		       ? venv__hint(r, err, "end it with 'venv halt -f %s'", machine->name)
 		       : r;

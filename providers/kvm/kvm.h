@@ -105,8 +105,7 @@ int kvm_folder_order(const struct machine *machine, struct kvm_order *order, ven
 /* The slot: tell a running machine whose they are. */
 int kvm_folder_own(struct machine *machine, venv_error **err);
 
-/* provider.c: let it end by a request ("stop", "kill"), and wait for that. */
-int kvm_end(const struct machine *machine, json_t *request, int timeout_ms, venv_error **err);
+/* provider.c: end it, and wait for that */
 int kvm_kill(const struct machine *machine, venv_error **err);
 
 /* suspend.c */

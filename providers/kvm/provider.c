@@ -14,10 +14,7 @@
 
 enum {
 	CALL_MS = 20000,
-	KILL_MS = 20000,
 	STOP_TIMEOUT_MS = 60000,
-	END_TRIES = 1000,
-	END_PAUSE_US = 2000,
 	SSH_PORT = 22,
 };
 
@@ -44,44 +41,21 @@ static int create(struct machine *machine, struct venv_op *op, venv_error **err)
 	return venv__hint(r, err, "leave 'networks' away");
 }
 
-/* Its process ended, or does so just now: the lock comes last. */
-static bool has_ended(const struct machine *machine)
+/* It holds the lock as long as it may write to its disks. */
+static bool is_gone(const struct machine *machine)
 {
-	for (int i = 0; i < END_TRIES; i++) {
-		_cleanup_close_ int fd =
-			openat(machine->dir_fd, "alive", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_close_ int fd =
+		openat(machine->dir_fd, "alive", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 
-		if (fd < 0 || !venv__lock_is_held(fd)) {
-			kvm_clean(machine);
-			return true;
-		}
-		(void)usleep(END_PAUSE_US);
-	}
-	return false;
-}
-
-int kvm_end(const struct machine *machine, json_t *request, int timeout_ms, venv_error **err)
-{
-	_cleanup_error_ venv_error *problem = NULL;
-	int r = venv__alive_call(machine, request, NULL, 0, timeout_ms, NULL, NULL, &problem);
-
-	/* who does not answer may be ending */
-	if ((r == 0 || r == VENV_ERR_STATE || r == VENV_ERR_SYSTEM) && has_ended(machine))
-		return 0;
-	if (r == 0)
-		return venv__fail(err, VENV_ERR_TIMEOUT, "its process does not end");
-	return venv__error_take(take_ptr(problem), err);
+	if (fd >= 0 && venv__lock_is_held(fd))
+		return false;
+	kvm_clean(machine);
+	return true;
 }
 
 int kvm_kill(const struct machine *machine, venv_error **err)
 {
-	_cleanup_error_ venv_error *problem = NULL;
-	int r = kvm_end(machine, json_pack("{s:s}", "op", "kill"), KILL_MS, &problem);
-
-	/* it hangs, or somebody stopped it */
-	if (r == VENV_ERR_TIMEOUT && venv__alive_kill(machine, NULL) == 0 && has_ended(machine))
-		return 0;
-	return r < 0 ? venv__error_take(take_ptr(problem), err) : 0;
+	return venv__alive_force(machine, ALIVE_KILL_MS, is_gone, err);
 }
 
 /* What it did is given up. */
@@ -89,7 +63,7 @@ static int forget(const struct machine *machine, venv_error **err)
 {
 	int r;
 
-	(void)has_ended(machine);
+	(void)venv__alive_ended(machine, is_gone);
 	r = kvm_settle(machine, err);
 	return r < 0 ? r : kvm_suspend_drop(machine, err);
 }
@@ -105,7 +79,7 @@ static int stop(struct machine *machine, enum stop_how how, struct venv_op *op, 
 	if (state == MACHINE_SUSPENDED)
 		return forget(machine, err);
 	if (state <= MACHINE_STOPPED || state == MACHINE_CRASHED) {
-		(void)has_ended(machine);
+		(void)venv__alive_ended(machine, is_gone);
 		return 0;
 	}
 	/* left by a suspend that was killed: the machine goes on now to end, and writes to its disks */
@@ -114,8 +88,8 @@ static int stop(struct machine *machine, enum stop_how how, struct venv_op *op, 
 		return r;
 	if (how == STOP_KILL)
 		return kvm_kill(machine, err);
-	r = kvm_end(machine, json_pack("{s:s, s:I}", "op", "stop", "timeout_ms", timeout),
-		    (int)MIN(timeout + KILL_MS, 0x7fffffff), err);
+	r = venv__alive_end(machine, json_pack("{s:s, s:I}", "op", "stop", "timeout_ms", timeout),
+			    (int)MIN(timeout + ALIVE_KILL_MS, 0x7fffffff), is_gone, err);
 	return r == VENV_ERR_TIMEOUT
 		       ? venv__hint(r, err, "end it with 'venv halt -f %s'", machine->name)
 		       : r;

@@ -139,30 +139,143 @@ static void nobody_answers_is_not_running(void **state)
 	assert_non_null(venv_error_hint(error));
 }
 
-/* One that is stopped answers nobody, and holds its machine. */
-static void who_hangs_is_killed(void **state)
+/* ---- Ending --------------------------------------------------------------------------------- */
+
+enum manner { HANGS, OBEYS, REFUSES, LINGERS };
+
+/* Answers one request; the lock goes with it. */
+static void serve_one(int ctl, enum manner manner)
 {
-	struct world *w = *state;
-	int status = 0, pair[2];
+	_cleanup_json_ json_t *request = NULL, *reply = json_object();
+	int fd;
+
+	(void)fcntl(ctl, F_SETFL, 0);
+	fd = accept4(ctl, NULL, NULL, SOCK_CLOEXEC);
+	if (venv__msg_receive(fd, 5000, &request, NULL, NULL) != 1)
+		return;
+	if (manner == REFUSES)
+		(void)json_object_set_new(
+			reply, "error",
+			json_pack("{s:i, s:s}", "code", VENV_ERR_DENIED, "message", "not now"));
+	(void)venv__msg_send(fd, reply, NULL, 0, NULL);
+	if (manner == OBEYS)
+		(void)usleep(20000);
+	else
+		(void)pause();
+}
+
+/* A process that runs the machine. */
+static pid_t run_machine(const struct world *w, enum manner manner)
+{
+	int pair[2];
 	char byte;
 	pid_t pid;
 
 	assert_int_equal(pipe2(pair, O_CLOEXEC), 0);
 	pid = fork();
 	if (pid == 0) {
-		(void)venv__msg_listen(w->machine.dir_fd, "ctl", NULL);
+		int alive = openat(w->machine.dir_fd, "alive", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+		int ctl = venv__msg_listen(w->machine.dir_fd, "ctl", NULL);
+
+		(void)venv__lock_try(alive, true);
 		(void)!write(pair[1], "", 1);
-		for (;;)
+		while (manner == HANGS)
 			(void)raise(SIGSTOP);
+		serve_one(ctl, manner);
+		_exit(0);
 	}
 	assert_int_equal(read(pair[0], &byte, 1), 1);
-	assert_int_equal(venv__alive_kill(&w->machine, NULL), 0);
+	(void)close(pair[0]);
+	(void)close(pair[1]);
+	return pid;
+}
+
+static void assert_killed(pid_t pid)
+{
+	int status = 0;
+
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFSIGNALED(status));
 	assert_int_equal(WTERMSIG(status), SIGKILL);
+}
+
+/* As of a provider, whose cleaning is a mark here. */
+static bool is_gone(const struct machine *machine)
+{
+	_cleanup_close_ int fd = openat(machine->dir_fd, "alive", O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0 && venv__lock_is_held(fd))
+		return false;
+	(void)mkdirat(machine->dir_fd, "cleaned", 0700);
+	return true;
+}
+
+static bool is_clean(const struct world *w)
+{
+	return unlinkat(w->machine.dir_fd, "cleaned", AT_REMOVEDIR) == 0;
+}
+
+/* One that is stopped answers nobody, and holds its machine. */
+static void who_hangs_is_killed(void **state)
+{
+	struct world *w = *state;
+	pid_t pid = run_machine(w, HANGS);
+
+	assert_int_equal(venv__alive_kill(&w->machine, NULL), 0);
+	assert_killed(pid);
 	assert_int_equal(venv__alive_kill(&w->machine, NULL), VENV_ERR_STATE);
-	(void)close(pair[0]);
-	(void)close(pair[1]);
+}
+
+static void force_ends_who_hangs(void **state)
+{
+	struct world *w = *state;
+	pid_t pid = run_machine(w, HANGS);
+
+	assert_int_equal(venv__alive_end(&w->machine, json_object(), 50, is_gone, NULL),
+			 VENV_ERR_TIMEOUT);
+	assert_false(is_clean(w));
+	assert_int_equal(venv__alive_force(&w->machine, 50, is_gone, NULL), 0);
+	assert_true(is_clean(w));
+	assert_killed(pid);
+}
+
+/* It says yes and stays: that is no end, unless it is forced. */
+static void force_ends_who_lingers(void **state)
+{
+	struct world *w = *state;
+	pid_t pid = run_machine(w, LINGERS);
+
+	assert_int_equal(venv__alive_force(&w->machine, 5000, is_gone, NULL), 0);
+	assert_true(is_clean(w));
+	assert_killed(pid);
+}
+
+static void who_obeys_is_waited_for(void **state)
+{
+	struct world *w = *state;
+	pid_t pid = run_machine(w, OBEYS);
+	int status = -1;
+
+	assert_int_equal(venv__alive_force(&w->machine, 5000, is_gone, NULL), 0);
+	assert_true(is_clean(w));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	/* again, of nobody */
+	assert_int_equal(venv__alive_force(&w->machine, 5000, is_gone, NULL), 0);
+	assert_true(is_clean(w));
+}
+
+static void who_refuses_is_believed(void **state)
+{
+	_cleanup_error_ venv_error *error = NULL;
+	struct world *w = *state;
+	pid_t pid = run_machine(w, REFUSES);
+
+	assert_int_equal(venv__alive_force(&w->machine, 5000, is_gone, &error), VENV_ERR_DENIED);
+	assert_string_equal(venv_error_message(error), "not now");
+	assert_false(is_clean(w));
+	(void)kill(pid, SIGKILL);
+	assert_killed(pid);
 }
 
 /* ---- Starting ------------------------------------------------------------------------------- */
@@ -233,6 +346,10 @@ int main(void)
 		TEST(a_link_is_no_record),
 		TEST(nobody_answers_is_not_running),
 		TEST(who_hangs_is_killed),
+		TEST(force_ends_who_hangs),
+		TEST(force_ends_who_lingers),
+		TEST(who_obeys_is_waited_for),
+		TEST(who_refuses_is_believed),
 		TEST(started_hands_over_what_it_says),
 		TEST(started_fails_as_it_says),
 		TEST(started_refuses_what_is_no_message),
