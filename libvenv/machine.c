@@ -229,8 +229,8 @@ int venv__machine_save(struct record *record, enum write_mode how, venv_error **
 	return venv__error_take(take_ptr(problem), err);
 }
 
-int venv__machine_remove(struct venv_project *project, const char *name, struct record *record,
-			 venv_error **err)
+static int move_to_trash(struct venv_project *project, const char *name,
+			 const struct record *record, venv_error **err)
 {
 	_cleanup_close_ int machines = machines_fd(project->ctx, err);
 	_cleanup_close_ int trash = -1, pointers = -1;
@@ -247,6 +247,14 @@ int venv__machine_remove(struct venv_project *project, const char *name, struct 
 	if (pointers >= 0)
 		(void)unlinkat(pointers, name, 0);
 	return 0;
+}
+
+int venv__machine_remove(struct venv_project *project, const char *name,
+			 const struct record *record, venv_error **err)
+{
+	int r = move_to_trash(project, name, record, err);
+
+	return r < 0 ? r : venv__trash_empty(project->ctx, err);
 }
 
 int venv__trash_empty(struct venv *ctx, venv_error **err)

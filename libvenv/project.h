@@ -65,9 +65,10 @@ int venv__machine_create(struct venv_project *project, const char *name, json_t 
 int venv__machine_sweep(struct venv_project *project, const char *name, venv_error **err);
 /* Write state.json. */
 int venv__machine_save(struct record *record, enum write_mode how, venv_error **err);
-/* Move the machine to the trash and forget it; the trash is emptied by venv__trash_empty(). */
-int venv__machine_remove(struct venv_project *project, const char *name, struct record *record,
-			 venv_error **err);
+/* Move the machine to the trash, forget it, and empty the trash. */
+int venv__machine_remove(struct venv_project *project, const char *name,
+			 const struct record *record, venv_error **err);
+/* What commands that were killed left there. */
 int venv__trash_empty(struct venv *ctx, venv_error **err);
 /* Ids of all machines of this user. */
 int venv__machine_ids(struct venv *ctx, char ***ret, venv_error **err);

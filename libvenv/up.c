@@ -147,10 +147,8 @@ static void remove_again(struct work *work)
 {
 	if (!work->record.id)
 		return;
-	if (work->machine.id) /* else the provider has not heard of it yet */
-		(void)work->provider->destroy(&work->machine, work->op, NULL);
-	if (venv__machine_remove(work->project, work->spec->name, &work->record, NULL) == 0)
-		(void)venv__trash_empty(work->project->ctx, NULL);
+	(void)work->provider->destroy(&work->machine, work->op, NULL);
+	(void)venv__machine_remove(work->project, work->spec->name, &work->record, NULL);
 }
 
 static int up_new(struct work *work, const struct up *up, venv_error **err)

@@ -69,8 +69,6 @@ static int run_destroy(struct work *work, enum machine_state state, uint32_t fla
 		r = work->provider->destroy(&work->machine, work->op, err);
 	if (r == 0)
 		r = venv__machine_remove(work->project, name, &work->record, err);
-	if (r == 0)
-		r = venv__trash_empty(work->project->ctx, err);
 	if (r < 0)
 		return r;
 	venv__op_end(work->op, name, "destroy");

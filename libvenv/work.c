@@ -51,8 +51,6 @@ int venv__work_sweep(struct work *work, venv_error **err)
 		return venv__hint(r, err, "'venv destroy %s' gives them up", work->spec->name);
 	}
 	r = venv__machine_remove(project, work->spec->name, &work->record, err);
-	if (r == 0)
-		r = venv__trash_empty(project->ctx, err);
 	lock_fd = take_fd(&work->lock_fd);
 	venv__work_done(work);
 	venv__work_init(work, project, work->spec, work->op);
@@ -393,12 +391,13 @@ static int prepare_image(struct work *work, venv_error **err)
 
 int venv__work_prepare(struct work *work, venv_error **err)
 {
-	int r = venv__folders_open(work, err);
+	/* first: whoever takes back what a failed start left reads it */
+	int r = work->record.id ? fill_machine(work, err) : 0;
 
 	if (r == 0)
+		r = venv__folders_open(work, err);
+	if (r == 0)
 		r = venv__work_map(work, err);
-	if (r == 0 && work->record.id)
-		r = fill_machine(work, err);
 	if (r == 0 && work->record.id)
 		r = prepare_image(work, err);
 	return r;
