@@ -4,15 +4,13 @@
 #include <string.h>
 
 #include "netd.h"
+#include "util/serve.h"
 
 enum { GRACE_MS = 1000 };
 
-void venv__control_reply(struct client *client, const json_t *reply, const int *fds, size_t n_fds)
+void venv__control_reply(struct client *client, json_t *reply, const int *fds, size_t n_fds)
 {
-	_cleanup_error_ venv_error *err = NULL;
-
-	if (venv__msg_send(client->fd, reply, fds, n_fds, &err) < 0)
-		venv__netd_log("%s", venv_error_message(err)); /* its EOF comes next */
+	venv__serve_reply(client->fd, json_incref(reply), fds, n_fds);
 }
 
 void venv__control_error(struct client *client, const venv_error *err, const char *key,
@@ -162,15 +160,12 @@ static void on_client(void *user, int fd, uint32_t events)
 	struct client *client = user;
 	_cleanup_json_ json_t *request = NULL;
 	_cleanup_msg_fds_ struct msg_fds fds = MSG_FDS_INIT;
-	int r;
+	int r = venv__serve_receive(fd, &request, &fds);
 
 	(void)events;
-	r = venv__msg_receive(fd, 0, &request, &fds, NULL);
-	if (r == VENV_ERR_TIMEOUT)
-		return;
-	if (r <= 0)
+	if (r < 0)
 		free_client(client);
-	else
+	else if (r > 0)
 		venv__control_dispatch(client, request, &fds);
 }
 

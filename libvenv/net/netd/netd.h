@@ -135,7 +135,7 @@ int venv__control_start(struct netd *netd);
 bool venv__control_add(struct netd *netd,
 		       int fd); /* a connection; false: no memory, fd is not taken */
 void venv__control_dispatch(struct client *client, const json_t *request, struct msg_fds *fds);
-void venv__control_reply(struct client *client, const json_t *reply, const int *fds, size_t n_fds);
+void venv__control_reply(struct client *client, json_t *reply, const int *fds, size_t n_fds);
 void venv__control_error(struct client *client, const venv_error *err, const char *key,
 			 size_t index);
 /* Free the connections (but this one) whose other end is gone already, and so what they held. */
