@@ -93,6 +93,7 @@ static void owners_exclude_each_other(void **state)
 	assert_int_equal(out.lk.type, F_WRLCK);
 	assert_int_equal(out.lk.start, 10);
 	assert_int_equal(out.lk.end, 14);
+	assert_int_equal(out.lk.pid, 42);
 	assert_int_equal(set(c, node, fh, (struct lock){ 1, 0, INT64_MAX, F_UNLCK, 0 }), 0);
 	assert_int_equal(set(c, node, fh, other), 0);
 	assert_true(lock_op(c, FUSE_GETLK, node, fh, &other, &out) > 0);
@@ -107,14 +108,19 @@ static void the_host_sees_them(void **state)
 	uint64_t fh, node = file(c, &fh);
 	int fd = openat(c->dir, "f", O_RDWR | O_CLOEXEC);
 	struct flock range = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 5, .l_len = 1 };
+	const struct lock mine = { 1, 0, 9, F_RDLCK, 0 };
+	struct fuse_lk_out out;
 
 	assert_int_equal(set(c, node, fh, (struct lock){ 1, 0, 9, F_WRLCK, 0 }), 0);
 	assert_int_equal(fcntl(fd, F_OFD_SETLK, &range), -1);
 	assert_int_equal(set(c, node, fh, (struct lock){ 1, 0, 9, F_UNLCK, 0 }), 0);
 	assert_int_equal(fcntl(fd, F_OFD_SETLK, &range), 0);
-	assert_int_equal(set(c, node, fh, (struct lock){ 1, 0, 9, F_RDLCK, 0 }), -EAGAIN);
+	assert_int_equal(set(c, node, fh, mine), -EAGAIN);
+	assert_true(lock_op(c, FUSE_GETLK, node, fh, &mine, &out) > 0);
+	assert_int_equal(out.lk.type, F_WRLCK);
+	assert_int_equal(out.lk.pid, 0); /* nobody whom the guest knows */
 	(void)close(fd);
-	assert_int_equal(set(c, node, fh, (struct lock){ 1, 0, 9, F_RDLCK, 0 }), 0);
+	assert_int_equal(set(c, node, fh, mine), 0);
 }
 
 static void whole_files_are_locked_by_their_handle(void **state)
@@ -135,6 +141,27 @@ static void whole_files_are_locked_by_their_handle(void **state)
 	assert_int_equal(set(c, node, second, ex), -EBADF);
 	assert_int_equal(fs_open(c, ROOT, O_DIRECTORY, &dir_fh), 0);
 	assert_int_equal(set(c, ROOT, dir_fh, ex), 0);
+}
+
+/* An open file description that locks is an owner that no FUSE_FLUSH names. */
+static void locks_end_with_the_handle_they_were_set_by(void **state)
+{
+	struct fs_client *c = *state;
+	uint64_t first, second, node = file(c, &first);
+	const struct lock of_first = { 1, 0, 9, F_WRLCK, 0 }, of_second = { 2, 0, 9, F_WRLCK, 0 };
+	struct fuse_lk_out out;
+
+	assert_int_equal(fs_open(c, node, O_RDWR, &second), 0);
+	assert_int_equal(set(c, node, first, of_first), 0);
+	assert_int_equal(set(c, node, second, of_second), -EAGAIN);
+	assert_int_equal(flush(c, node, first, 77), 0); /* close() by a process of another owner */
+	assert_int_equal(set(c, node, second, of_second), -EAGAIN);
+	assert_int_equal(fs_release(c, node, first), 0);
+	assert_int_equal(set(c, node, second, of_second), 0);
+	assert_int_equal(fs_open(c, node, O_RDWR, &first), 0);
+	assert_int_equal(fs_release(c, node, first), 0); /* of others */
+	assert_true(lock_op(c, FUSE_GETLK, node, second, &of_first, &out) > 0);
+	assert_int_equal(out.lk.type, F_WRLCK);
 }
 
 static void bad_ranges_are_refused(void **state)
@@ -370,6 +397,7 @@ int main(void)
 		TEST(owners_exclude_each_other),
 		TEST(the_host_sees_them),
 		TEST(whole_files_are_locked_by_their_handle),
+		TEST(locks_end_with_the_handle_they_were_set_by),
 		TEST(bad_ranges_are_refused),
 		TEST(waiting_ends_with_the_lock_or_an_interrupt),
 		TEST(who_waits_is_bounded),

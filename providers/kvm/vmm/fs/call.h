@@ -146,6 +146,8 @@ int fs_op_removexattr(struct fs_call *call);
 /* lock.c */
 /* The end of a file for an owner, or of everything (owner NULL): close its locks. */
 void fs_locks_close(struct fs_server *server, const struct fs_inode *inode, const uint64_t *owner);
+/* The end of a handle: close the locks that were set by it. */
+void fs_locks_release(struct fs_server *server, const struct fs_inode *inode, uint64_t handle);
 /* Some lock may be free: whoever waits may try again. */
 void fs_locks_wake(struct fs_server *server);
 int fs_op_getlk(struct fs_call *call);

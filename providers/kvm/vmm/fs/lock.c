@@ -160,15 +160,28 @@ static int add_owner(struct fs_call *call, uint64_t owner, struct fs_lock_owner 
 	return 0;
 }
 
+/* Which owners: NULL is any */
+struct which {
+	const struct fs_inode *inode;
+	const uint64_t *owner, *handle;
+};
+
+static bool is_one(const struct fs_lock_owner *o, const struct which *which)
+{
+	return (!which->inode || o->inode == which->inode) &&
+	       (!which->owner || o->owner == *which->owner) &&
+	       (!which->handle || o->handle == *which->handle);
+}
+
 static bool close_owners(struct fs_server *server, struct fs_lock_owner **at,
-			 const struct fs_inode *inode, const uint64_t *owner)
+			 const struct which *which)
 {
 	bool closed = false;
 
 	while (*at) {
 		struct fs_lock_owner *o = *at;
 
-		if ((inode && o->inode != inode) || (owner && o->owner != *owner)) {
+		if (!is_one(o, which)) {
 			at = &o->next;
 			continue;
 		}
@@ -182,22 +195,32 @@ static bool close_owners(struct fs_server *server, struct fs_lock_owner **at,
 	return closed;
 }
 
-void fs_locks_close(struct fs_server *server, const struct fs_inode *inode, const uint64_t *owner)
+static void close_which(struct fs_server *server, const struct which *which)
 {
 	struct fs_locks *locks = &server->locks;
 	bool closed = false;
 
 	(void)pthread_mutex_lock(&locks->lock);
-	if (inode) {
-		closed = close_owners(server, bucket_of(locks, inode), inode, owner);
+	if (which->inode) {
+		closed = close_owners(server, bucket_of(locks, which->inode), which);
 	} else {
 		for (size_t i = 0; i < FS_OWNER_BUCKETS; i++)
-			closed |= close_owners(server, &locks->bucket[i], NULL, NULL);
+			closed |= close_owners(server, &locks->bucket[i], which);
 		locks->n_waits = 0;
 	}
 	(void)pthread_mutex_unlock(&locks->lock);
 	if (closed)
 		fs_locks_wake(server);
+}
+
+void fs_locks_close(struct fs_server *server, const struct fs_inode *inode, const uint64_t *owner)
+{
+	close_which(server, &(struct which){ .inode = inode, .owner = owner });
+}
+
+void fs_locks_release(struct fs_server *server, const struct fs_inode *inode, uint64_t handle)
+{
+	close_which(server, &(struct which){ .inode = inode, .handle = &handle });
 }
 
 /* ---- operations --------------------------------------------------------------------------------- */
@@ -230,8 +253,11 @@ static int set_range(struct fs_call *call, bool *ret_unlocked)
 		r = add_owner(call, lk->owner, &o);
 	if (r < 0)
 		return r;
+	o->handle = lk->fh;
 	if (fcntl(o->fd, F_OFD_SETLK, &range) < 0)
 		return -errno;
+	if (range.l_type != F_UNLCK)
+		o->pid = lk->lk.pid;
 	*ret_unlocked = range.l_type != F_WRLCK;
 	return 0;
 }
@@ -308,6 +334,22 @@ static int get_range(struct fs_call *call, struct flock *range)
 	return fcntl(o ? o->fd : fd, F_OFD_GETLK, range) < 0 ? -errno : 0;
 }
 
+/* Whose lock that is: the owner to whom it is no other's. 0: of several, or of the host's. */
+static uint32_t holder(const struct fs_call *call, const struct flock *range)
+{
+	for (struct fs_lock_owner *o = *bucket_of(&call->server->locks, call->inode); o;
+	     o = o->next) {
+		struct flock again = *range;
+
+		again.l_type = F_WRLCK;
+		again.l_pid = 0;
+		if (o->inode == call->inode && o->owner != call->args.lk.owner &&
+		    fcntl(o->fd, F_OFD_GETLK, &again) == 0 && again.l_type == F_UNLCK)
+			return o->pid;
+	}
+	return 0;
+}
+
 int fs_op_getlk(struct fs_call *call)
 {
 	struct fuse_lk_out out = { .lk.type = F_UNLCK };
@@ -318,11 +360,13 @@ int fs_op_getlk(struct fs_call *call)
 		return r;
 	(void)pthread_mutex_lock(&call->server->locks.lock);
 	r = get_range(call, &range);
+	if (r == 0 && range.l_type != F_UNLCK)
+		out.lk.pid = holder(call, &range);
 	(void)pthread_mutex_unlock(&call->server->locks.lock);
 	if (r < 0)
 		return r;
 	out.lk.type = (uint32_t)range.l_type;
-	if (range.l_type != F_UNLCK) { /* whose it is, is not known: pid 0 */
+	if (range.l_type != F_UNLCK) {
 		out.lk.start = (uint64_t)range.l_start;
 		out.lk.end = range.l_len ? (uint64_t)(range.l_start + range.l_len - 1) : INT64_MAX;
 	}

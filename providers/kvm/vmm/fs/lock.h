@@ -4,8 +4,10 @@
  *
  * Theory of operation: a lock owner of the guest (a process there) is one open file description on the
  * host for each file that it locks: open-file-description locks have the semantics of POSIX locks then,
- * and closing the descriptor is closing the file for that owner (FUSE_FLUSH). flock() works on the guest's
- * open file itself. Locks are never waited for here: a request that must wait is noted in `wait` and given
+ * and closing the descriptor is closing the file for that owner (FUSE_FLUSH). Locks of the guest's own open
+ * file descriptions (F_OFD_SETLK) come the same way, with an owner for each; nothing tells of their end but
+ * that of the handle they were set by (FUSE_RELEASE), when no process has locks by it any more. flock() works
+ * on the guest's open file itself. Locks are never waited for here: a request that must wait is noted in `wait` and given
  * back, to be served again when some lock may have gone; an interrupt that came for it makes that its last
  * time. An interrupt may overtake its request: the last ones that fitted nothing are kept.
  */
@@ -23,6 +25,8 @@ struct fs_lock_owner { /* of one file */
 	struct fs_lock_owner *next;
 	struct fs_inode *inode; /* in use by this */
 	uint64_t owner;
+	uint64_t handle; /* the guest's, by which a lock was set last, */
+	uint32_t pid;    /* and by whom there */
 	int fd;
 };
 

@@ -284,6 +284,7 @@ int fs_op_release(struct fs_call *call)
 	if (r < 0)
 		return r;
 	fs_put_handle(server, handle);
+	fs_locks_release(server, call->inode, in->fh);
 	fs_locks_wake(server); /* flock() ends with its file */
 	return 0;
 }
