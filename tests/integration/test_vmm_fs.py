@@ -654,6 +654,39 @@ class ModelThroughThePool(Model):
     options = ("-t", "0")
 
 
+# ---- the same programs as guests run (tests/support) -------------------------------------------------------------
+
+
+@unittest.skipUnless(os.environ.get("VENV_FILE_CHECKS"), "VENV_FILE_CHECKS names no programs")
+class Checks(FolderTest):
+    # owners are mapped; no privileges or devices become the host's (docs/ATTACKS.md)
+    left_out = "chown,setid,device"
+
+    def check(self, name, *arguments):
+        run(os.path.join(os.environ["VENV_FILE_CHECKS"], name), *arguments)
+
+    def test_posix_files(self):
+        self.check("posix_files", "--without", self.left_out, self.dir)
+
+    def test_fsx(self):
+        for arguments in (["-s", "1"], ["-s", "2"], ["-l", "20480"]):
+            self.check("fsx", "-n", "1000", *arguments, self.at("f"))
+
+    def test_direct_writes_of_several(self):
+        self.check("disk_verify", "write", "-n", "150", self.at("f"), "8")
+        time.sleep(STALE_S)
+        self.check("disk_verify", "check", "-n", "150", self.at("f"), "8")
+        self.check("disk_verify", "check", "-n", "150", os.path.join(self.host_dir, "f"), "8")
+
+
+class ChecksWithFewDescriptors(Checks):
+    options = ("-d", "200")
+
+
+class ChecksThroughThePool(Checks):
+    options = ("-t", "0")
+
+
 # ---- what a shared folder is about ------------------------------------------------------------------------------
 
 
