@@ -112,3 +112,14 @@ def project(venv, request):
         result = venv("destroy", "-f", cwd=directory, check=False)
         # one failure is enough: a test that failed may leave what destroy cannot handle
         assert failed or result.status == 0, f"venv destroy -f failed:\n{result}"
+
+
+@pytest.fixture
+def file_checks(project):
+    """Programs that check file systems and disks, put into the project: their directory as a machine knows it."""
+    if not os.environ.get("VENV_FILE_CHECKS"):
+        pytest.skip("VENV_FILE_CHECKS names no programs (a build makes them in tests/file_checks)")
+    for name in ("fsx", "posix_files", "disk_verify"):
+        with open(os.path.join(os.environ["VENV_FILE_CHECKS"], name), "rb") as file:
+            project.file("checks/" + name, file.read(), 0o755)
+    return "/workspace/checks"

@@ -208,3 +208,13 @@ def test_a_machine_cannot_ask_for_variables_or_the_agent(project, venv):
         assert "ssh.forward_agent" in result.stderr and "venv.yml:3:" in result.stderr
     venv("approve", "--yes")
     assert "ForwardAgent yes" in venv("ssh-config").stdout
+
+
+def test_files_behave(project, venv, file_checks):
+    """What POSIX says of files, and what was written is what is read: in a folder, in a volume, on the machine's disk."""
+    project.write(SMALL + "volumes: { data: {} }\nmachines: { app: { volumes: [ data:/data ] } }\n")
+    venv("up")
+    for place in ("/workspace", "/data", "/root"):
+        said = venv("exec", "--", f"{file_checks}/posix_files", "--without", "device", place, check=False)
+        assert said.status == 0 and "not ok" not in said.stdout, f"{place}: {said.stdout}"
+        venv("exec", "--", f"{file_checks}/fsx", "-n", "200", place + "/f")

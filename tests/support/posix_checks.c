@@ -463,7 +463,7 @@ static int lock_both(enum lock_kind kind)
 		fd = open("f", O_RDWR | O_CLOEXEC);
 		if (fd < 0 || take(kind, fd, true, F_WRLCK) < 0 || mkdir("locked", 0755) < 0)
 			_exit(1);
-		sleep_ms(300);
+		sleep_ms(200);
 		(void)kill(getpid(), SIGKILL);
 	}
 	while (access("locked", F_OK) < 0)

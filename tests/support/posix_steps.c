@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -20,7 +21,7 @@
 
 #include "posix_files.h"
 
-enum { WORDS = 6, TICK_NS = 30000000, TEXT = POSIX_TEXT_MAX };
+enum { WORDS = 6, TICK_NS = 15000000, TEXT = POSIX_TEXT_MAX };
 
 struct step {
 	char *word[WORDS]; /* [0] is the operation; missing ones are "" */
@@ -280,12 +281,11 @@ static struct timespec time_of(const char *word)
 	char *dot;
 
 	if (strcmp(word, "now") == 0)
-		t.tv_nsec = UTIME_NOW;
-	else if (strcmp(word, "omit") == 0)
-		t.tv_nsec = UTIME_OMIT;
-	else
-		t.tv_sec = strtoll(word, &dot, 10);
-	if (t.tv_nsec == 0 && *dot == '.')
+		return (struct timespec){ .tv_nsec = UTIME_NOW };
+	if (strcmp(word, "omit") == 0)
+		return (struct timespec){ .tv_nsec = UTIME_OMIT };
+	t.tv_sec = strtoll(word, &dot, 10);
+	if (*dot == '.')
 		t.tv_nsec = strtol(dot + 1, NULL, 10);
 	return t;
 }
@@ -490,7 +490,7 @@ static void act_as_other(struct step *s)
 	if (pipe(ends) < 0 || (pid = fork()) < 0)
 		return;
 	if (pid == 0) {
-		if (setgid(POSIX_OTHER) == 0 && setuid(POSIX_OTHER) == 0)
+		if (setgroups(0, NULL) == 0 && setgid(POSIX_OTHER) == 0 && setuid(POSIX_OTHER) == 0)
 			act(s);
 		_exit(write(ends[1], s->text, strlen(s->text)) < 0);
 	}
