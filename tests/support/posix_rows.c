@@ -124,7 +124,7 @@ const struct posix_row posix_rows[] = {
 	{ "set-id: cleared by chown", "touch f; chmod f 6755; chown f 4321 4321; mode f = 755", POSIX_SETID | POSIX_CHOWN, 0 },
 	{ "set-id: cleared for who is not in the group", "touch f; chown f 4321 4322; @chmod f 2755; mode f = 755", POSIX_SETID | POSIX_CHOWN, 0 },
 	{ "set-id: a directory gives its group", "mkdir d; chown d 0 4322; chmod d 2777; touch d/f; gid d/f = 4322; mkdir d/e; mode d/e = 2755; gid d/e = 4322; @touch d/g; gid d/g = 4322; uid d/g = 4321", POSIX_SETID | POSIX_CHOWN, 0 },
-	/* They would be the host's user's, on the host. docs/ATTACKS.md */
+	/* They would be the host's user's, on the host: docs/ATTACKS.md, docs/man/venv.yml.scd */
 	{ "set-id: never on the host", "touch f; chmod f 6755; mode f = 755; open g w|creat 6711; mode g = 711; mkdir d 2775; mode d = 775; chmod d 6777; mode d = 777", 0, POSIX_SETID },
 
 	/* ---- times ---- */
@@ -137,6 +137,7 @@ const struct posix_row posix_rows[] = {
 	{ "changed: by a write", "touch f; mark f; write f x; changed f = mc; mark f; append f x; changed f = mc; mark f; read f = xx; changed f = none", 0, 0 },
 	{ "changed: by a size", "touch f; write f text; mark f; truncate f 1; changed f = mc; mark f; open f w|trunc; changed f = mc; mark f; allocate f 0 100; changed f = mc; mark f; ftruncate f 7 w; changed f = mc", 0, 0 },
 	{ "changed: by attributes", "touch f; mark f; chmod f 600; changed f = c; mark f; times f omit 5; changed f = c; mark f; chmod f 600; changed f = c", 0, 0 },
+	/* where owners are mapped nothing changes on the host */
 	{ "changed: by chown", "touch f; mark f; chown f -1 0; changed f = c", POSIX_CHOWN, 0 },
 	{ "changed: by links", "touch f; mark f; link f g; changed f = c; mark f; unlink g; changed f = c", 0, 0 },
 	{ "changed: by nothing", "touch f; write f x; mark f; open f rw; stat f; access f r; open f rw|creat; changed f = none; mark .; list . = f; touch f; changed . = none", 0, 0 },
