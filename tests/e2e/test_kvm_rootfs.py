@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 
 import pytest
 
@@ -58,4 +59,28 @@ def test_without_a_network(project, venv, kernel_box):
     venv("up", timeout=SLOW)
     assert venv("exec", "--", "ls", "/sys/class/net").stdout == "lo\n"
     assert venv("ssh", "-c", "echo in").stdout == "in\n"
+    venv("destroy", "-f", timeout=SLOW)
+
+
+def wait_for_file(path):
+    for _ in range(SLOW):
+        if os.path.exists(path):
+            return
+        time.sleep(1)
+    pytest.fail(f"{path} does not appear")
+
+
+def test_an_agent_that_was_killed_comes_again(project, venv, kernel_box):
+    """By the machine's root, who can do that; process 1 starts it again."""
+    project.write(rootfs_machine(networks=[]))
+    venv("up", timeout=SLOW)
+    for name in ("first", "second"):
+        venv("exec", "--", "sh", "-c", f"(sleep 1; killall -9 venv-agent && echo >/workspace/{name}) >/dev/null 2>&1 &")
+        wait_for_file(os.path.join(project.path, name))
+        assert venv("exec", "--", "echo", "again").stdout == "again\n"
+    assert venv("logs").stdout.count("the agent ended, it starts again in") == 2
+    assert venv("ssh", "-c", "echo in").stdout == "in\n"
+    # the power button is the agent's as well
+    venv("halt", timeout=SLOW)
+    assert "by force" not in venv("logs").stdout
     venv("destroy", "-f", timeout=SLOW)

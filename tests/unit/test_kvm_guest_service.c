@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/socket.h>
@@ -24,10 +25,11 @@
 #include "providers/kvm/guest/guest.h"
 #include "util/cleanup.h"
 
-enum { POWER_OFF = 40, RESTART = 41, DIED = 42, NO_NAMESPACES = 77, WAIT_MS = 20000 };
+enum { POWER_OFF = 40, RESTART = 41, DIED = 42, NO_NAMESPACES = 77, WAIT_MS = 20000, KILLS = 3 };
 
 static void (*command)(void);
-static int ready_fd; /* the command says that it runs */
+static volatile pid_t *agent; /* as the command sees it */
+static int ready_fd;          /* the command says that it runs */
 
 /* ---- What process 1 asks for ------------------------------------------------------------------ */
 
@@ -65,6 +67,26 @@ _Noreturn void guest_die(int number, const char *format, ...)
 	(void)number;
 	(void)format;
 	_exit(DIED);
+}
+
+void guest_say(const char *format, ...)
+{
+	(void)format;
+}
+
+void guest_agent_protect(void)
+{
+}
+
+pid_t guest_agent_start(const struct guest *guest)
+{
+	pid_t pid = fork();
+
+	(void)guest;
+	while (pid == 0)
+		(void)pause();
+	*agent = pid;
+	return pid;
 }
 
 char **guest_enter_arguments(const struct guest *guest, const struct words *request)
@@ -113,6 +135,20 @@ static void say_ready(void)
 static void ends_with_seven(void)
 {
 	_exit(7);
+}
+
+/* As the machine's root may. */
+static void kills_agents(void)
+{
+	for (int i = 0; i < KILLS; i++) {
+		pid_t pid = *agent;
+
+		if (kill(pid, SIGKILL) < 0)
+			_exit(1);
+		while (*agent == pid)
+			(void)usleep(1000);
+	}
+	_exit(kill(*agent, 0) == 0 ? 7 : 1);
 }
 
 static void on_usr1(int number)
@@ -174,12 +210,8 @@ struct machine_end {
 
 static _Noreturn void be_process_1(const struct words *config)
 {
-	struct guest guest = { .config = *config, .enter_fd = -1 };
+	struct guest guest = { .config = *config, .enter_fd = -1, .listener = -1 };
 
-	guest.agent = fork();
-	if (guest.agent == 0)
-		for (;;)
-			(void)pause();
 	guest_service_run(&guest);
 }
 
@@ -284,6 +316,60 @@ static void a_command_that_cannot_start_is_told(void **state)
 	assert_int_equal(end.status, DIED);
 }
 
+static void an_agent_that_is_killed_comes_again(void **state)
+{
+	struct machine_end end;
+
+	(void)state;
+	RUN(COMMAND "command_is_machine=1", kills_agents, 0, &end);
+	assert_int_equal(end.status, POWER_OFF);
+	assert_string_equal(end.said, "end 1792\n");
+	assert_in_range(end.ms, 100 + 200 + 400, 15000);
+}
+
+static void it_comes_ever_later_unless_it_lives(void **state)
+{
+	static const struct {
+		int64_t lived;
+		int delay;
+	} cases[] = {
+		{ 0, 100 },   { 0, 200 },     { 59999, 400 }, { 10, 800 },       { 0, 1600 },
+		{ 0, 3200 },  { 0, 6400 },    { 0, 12800 },   { 0, 25600 },      { 0, 30000 },
+		{ 0, 30000 }, { 60000, 100 }, { 0, 200 },     { 1L << 40, 100 },
+	};
+	struct guest_watch watch = { 0 };
+	int64_t now = 5000;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		watch.started = now;
+		now += cases[i].lived;
+		guest_watch_plan(&watch, now);
+		assert_int_equal(watch.delay, cases[i].delay);
+		assert_int_equal(watch.due, now + cases[i].delay);
+		now = watch.due;
+	}
+}
+
+static void a_process_beside_systemd_does_the_same(void **state)
+{
+	struct guest guest = { .enter_fd = -1, .listener = -1 };
+	pid_t pid = guest_watch_fork(&guest), before = 0;
+
+	(void)state;
+	assert_true(pid > 0);
+	for (int i = 0; i <= KILLS; i++) {
+		for (int waited = 0; *agent == before && waited < WAIT_MS; waited++)
+			(void)usleep(1000);
+		assert_int_not_equal(*agent, before);
+		before = *agent;
+		if (i == KILLS)
+			(void)kill(pid, SIGKILL);
+		assert_int_equal(kill(before, SIGKILL), 0);
+	}
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -291,7 +377,15 @@ int main(void)
 		cmocka_unit_test(all_are_asked_to_end),
 		cmocka_unit_test(who_does_not_end_is_killed),
 		cmocka_unit_test(a_command_that_cannot_start_is_told),
+		cmocka_unit_test(an_agent_that_is_killed_comes_again),
+		cmocka_unit_test(it_comes_ever_later_unless_it_lives),
+		cmocka_unit_test(a_process_beside_systemd_does_the_same),
 	};
+
+	agent = mmap(NULL, sizeof(*agent), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		     0);
+	if (agent == MAP_FAILED)
+		return 1;
 
 	return cmocka_run_group_tests_name("kvm_guest_service", tests, NULL, NULL);
 }

@@ -180,21 +180,22 @@ static void become_worker(void)
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static void serve_next(const struct guest *guest, int listener)
+static void serve_next(const struct guest *guest)
 {
 	struct sockaddr_vm peer = { 0 };
 	socklen_t length = sizeof(peer);
-	_cleanup_close_ int fd = accept4(listener, (struct sockaddr *)&peer, &length, SOCK_CLOEXEC);
+	_cleanup_close_ int fd =
+		accept4(guest->listener, (struct sockaddr *)&peer, &length, SOCK_CLOEXEC);
 
 	/* users of the machine reach this port too, by its own loopback transport */
 	if (fd < 0 || peer.svm_cid != VMADDR_CID_HOST || fork() != 0)
 		return;
 	become_worker();
-	(void)close(listener);
+	(void)close(guest->listener);
 	_exit(guest_agent_serve(guest, fd));
 }
 
-static int open_listener(void)
+int guest_agent_listen(void)
 {
 	_cleanup_close_ int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct sockaddr_vm address = { .svm_family = AF_VSOCK,
@@ -207,16 +208,16 @@ static int open_listener(void)
 	return take_fd(&fd);
 }
 
-static _Noreturn void run(const struct guest *guest, int listener)
+static _Noreturn void run(const struct guest *guest)
 {
-	struct pollfd wait[2] = { { .fd = listener, .events = POLLIN },
+	struct pollfd wait[2] = { { .fd = guest->listener, .events = POLLIN },
 				  { .fd = guest_button_open(), .events = POLLIN } };
 
 	for (;;) {
 		if (poll(wait, 2, -1) < 0)
 			continue;
 		if (wait[0].revents)
-			serve_next(guest, listener);
+			serve_next(guest);
 		if (wait[1].revents & (POLLERR | POLLHUP))
 			wait[1].fd = -1;
 		else if (wait[1].revents && guest_button_pressed(wait[1].fd))
@@ -225,7 +226,7 @@ static _Noreturn void run(const struct guest *guest, int listener)
 }
 
 /* Without memory for others, the machine shall still be reached. */
-static void protect(void)
+void guest_agent_protect(void)
 {
 	_cleanup_close_ int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 
@@ -235,21 +236,19 @@ static void protect(void)
 
 pid_t guest_agent_start(const struct guest *guest)
 {
-	int listener = open_listener();
-	pid_t pid = listener < 0 ? listener : fork();
+	pid_t pid = fork();
+	sigset_t none;
 
-	if (pid < 0)
-		return listener < 0 ? listener : -errno;
-	if (pid > 0) {
-		(void)close(listener);
-		return pid;
-	}
+	if (pid != 0)
+		return pid < 0 ? -errno : pid;
 	(void)prctl(PR_SET_NAME, "venv-agent", 0, 0, 0);
 	(void)setsid();
 	(void)signal(SIGCHLD, SIG_IGN); /* workers reap themselves */
 	(void)signal(SIGTERM, SIG_IGN);
 	(void)signal(SIGHUP, SIG_IGN);
 	(void)signal(SIGPIPE, SIG_IGN);
-	protect();
-	run(guest, listener);
+	(void)sigemptyset(&none); /* process 1 has them blocked */
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	guest_agent_protect();
+	run(guest);
 }

@@ -6,7 +6,8 @@
  * becomes "/", network, files, folders), and forks the agent. Then it becomes the image's systemd, or stays
  * process 1 itself (service.c): it reaps, runs the image's command, and ends the machine in order. The
  * agent (agent.c) accepts connections of the host's and forks for each; that process serves one request
- * and ends. The power button is the agent's as well, since images without systemd know none: it asks
+ * and ends. An agent that was killed is started again (watch.c) by process 1, or beside systemd, which knows
+ * nothing of it, by a process of its own. The power button is the agent's as well, since images without systemd know none: it asks
  * process 1 by a signal. Whatever fails on the way up is said on the console, and the machine is
  * switched off: nobody is there to repair it.
  */
@@ -14,14 +15,22 @@
 #define VENV_KVM_GUEST_H
 
 #include <sys/types.h>
+#include <time.h>
 
 #include "frame.h"
+
+struct guest_watch {          /* in milliseconds */
+	int64_t started, due; /* the agent, and when it is started again */
+	int delay;
+};
 
 struct guest {
 	struct words config;
 	int enter_fd; /* the program venv-enter */
 	bool systemd;
-	pid_t agent;
+	int listener; /* the agent's, kept for the next one */
+	pid_t agent;  /* 0: it does not run */
+	struct guest_watch watch;
 };
 
 /* init.c. What it says goes to the console: "venv: …". */
@@ -54,13 +63,26 @@ bool guest_folder_parse(const char *text, char tag[37], bool *ret_read_only, con
 /* service.c: stay process 1 */
 _Noreturn void guest_service_run(struct guest *guest);
 
-/* agent.c. Does not return in the agent. */
+/* agent.c */
+int guest_agent_listen(void); /* descriptor or -errno */
+/* Does not return in the agent. Its pid or -errno */
 pid_t guest_agent_start(const struct guest *guest);
+void guest_agent_protect(void); /* this process, when memory is short */
 /* One connection, to its end. @return the exit status of its process */
 int guest_agent_serve(const struct guest *guest, int fd);
 void guest_agent_ok(struct agent_stream *stream, const struct words_out *more);
 void guest_agent_fail(struct agent_stream *stream, int number, const char *what);
 int guest_agent_send(struct agent_stream *stream); /* wait until all is gone; 0 or -errno */
+
+/* watch.c: the agent is started again when it ended */
+void guest_watch_start(struct guest *guest); /* if it does not run and it is time */
+void guest_watch_ended(struct guest *guest); /* it was reaped */
+/* How long until it is to be started; false: it runs. */
+bool guest_watch_wait(const struct guest *guest, struct timespec *ret);
+/* A process that does all this. Its pid or -errno */
+pid_t guest_watch_fork(struct guest *guest);
+/* When shall one that ended now be started again? For tests. */
+void guest_watch_plan(struct guest_watch *watch, int64_t now);
 
 /* exec.c */
 int guest_exec(const struct guest *guest, struct agent_stream *stream, const struct words *request);

@@ -165,7 +165,8 @@ static _Noreturn void become(const struct guest *guest)
 
 int main(void)
 {
-	struct guest guest = { .enter_fd = -1 };
+	struct guest guest = { .enter_fd = -1, .listener = -1 };
+	int r;
 
 	if (getpid() != 1) {
 		(void)fprintf(stderr, "venv-guest is process 1 of a virtual machine\n");
@@ -175,9 +176,12 @@ int main(void)
 	read_config(&guest);
 	open_enter(&guest);
 	make_system(&guest);
-	guest.agent = guest_agent_start(&guest);
-	if (guest.agent < 0)
-		guest_die((int)-guest.agent, "cannot start the agent");
+	guest.listener = guest_agent_listen();
+	r = guest.listener;
+	if (r >= 0 && guest.systemd)
+		r = guest_watch_fork(&guest);
+	if (r < 0)
+		guest_die(-r, "cannot start the agent");
 	if (guest.systemd)
 		become(&guest);
 	guest_service_run(&guest);

@@ -49,6 +49,8 @@ static bool reap(struct service *service)
 	pid_t pid;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (pid == service->guest->agent)
+			guest_watch_ended(service->guest);
 		if (pid != service->command)
 			continue;
 		service->command = 0;
@@ -78,7 +80,10 @@ static _Noreturn void end(struct service *service, int how)
 
 	/* the host's patience is as long: be done before */
 	ms = ms * 7 / 8 < STOP_MIN_MS ? STOP_MIN_MS : ms * 7 / 8;
-	(void)kill(service->guest->agent, SIGKILL);
+	(void)close(service->guest->listener);
+	if (service->guest->agent > 0)
+		(void)kill(service->guest->agent, SIGKILL);
+	service->guest->agent = 0; /* and it stays away */
 	if (service->command) {
 		(void)kill(service->command,
 			   (int)words_number(config, "command_signal", 64, SIGTERM));
@@ -117,6 +122,14 @@ static pid_t start_command(const struct guest *guest)
 	return argv && env ? guest_enter(guest, argv, env, console, -1, false) : -ENOMEM;
 }
 
+static int next_signal(const struct service *service)
+{
+	struct timespec rest;
+
+	return guest_watch_wait(service->guest, &rest) ? sigtimedwait(&service->all, NULL, &rest)
+						       : sigwaitinfo(&service->all, NULL);
+}
+
 _Noreturn void guest_service_run(struct guest *guest)
 {
 	bool is_machine = words_number(&guest->config, "command_is_machine", 1, 0);
@@ -125,13 +138,14 @@ _Noreturn void guest_service_run(struct guest *guest)
 	(void)sigfillset(&service.all);
 	(void)sigprocmask(SIG_SETMASK, &service.all, NULL);
 	(void)reboot(RB_DISABLE_CAD); /* then it is SIGINT */
+	guest_watch_start(guest);
 	if (words_get(&guest->config, "command")) {
 		service.command = start_command(guest);
 		if (service.command < 0)
 			guest_die((int)-service.command, "cannot start the image's command");
 	}
 	for (;;) {
-		int number = sigwaitinfo(&service.all, NULL);
+		int number = next_signal(&service);
 		bool had = service.command;
 
 		(void)reap(&service);
@@ -140,5 +154,6 @@ _Noreturn void guest_service_run(struct guest *guest)
 			end(&service, RB_POWER_OFF);
 		if (number == SIGTERM || number == SIGINT)
 			end(&service, RB_AUTOBOOT);
+		guest_watch_start(guest);
 	}
 }
