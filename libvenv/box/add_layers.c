@@ -149,6 +149,13 @@ int venv__part_unpack(struct adding *a, struct part *p, int fd, const char *as, 
 	return r;
 }
 
+/* Layers of before roots were counted are taken as they were then. */
+static void describe(struct part *p, const json_t *counts)
+{
+	p->ref.size = (uint64_t)venv__json_int(counts, "bytes", 0);
+	p->ref.root = venv__json_int(counts, "roots", 1) != 0;
+}
+
 static bool stands_alone(const json_t *counts)
 {
 	return !venv__json_int(counts, "implicit", 0) && !venv__json_int(counts, "pending", 0);
@@ -164,7 +171,7 @@ int venv__part_take(struct adding *a, struct part *p, const json_t *result, cons
 	if (!digest || strlen(digest) != DIGEST_HEX_SIZE - 1 || !p->counts)
 		return venv__fail(err, VENV_ERR_SYSTEM, "venv-unpack gave a wrong answer");
 	memcpy(p->ref.diff_id, digest, DIGEST_HEX_SIZE);
-	p->ref.size = (uint64_t)venv__json_int(p->counts, "bytes", 0);
+	describe(p, p->counts);
 	p->synced = venv__json_bool(result, "synced", false);
 	warn_of(a, p->counts, what);
 	if (bottom && !venv__json_int(p->counts, "pending", 0)) {
@@ -213,7 +220,7 @@ static bool have_layer(struct adding *a, struct part *p, const char *key, const 
 	p->fs = openat(dir, "fs", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	memcpy(p->ref.key, key, DIGEST_HEX_SIZE);
 	memcpy(p->ref.diff_id, diff_id, DIGEST_HEX_SIZE);
-	p->ref.size = (uint64_t)venv__json_int(counts, "bytes", 0);
+	describe(p, counts);
 	return p->fs >= 0;
 }
 

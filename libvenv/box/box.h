@@ -33,6 +33,7 @@ struct box {                /* all owned; venv__box_done() */
 	char *source;       /* where it came from, as given */
 	enum box_kind kind;
 	char **layers;         /* absolute paths of layer roots, topmost first */
+	size_t root;           /* of them: the topmost whose archive says whose "/" is, or 0 */
 	char **disks;          /* BOX_DISK: absolute paths of images, the one to boot from first */
 	char *format;          /* of the disks: "qcow2", "raw" */
 	uint64_t virtual_size; /* of the first disk, in bytes */

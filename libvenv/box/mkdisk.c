@@ -48,9 +48,9 @@ static int open_layers(struct making *m, venv_error **err)
 
 static int run_unpacker(struct making *m, struct stage *stage, int dir, venv_error **err)
 {
-	_cleanup_json_ json_t *request =
-		json_pack("{s:s, s:I, s:s, s:I}", "op", "mkdisk", "layers", (json_int_t)m->n_layers,
-			  "id", m->hex, "bytes", (json_int_t)m->bytes);
+	_cleanup_json_ json_t *request = json_pack(
+		"{s:s, s:I, s:I, s:s, s:I}", "op", "mkdisk", "layers", (json_int_t)m->n_layers,
+		"root", (json_int_t)m->box->root, "id", m->hex, "bytes", (json_int_t)m->bytes);
 	struct worker_task task = { .request = request,
 				    .fds = &dir,
 				    .n_fds = 1,

@@ -173,9 +173,10 @@ int venv__record_write(const struct store *store, const struct record *record, v
 	for (size_t i = 0; parts && !disk && i < record->n_layers; i++) {
 		const struct layer_ref *layer = &record->layers[i];
 
-		(void)json_array_append_new(parts, json_pack("{s:s, s:s, s:I}", "key", layer->key,
-							     "diff_id", layer->diff_id, "size",
-							     (json_int_t)layer->size));
+		(void)json_array_append_new(parts, json_pack("{s:s, s:s, s:I, s:b}", "key",
+							     layer->key, "diff_id", layer->diff_id,
+							     "size", (json_int_t)layer->size,
+							     "root", layer->root));
 	}
 	json = json_pack("{s:i, s:s, s:o, s:o, s:I, s:s}", "format",
 			 disk ? FORMAT_DISK : FORMAT_ROOTFS, "digest", record->digest, "content",
@@ -210,6 +211,7 @@ static bool read_layers(const json_t *list, struct record *record)
 		memcpy(record->layers[i].key, key, DIGEST_HEX_SIZE);
 		memcpy(record->layers[i].diff_id, id, DIGEST_HEX_SIZE);
 		record->layers[i].size = (uint64_t)venv__json_int(item, "size", 0);
+		record->layers[i].root = venv__json_bool(item, "root", true);
 	}
 	record->n_layers = n;
 	return true;
@@ -316,6 +318,9 @@ static bool repeated(const struct record *record, size_t i)
 static int fill_layers(struct box *box, const struct store *store, const struct record *record,
 		       venv_error **err)
 {
+	bool root = false;
+	size_t n = 0;
+
 	for (size_t i = record->n_layers; i-- > 0;) {
 		const struct layer_ref *layer = &record->layers[i];
 		int r;
@@ -330,6 +335,10 @@ static int fill_layers(struct box *box, const struct store *store, const struct 
 		box->size += layer->size;
 		if (venv__strv_addf(&box->layers, "%s/layers/%s/fs", store->path, layer->key) < 0)
 			return venv__fail_nomem(err);
+		if (layer->root && !root)
+			box->root = n;
+		root = root || layer->root;
+		n++;
 	}
 	return 0;
 }

@@ -105,6 +105,7 @@ struct layer_ref {
 	char key[DIGEST_HEX_SIZE]; /* of its directory */
 	char diff_id[DIGEST_HEX_SIZE];
 	uint64_t size;
+	bool root; /* its archive says whose the root is */
 };
 
 struct disk_ref {

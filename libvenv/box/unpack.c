@@ -68,13 +68,13 @@ static struct limits limits_of(const json_t *request)
 
 static json_t *counts_to_json(const struct counts *c)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "entries",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "entries",
 			 (json_int_t)c->entries, "files", (json_int_t)c->files, "directories",
 			 (json_int_t)c->directories, "bytes", (json_int_t)c->bytes, "duplicates",
 			 (json_int_t)c->duplicates, "through_links", (json_int_t)c->through_links,
 			 "devices", (json_int_t)c->devices, "attributes", (json_int_t)c->attributes,
 			 "implicit", (json_int_t)c->implicit, "pending", (json_int_t)c->pending,
-			 "moved", (json_int_t)c->moved);
+			 "moved", (json_int_t)c->moved, "roots", (json_int_t)c->roots);
 }
 
 static int run_untar(struct untar *untar, struct stream *stream, json_t **ret, venv_error **err)
@@ -185,14 +185,17 @@ static int op_mkdisk(const json_t *request, const struct msg_fds *fds, json_t **
 {
 	static int layers[LOWER_MAX];
 	int64_t n = venv__json_int(request, "layers", 0),
-		bytes = venv__json_int(request, "bytes", 0);
+		bytes = venv__json_int(request, "bytes", 0),
+		root = venv__json_int(request, "root", 0);
 	struct mkdisk mkdisk = { .stage_fd = fds->fd[0],
 				 .layers = layers,
+				 .root = (size_t)root,
 				 .id = venv__json_str(request, "id"),
 				 .bytes = (uint64_t)bytes };
 	int r;
 
-	if (n < 1 || n > LOWER_MAX || bytes < 0 || !mkdisk.id || strlen(mkdisk.id) != 64)
+	if (n < 1 || n > LOWER_MAX || bytes < 0 || root < 0 || root >= n || !mkdisk.id ||
+	    strlen(mkdisk.id) != 64)
 		return venv__fail(err, VENV_ERR_INVALID, "a disk of no layers");
 	mkdisk.n_layers = (size_t)n;
 	r = receive_lower(mkdisk.n_layers, layers, err);

@@ -88,6 +88,8 @@ struct counts {
 	uint64_t implicit;      /* directories that no entry describes */
 	uint64_t pending;       /* hard links to files of lower layers */
 	uint64_t moved; /* directories whose content went where a lower layer's link points */
+	uint64_t
+		roots; /* entries for the root itself: without one its attributes are a lower layer's */
 };
 
 struct writer;
@@ -180,6 +182,7 @@ struct mkdisk {
 	int stage_fd; /* an empty directory of guest root's: the image is made in it, as "disk" */
 	int *layers;  /* topmost first */
 	size_t n_layers;
+	size_t root;    /* the layer whose root is that of the disk, but for what is in it */
 	const char *id; /* 64 hex digits that the file system's ids are made from */
 	uint64_t bytes; /* 0: what it takes and a quarter more; out: how large it is */
 	int empty_fd, top_fd, place_fd, tree_fd, disk_fd; /* inside, as what follows */

@@ -11,7 +11,8 @@
  *
  * A directory that one layer alone has is shown by overlayfs as it is, with its whiteouts: names which
  * are not there when asked for. Where that is so, the directory is made once more in a layer on top of
- * all; of what is merged, whiteouts are left out.
+ * all; of what is merged, whiteouts are left out. So is the root, when the topmost layer's archive said
+ * nothing of it, as most do: it is what the highest layer makes of it that does.
  *
  * The features are said one by one, so that the same box becomes the same file system whatever
  * mke2fs.conf has: those that every kernel of the last ten years knows.
@@ -140,7 +141,8 @@ static int prepare_stage(struct mkdisk *m, venv_error **err)
 /* One directory of the tree once more, in the layer on top. 0 or -errno */
 static int repeat_one(struct mkdisk *m, const char *path)
 {
-	_cleanup_close_ int like = venv__open_strict(m->tree_fd, path, O_RDONLY | O_DIRECTORY);
+	_cleanup_close_ int like = venv__open_strict(*path ? m->tree_fd : m->layers[m->root], path,
+						     O_RDONLY | O_DIRECTORY);
 	_cleanup_close_ int fd = -1;
 	uint64_t refused = 0;
 	struct stat st;
@@ -246,10 +248,12 @@ static int measure(struct mkdisk *m, venv_error **err)
 static int open_tree_of_box(struct mkdisk *m, venv_error **err)
 {
 	char target[64];
-	int r = mount_layers(m, err);
+	int number, r = mount_layers(m, err);
 
 	if (r == 0)
 		r = measure(m, err);
+	if (r == 0 && m->root && (number = repeat(m, "")) < 0)
+		r = venv__fail_errno(err, -number, "cannot make the root directory of the box");
 	if (r < 0 || !m->top_used)
 		return r;
 	(void)snprintf(target, sizeof(target), "/proc/self/fd/%d", m->tree_fd);
@@ -403,7 +407,7 @@ static int run_mke2fs(struct mkdisk *m, const struct stat *root, venv_error **er
 	return run_tool(m, &tool, err);
 }
 
-/* mke2fs copies all but the root's own mode. */
+/* mke2fs (1.47) copies all but the root's own mode and extended attributes. */
 static int set_root_mode(struct mkdisk *m, const struct stat *root, venv_error **err)
 {
 	struct tool tool = { .name = "debugfs" };

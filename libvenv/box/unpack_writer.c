@@ -122,6 +122,7 @@ static int add_root(struct writer *w, const struct tar_entry *e)
 	if (e->kind != ENTRY_DIR)
 		return -ENOTDIR;
 	w->counts.directories++;
+	w->counts.roots++;
 	venv__writer_described(w, (char[]){ "" });
 	if (remember_time(w, "", e) < 0)
 		return -ENOMEM;

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import struct
@@ -544,6 +545,26 @@ class DiskBoxes:
         self.assertNotIn(b"overlay", self.shell("debugfs", "-R", "ea_list /d", path))
         names = self.shell("debugfs", "-R", "ls -p /d", path).decode().split("\n")
         self.assertEqual(sorted(n.split("/")[5] for n in names if n), [".", "..", "f"])
+
+    def test_disk_whose_root_is_a_lower_layers(self):
+        directory = {"type": tarfile.DIRTYPE, "mode": 0o755}
+        bottom = self.layer([("./", {**directory, "mode": 0o700, "uid": 3, "gid": 4}, b""), ("old", {}, b"1")])
+        says = self.layer([("./", {**directory, "mode": 0o1751, "uid": 7, "gid": 8}, b""), ("f", {}, b"1"),
+                           ("gone/x", {}, b"1")])
+        silent = self.layer([("g", {}, b"2"), (".wh.old", {}, b"")])
+        other = self.layer([("h", {}, b"3"), ("gone/.wh..wh..opq", {}, b""), ("gone/.wh.y", {}, b"")])
+        for name, layers, root in (("below", (bottom, says, silent, other), ("01751", "7", "8")),
+                                   ("top", (bottom, silent, says), ("01751", "7", "8")),
+                                   ("two", (bottom, silent), ("0700", "3", "4")),
+                                   ("none", (silent, other), ("0755", "0", "0"))):
+            with self.subTest(name):
+                self.drive("add", self.layout(list(layers)), name)
+                path = self.drive("mkdisk", name)["path"]
+                self.shell("e2fsck", "-fn", path)
+                stat = self.shell("debugfs", "-R", "stat /", path).decode()
+                self.assertEqual(re.search(r"Mode: +(\d+).*?User: +(\d+) +Group: +(\d+)", stat, re.S).groups(), root)
+                names = self.shell("debugfs", "-R", "ls -p /", path).decode().split("\n")
+                self.assertNotIn("old", [n.split("/")[5] for n in names if n])
 
     def test_disk_of_layers_killed(self):
         self.drive("add", self.write("k.tar", self.layer([(f"f{i}", {}, os.urandom(50000)) for i in range(300)])), "k")
