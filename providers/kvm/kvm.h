@@ -77,6 +77,8 @@ int kvm_seed_order(const struct machine *machine, struct kvm_order *order, venv_
 
 /* net.c: TAPs from the connection machine->net, which the machine's process keeps. */
 int kvm_net_order(const struct machine *machine, struct kvm_order *order, venv_error **err);
+/* /dev/vhost-net, for one network, or -errno: nobody has to have it. */
+int kvm_net_vhost(void);
 /* Let a new netd connect the TAPs that a running machine has. */
 int kvm_net_again(const struct machine *machine, venv_error **err);
 

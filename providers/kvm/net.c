@@ -3,6 +3,9 @@
  * A machine's networks: for each a TAP, which netd makes (net/net.h has what it is asked). The connection
  * that they hang on, and the project's namespaces, which a new netd may want, are kept by venv-vmm.
  */
+#include <fcntl.h>
+#include <string.h>
+
 #include "kvm.h"
 #include "util/msg.h"
 
@@ -27,24 +30,53 @@ static int ask_tap(const struct net_attachment *net, const struct net_interface 
 	return *ret < 0 ? venv__fail(err, VENV_ERR_NETWORK, "venv-netd gave no TAP") : 0;
 }
 
-static int add_interface(const struct net_attachment *net, size_t i, struct kvm_order *order,
+int kvm_net_vhost(void)
+{
+	int fd = open("/dev/vhost-net", O_RDWR | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* Speed, for who may use the device (group kvm, mostly). The filter at the TAP's port is what keeps a guest from
+ * sending as somebody else, with it and without. */
+static int add_vhost(struct venv *ctx, struct kvm_order *order, json_t *device, venv_error **err)
+{
+	int fd = kvm_net_vhost(), number;
+
+	if (fd < 0) {
+		venv__debug(ctx, "no vhost-net: /dev/vhost-net: %s", strerror(-fd));
+		return 0;
+	}
+	number = kvm_order_fd(order, fd, err);
+	if (number < 0)
+		return number;
+	return json_object_set_new(device, "vhost", json_integer(number)) < 0
+		       ? venv__fail_nomem(err)
+		       : 0;
+}
+
+static json_t *describe(size_t i, const struct net_interface *interface, int tap)
+{
+	return json_pack("{s:s, s:i, s:i, s:s, s:i, s:s*}", "kind", "net", "slot",
+			 (int)(KVM_SLOT_NET + i), "tap", tap, "mac", interface->mac, "mtu",
+			 (int)interface->mtu, "address", interface->address);
+}
+
+static int add_interface(const struct machine *machine, size_t i, struct kvm_order *order,
 			 venv_error **err)
 {
-	const struct net_interface *interface = &net->interfaces[i];
-	int tap = -1, number;
-	int r = ask_tap(net, interface, false, &tap, err);
+	const struct net_interface *interface = &machine->net->interfaces[i];
+	_cleanup_json_ json_t *device = NULL;
+	int tap = -1, r = ask_tap(machine->net, interface, false, &tap, err);
 
 	if (r < 0)
 		return r;
-	number = kvm_order_fd(order, tap, err);
-	if (number < 0)
-		return number;
-	return kvm_order_device(order,
-				json_pack("{s:s, s:i, s:i, s:s, s:i, s:s*}", "kind", "net", "slot",
-					  (int)(KVM_SLOT_NET + i), "tap", number, "mac",
-					  interface->mac, "mtu", (int)interface->mtu, "address",
-					  interface->address),
-				err);
+	tap = kvm_order_fd(order, tap, err); /* its number there */
+	if (tap < 0)
+		return tap;
+	device = describe(i, interface, tap);
+	r = device ? add_vhost(machine->ctx, order, device, err) : venv__fail_nomem(err);
+	return r < 0 ? r : kvm_order_device(order, json_incref(device), err);
 }
 
 /* {"socket":FD,"userns":FD,"netns":FD} */
@@ -78,7 +110,7 @@ int kvm_net_order(const struct machine *machine, struct kvm_order *order, venv_e
 		return venv__fail(err, VENV_ERR_UNSUPPORTED,
 				  "a virtual machine is in at most %d networks", NETS_MAX);
 	for (size_t i = 0; r == 0 && i < net->n_interfaces; i++)
-		r = add_interface(net, i, order, err);
+		r = add_interface(machine, i, order, err);
 	return r < 0 ? r : keep(net, order, err);
 }
 

@@ -30,10 +30,11 @@
  *    "threads":B?}                       images from the top; each below is open for reading only, and its
  *                                        name is the one by which the image above it names it (and says
  *                                        its format). serial: 20 bytes of it. threads: no io_uring
- *   {"kind":"net","tap":FD,"mac":"02:…","mtu":N,"address":"10.88.0.2"?}
+ *   {"kind":"net","tap":FD,"vhost":FD?,"mac":"02:…","mtu":N,"address":"10.88.0.2"?}
  *                                        a TAP without packet information, with headers of 12 bytes
  *                                        (IFF_VNET_HDR); lower case. address: the guest's, in whose name
- *                                        it is announced when the machine stood still and goes on
+ *                                        it is announced when the machine stood still and goes on.
+ *                                        vhost: /dev/vhost-net, opened for this network alone
  *   {"kind":"fs","tag":S,"directory":FD,"read_only":B?,"uid":N,"gid":N,"hide_in":FD?}
  *                                        tag: 1 to 36 bytes; uid, gid: in the guest, of the files that are
  *                                        ours. ".machines" at its top does not exist there, or in the

@@ -124,7 +124,7 @@ static void step(struct vmm_driver *driver, struct virtio_device *device, int ho
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct vmm_platform *platform = vmm_platform_new(4 << 20, false);
-	struct virtio_net_options options = { .mtu = MTU };
+	struct virtio_net_options options = { .vhost = -1, .mtu = MTU };
 	struct input in = { data, size };
 	struct virtio_pci *transport;
 	struct virtio_device *device;

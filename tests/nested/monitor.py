@@ -1,6 +1,7 @@
 """What the tests in the nested host need to run machines: guests made of busybox, and venv-vmm as the library drives it."""
 
 import fcntl
+import glob
 import json
 import os
 import re
@@ -19,7 +20,7 @@ MODULES = "/lib/modules/" + os.uname().release
 KERNEL = "/boot/vmlinuz-" + os.uname().release
 FIRMWARE = "/usr/share/seabios/bios-microvm.bin"
 BUSYBOX = "/bin/busybox"
-FD_KEYS = ("kernel", "initrd", "firmware", "state", "memory_file", "file", "tap", "directory", "listener", "socket")
+FD_KEYS = ("kernel", "initrd", "firmware", "state", "memory_file", "file", "tap", "vhost", "directory", "listener", "socket")
 
 
 def cpio(entries):
@@ -157,6 +158,20 @@ class Machine:
                     text += file.read()
         return text
 
+    def vhosts(self):
+        """The threads of the kernel's that carry its networks: named after who asked for them, in its control group."""
+        names, found = ["vhost-" + task for task in os.listdir("/proc/%d/task" % self.process.pid)], []
+        for path in glob.glob("/proc/[0-9]*/task/*/comm"):
+            try:
+                if read(path).decode().strip() in names:
+                    found.append(path)
+            except (FileNotFoundError, ProcessLookupError):
+                pass
+        for path in found:
+            if read(os.path.dirname(path) + "/cgroup") != read("/proc/%d/cgroup" % self.process.pid):
+                raise Failed("vhost is in group %s" % read(os.path.dirname(path) + "/cgroup"))
+        return found
+
     def fail(self, what):
         if os.environ.get("VMM_SHOW") and self.process.poll() is None:
             what += "\n" + self.threads()
@@ -248,6 +263,12 @@ def tap(name, address):
     subprocess.run(["ip", "address", "add", address, "dev", name], check=True)
     subprocess.run(["ip", "link", "set", name, "up"], check=True)
     return fd
+
+
+def vhost():
+    """The kernel's own data path for a network, where the host has it."""
+    subprocess.run(["modprobe", "vhost_net"], check=True)
+    return os.open("/dev/vhost-net", os.O_RDWR)
 
 
 def exits(stats):

@@ -8,16 +8,16 @@ import subprocess
 import threading
 import time
 
-from monitor import BUSYBOX, Failed, disk, expect, tap
+from monitor import BUSYBOX, Failed, disk, expect, tap, vhost
 
 NET = ("virtio_pci", "virtio_net", "af_packet")
 FOLDERS = ("virtio_pci", "virtiofs")
 STREAMS = ("virtio_pci", "vmw_vsock_virtio_transport")
 
 
-def echo_tcp(address):
+def echo_tcp(address, port=5000):
     """Gives everything back, when all of it has come, to whoever connects."""
-    listener = socket.create_server((address, 5000))
+    listener = socket.create_server((address, port))
 
     def serve():
         while True:
@@ -61,6 +61,58 @@ echo UP; read -r _; poweroff -f
     if ping.returncode:
         raise Failed("the host does not reach the guest: %s" % ping.stdout)
     return "pings and 7 MB both ways"
+
+
+def network(with_vhost):
+    nic = {"kind": "net", "slot": 5, "tap": tap("vmm0", "10.9.0.1/24"), "mac": "02:00:00:00:0a:02", "mtu": 1500}
+    return [{**nic, "vhost": vhost()} if with_vhost else nic]
+
+
+def through(m, with_vhost, after):
+    """Let the script go on: each side pings the other, and frames go the way they should."""
+    before = m.log().count("3 packets received")
+    os.write(m.console(), b"\n")
+    m.wait(after)
+    if m.log().count("3 packets received") != before + 1:
+        raise Failed("the guest does not reach the host:\n" + m.log()[-2000:])
+    ping = subprocess.run([BUSYBOX, "ping", "-c", "3", "-W", "5", "10.9.0.2"], capture_output=True, text=True, check=False)
+    if ping.returncode:
+        raise Failed("the host does not reach the guest: %s\n%s" % (ping.stdout, m.log()[-2000:]))
+    if len(m.vhosts()) != with_vhost:
+        raise Failed("threads of vhost: %s" % m.vhosts())
+
+
+def case_vhost(bench):
+    """The kernel carries the frames; saved with vhost the machine goes on without, and the other way round."""
+    script = """ifconfig lo 127.0.0.1 up; ifconfig eth0 10.9.0.2 netmask 255.255.255.0 up
+seq 1 300000 > /tmp/sent; echo READY
+for i in 1 2 3; do
+	read -r _; ping -c 3 -W 5 10.9.0.1 | grep received
+	nc 10.9.0.1 5001 < /tmp/sent > /tmp/back; cmp /tmp/sent /tmp/back && echo same $i
+	echo ROUND $i
+done
+read -r _; ifconfig eth0 down; rmmod virtio_net; insmod /modules/virtio_net.ko; ifconfig eth0 10.9.0.2 up
+ping -c 3 -W 5 10.9.0.1 | grep received; echo ROUND 4; read -r _; poweroff -f
+"""
+    state, done = (), []
+    with echo_tcp("0.0.0.0", 5001):
+        for number, with_vhost in enumerate((True, False, True), 1):
+            m = bench.start(script, modules=NET, memory=256, state=state, devices=network(with_vhost),
+                            id="fedcba9876543210" * 2, limits={"cpu_weight": 50})
+            if not state:
+                m.wait("READY")
+            through(m, with_vhost, "ROUND %d" % number)
+            expect(m.log(), "^same %d$" % number)
+            done.append("%d vhost" % len(m.vhosts()))
+            if number < 3:
+                state = os.memfd_create("state"), os.memfd_create("memory")
+                m.call("save", state)
+                m.call("kill")
+                m.end()
+    through(m, True, "ROUND 4")
+    os.write(m.console(), b"\n")
+    m.end()
+    return "pings and 2 MB both ways, three times: " + ", ".join(done)
 
 
 def make_tree(bench):
@@ -183,7 +235,6 @@ def case_all(bench):
     tree = make_tree(bench)
     with open(bench.path("raw"), "wb") as file:
         file.truncate(16 << 20)
-    nic = tap("vmm0", "10.9.0.1/24")
     listener, device = streams(bench)
     m = bench.start("""mount -t virtiofs rw /mnt; ifconfig eth0 10.9.0.2 up; vsock_pipe echo 7000 &
 dd if=/dev/hwrng bs=64 count=1 2>/dev/null | wc -c
@@ -201,7 +252,7 @@ echo READY; read -r _; poweroff -f
                     programs=[bench.tool("vsock_pipe")],
                     devices=[{"kind": "rng", "slot": 1}, {"kind": "balloon", "slot": 2},
                              disk(3, (bench.path("raw"), "raw", "raw")), folder(12, "rw", tree), device,
-                             {"kind": "net", "slot": 5, "tap": nic, "mac": "02:00:00:00:0a:02", "mtu": 1500}])
+                             *network(True)])
     m.wait("READY")
     connection = connect(bench, 7000)
     connection.sendall(b"ping\n")

@@ -9,6 +9,7 @@
 #include "first_start.h"
 #include "providers/kvm/kvm.h"
 #include "util/file.h"
+#include "util/msg.h"
 
 #define MIB (1ULL << 20)
 
@@ -417,6 +418,54 @@ static void the_seed_is_the_second_disk(void **state)
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* ---- Networks ------------------------------------------------------------------------------ */
+
+/* netd's answer is there before it is asked. */
+static void netd_with_a_tap(int pair[2])
+{
+	_cleanup_close_ int tap = open("/dev/null", O_RDWR | O_CLOEXEC);
+	_cleanup_json_ json_t *answer = json_object();
+
+	assert_int_equal(venv__msg_pair(pair), 0);
+	assert_int_equal(venv__msg_send(pair[1], answer, &tap, 1, NULL), 0);
+}
+
+/* A TAP, and vhost-net where this user can open it: nobody has to. */
+static void networks_go_as_taps(void **state)
+{
+	char name[] = "eth0", network[] = "project", mac[] = "02:00:00:00:00:01",
+	     address[] = "10.88.0.2";
+	struct net_interface interface = {
+		.name = name, .network = network, .mac = mac, .address = address, .mtu = 1500
+	};
+	struct net_attachment net = { .interfaces = &interface, .n_interfaces = 1 };
+	_cleanup_close_ int namespace = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int vhost = open("/dev/vhost-net", O_RDWR | O_CLOEXEC);
+	struct world *w = *state;
+	const json_t *nic;
+	int netd[2];
+
+	netd_with_a_tap(netd);
+	net.socket = netd[0];
+	net.userns_fd = net.netns_fd = namespace;
+	w->machine.net = &net;
+	w->machine.ctx = w->ctx;
+	assert_int_equal(kvm_order_new(&w->machine, &w->order, NULL), 0);
+	assert_int_equal(kvm_net_order(&w->machine, &w->order, NULL), 0);
+	nic = device(w, "net", KVM_SLOT_NET);
+	assert_int_equal(flags_of(w, nic, "tap"), O_RDWR);
+	assert_string_equal(venv__json_str(nic, "mac"), mac);
+	assert_string_equal(venv__json_str(nic, "address"), address);
+	assert_int_equal(venv__json_int(nic, "mtu", 0), 1500);
+	assert_int_equal(json_object_get(nic, "vhost") != NULL, vhost >= 0);
+	if (vhost >= 0)
+		assert_int_equal(flags_of(w, nic, "vhost"), O_RDWR);
+	assert_non_null(json_object_get(w->order.json, "network"));
+	w->machine.net = NULL;
+	(void)close(netd[0]);
+	(void)close(netd[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -426,6 +475,7 @@ int main(void)
 		CASE(its_process_is_limited),       CASE(a_kernel_is_booted_with_a_line),
 		CASE(a_file_to_boot_must_be_there), CASE(a_file_to_boot_is_a_file),
 		CASE(folders_have_tags_and_owners), CASE(the_seed_is_the_second_disk),
+		CASE(networks_go_as_taps),
 	};
 
 	return cmocka_run_group_tests_name("kvm_order", tests, NULL, NULL);

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#include <linux/vhost.h>
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
@@ -122,6 +123,25 @@ static int try_tap_of_net(void)
 	return ioctl(0, TUNSETIFF, 0) == 0;
 }
 
+/* Exact requests: not one that is like one of vhost's but for its size, and none that is not needed. */
+static int try_vhost_like(void)
+{
+	(void)jail_thread(JAIL_NET);
+	return ioctl(0, VHOST_SET_VRING_KICK + (1UL << 16), 0) == 0;
+}
+
+static int try_vhost_log(void)
+{
+	(void)jail_thread(JAIL_NET);
+	return ioctl(0, VHOST_SET_LOG_BASE, 0) == 0;
+}
+
+static int try_vhost_of_worker(void)
+{
+	(void)jail_thread(JAIL_WORKER);
+	return ioctl(0, VHOST_SET_OWNER) == 0;
+}
+
 static int try_inet_of_sockets(void)
 {
 	(void)jail_thread(JAIL_SOCKETS);
@@ -148,7 +168,19 @@ static int try_process(void)
 
 static int allowed_net(void)
 {
-	return jail_thread(JAIL_NET) < 0 || ioctl(0, TUNSETOFFLOAD, 0) != -1;
+	static const unsigned long requests[] = {
+		TUNSETOFFLOAD,        VHOST_SET_OWNER,      VHOST_SET_MEM_TABLE,
+		VHOST_SET_FEATURES,   VHOST_SET_VRING_NUM,  VHOST_SET_VRING_ADDR,
+		VHOST_SET_VRING_BASE, VHOST_GET_VRING_BASE, VHOST_SET_VRING_KICK,
+		VHOST_SET_VRING_CALL, VHOST_SET_VRING_ERR,  VHOST_NET_SET_BACKEND,
+	};
+
+	if (jail_thread(JAIL_NET) < 0)
+		return 1;
+	for (size_t i = 0; i < ARRAY_SIZE(requests); i++)
+		if (ioctl(0, requests[i], 0) != -1)
+			return 2;
+	return getpid() < 0; /* what follows in the list */
 }
 
 static int allowed_sockets(void)
@@ -192,6 +224,9 @@ static void filters_kill(void **state)
 		try_ioctl_of_folder,
 		try_kvm_of_net,
 		try_tap_of_net,
+		try_vhost_like,
+		try_vhost_log,
+		try_vhost_of_worker,
 		try_inet_of_sockets,
 		try_owner_of_folder,
 		try_thread_of_folder,

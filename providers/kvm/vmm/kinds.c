@@ -221,8 +221,8 @@ static int read_address(const struct order *order, uint8_t ret[NET_IP], venv_err
 
 static int make_net(struct order *order, struct virtio_device **ret, venv_error **err)
 {
-	struct virtio_net_options options = { .tap = -1 };
-	_cleanup_close_ int tap = -1;
+	struct virtio_net_options options = { .tap = -1, .vhost = -1 };
+	_cleanup_close_ int tap = -1, vhost = -1;
 	int64_t mtu = 0;
 	int r = read_mac(order, options.mac, err);
 
@@ -234,9 +234,12 @@ static int make_net(struct order *order, struct virtio_device **ret, venv_error 
 		r = own_stream(order, "tap", &tap, err);
 	if (r == 0 && tap < 0)
 		r = venv__fail(err, VENV_ERR_INVALID, "no descriptor for 'tap'");
+	if (r == 0)
+		r = own_stream(order, "vhost", &vhost, err);
 	if (r < 0)
 		return r;
 	options.tap = take_fd(&tap);
+	options.vhost = take_fd(&vhost);
 	options.mtu = (uint16_t)mtu;
 	return virtio_net_new(order->mem, order->worker, &options, ret, err);
 }

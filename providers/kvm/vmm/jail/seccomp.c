@@ -4,6 +4,7 @@
 #include <linux/filter.h>
 #include <linux/if_tun.h>
 #include <linux/seccomp.h>
+#include <linux/vhost.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
@@ -69,7 +70,7 @@ static const uint16_t main_calls[] = {
 	__NR_getrusage,
 };
 
-/* A call whose argument (its lower half), masked, must have a value. */
+/* A call whose argument (its lower half), masked, must have a value, or that of another rule. */
 struct rule {
 	uint32_t call, argument, mask, value;
 };
@@ -81,7 +82,18 @@ static const struct rule common_rules[] = {
 };
 /* Of devices KVM's alone: 0xae is the type of all of its requests. */
 static const struct rule kvm_rules[] = { { __NR_ioctl, 1, 0xff00, 0xae00 } };
-static const struct rule net_rules[] = { { __NR_ioctl, 1, UINT32_MAX, TUNSETOFFLOAD } };
+#define REQUEST(name)                                                                              \
+	{                                                                                          \
+		__NR_ioctl, 1, UINT32_MAX, (uint32_t)(name)                                        \
+	}
+static const struct rule net_rules[] = {
+	REQUEST(TUNSETOFFLOAD),        REQUEST(VHOST_SET_OWNER),
+	REQUEST(VHOST_SET_MEM_TABLE),  REQUEST(VHOST_SET_FEATURES),
+	REQUEST(VHOST_SET_VRING_NUM),  REQUEST(VHOST_SET_VRING_ADDR),
+	REQUEST(VHOST_SET_VRING_BASE), REQUEST(VHOST_GET_VRING_BASE),
+	REQUEST(VHOST_SET_VRING_KICK), REQUEST(VHOST_SET_VRING_CALL),
+	REQUEST(VHOST_SET_VRING_ERR),  REQUEST(VHOST_NET_SET_BACKEND),
+};
 static const struct rule socket_rules[] = { { __NR_socket, 0, UINT32_MAX, AF_UNIX } };
 
 #define LIST(array) (array), ARRAY_SIZE(array)
@@ -101,7 +113,7 @@ static const struct {
 	[JAIL_MAIN] = { LIST(main_calls), LIST(kvm_rules) },
 };
 
-enum { FILTER_MAX = 256 };
+enum { FILTER_MAX = 320 };
 
 struct filter {
 	struct sock_filter code[FILTER_MAX];
@@ -139,7 +151,7 @@ static void emit_rules(struct filter *filter, const struct rule *rules, size_t n
 		     (struct sock_filter)BPF_STMT(BPF_ALU | BPF_AND | BPF_K, rules[i].mask));
 		emit(filter, skip_if_equal(rules[i].value, 0, 1));
 		emit(filter, verdict(SECCOMP_RET_ALLOW));
-		emit(filter, verdict(SECCOMP_RET_KILL_PROCESS));
+		emit(filter, load(offsetof(struct seccomp_data, nr))); /* for who comes next */
 	}
 }
 

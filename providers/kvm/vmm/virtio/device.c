@@ -33,6 +33,12 @@ void virtio_again(struct virtio_device *device, unsigned queue)
 	(void)eventfd_write(device->doorbell[queue], 1);
 }
 
+void virtio_listen(struct virtio_device *device, bool wanted)
+{
+	for (unsigned i = 0; i < device->n_queues; i++)
+		(void)venv__loop_set_events(device->source[i], wanted ? EPOLLIN : 0);
+}
+
 static void ring_all(struct virtio_device *device)
 {
 	for (unsigned i = 0; i < device->n_queues; i++)

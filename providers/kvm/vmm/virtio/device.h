@@ -80,6 +80,8 @@ struct virtio_device {
 	struct loop_source *source[VIRTIO_QUEUES_MAX];
 	/* set by the transport: called under lock. queue -1: the configuration changed */
 	void (*interrupt)(void *transport, int queue);
+	/* the same: the eventfd that raises a queue's interrupt, -1: none. Fixed from DRIVER_OK to reset */
+	int (*call_fd)(void *transport, unsigned queue);
 	void *transport;
 	/* set by the machine, for its log; NULL is fine. Called under lock, a few times per device. */
 	void (*warn)(void *warn_user, const char *device, const char *why);
@@ -111,6 +113,8 @@ void virtio_each(struct virtio_device *device, unsigned queue, struct virtq_chai
 		 uint32_t (*handle)(struct virtio_device *device, struct virtq_chain *chain));
 /* Have notify() called again by the loop: for work that was left to keep a turn short. */
 void virtio_again(struct virtio_device *device, unsigned queue);
+/* Hear doorbells or leave them to somebody else; one may still come through after that. On the worker, under lock. */
+void virtio_listen(struct virtio_device *device, bool wanted);
 /* Give a request back and tell the guest if it wants to know (pass more = true inside a batch). */
 void virtio_complete(struct virtio_device *device, unsigned queue, uint16_t head, uint32_t written,
 		     bool more);

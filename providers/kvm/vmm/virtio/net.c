@@ -10,6 +10,7 @@
 
 #include "machine/state.h"
 #include "net_rx.h"
+#include "vhost.h"
 
 enum {
 	RX = NET_RX_QUEUE,
@@ -26,6 +27,9 @@ struct net {
 	struct virtq_chain tx;
 	uint64_t sent, dropped;
 	struct net_rx rx;
+	struct vhost vhost;
+	struct loop_source *vhost_error;
+	bool may_lend; /* vhost was not tried yet, and the machine does not stand still */
 	uint8_t address[NET_IP];
 };
 
@@ -37,6 +41,75 @@ static struct net *net_of(struct virtio_device *device)
 static bool has_link(const struct net *net)
 {
 	return net->config.status & VIRTIO_NET_S_LINK_UP;
+}
+
+/* ---- The kernel in our place ---- */
+
+static void lose_tap(struct net *net);
+
+/* Under lock, as all that follows. A device that went on by itself would not know where. */
+static void take_back(struct net *net)
+{
+	if (!net->vhost.runs)
+		return;
+	venv__loop_remove(take_ptr(net->source));
+	venv__loop_remove(take_ptr(net->vhost_error));
+	if (vhost_stop(&net->vhost, &net->device) < 0)
+		virtio_broken(&net->device, "nobody knows how far its queues are");
+}
+
+/* Nobody reads the TAP then: all that comes is its end. */
+static void on_hang_up(void *user, int fd, uint32_t events)
+{
+	struct net *net = user;
+
+	(void)fd;
+	(void)events;
+	(void)pthread_mutex_lock(&net->device.lock);
+	lose_tap(net);
+	(void)pthread_mutex_unlock(&net->device.lock);
+}
+
+static void on_vhost_error(void *user, int fd, uint32_t events)
+{
+	struct net *net = user;
+
+	(void)fd;
+	(void)events;
+	(void)pthread_mutex_lock(&net->device.lock);
+	take_back(net);
+	virtio_broken(&net->device, "a queue that breaks the rules");
+	(void)pthread_mutex_unlock(&net->device.lock);
+}
+
+static void watch(struct net *net, bool wanted);
+
+/* @return whether both queues are the kernel's now. A host that cannot is not asked again. */
+static bool lend(struct net *net)
+{
+	struct loop *loop = worker_loop(net->device.worker);
+	int r;
+
+	if (net->vhost.runs)
+		return true;
+	if (net->vhost.fd < 0 || !net->may_lend || !has_link(net))
+		return false;
+	net->may_lend = false;
+	watch(net, false);
+	net_rx_drain(&net->rx, &net->device);
+	r = vhost_start(&net->vhost, &net->device, net->tap);
+	if (r > 0) {
+		net->source = venv__loop_add(loop, net->tap, 0, on_hang_up, net);
+		net->vhost_error =
+			venv__loop_add(loop, net->vhost.error, EPOLLIN, on_vhost_error, net);
+	}
+	if (r > 0 && net->source && net->vhost_error)
+		return true;
+	take_back(net);
+	if (r != 0)
+		vhost_done(&net->vhost);
+	virtio_again(&net->device, RX);
+	return false;
 }
 
 /* ---- Receiving ---- */
@@ -57,6 +130,7 @@ static void watch(struct net *net, bool wanted)
 
 static void lose_tap(struct net *net)
 {
+	take_back(net);
 	watch(net, false);
 	(void)close(net->tap);
 	net->tap = -1;
@@ -137,6 +211,8 @@ static void on_notify(struct virtio_device *device, unsigned queue)
 {
 	struct net *net = net_of(device);
 
+	if (lend(net))
+		return;
 	if (queue == RX)
 		receive(net);
 	else
@@ -163,26 +239,32 @@ static int on_activate(struct virtio_device *device)
 	struct net *net = net_of(device);
 	unsigned flags = 0;
 
+	net->may_lend = true;
 	for (size_t i = 0; i < ARRAY_SIZE(offloads); i++)
 		if (virtio_has(device, VIRTIO_NET_F_GUEST_CSUM) &&
 		    virtio_has(device, offloads[i].feature))
 			flags |= offloads[i].flag;
 	if (net->tap >= 0)
 		(void)ioctl(net->tap, TUNSETOFFLOAD, (unsigned long)flags);
-	return 0; /* the TAP is watched from the first look at the queue on */
+	return 0; /* the TAP is watched, or vhost's, from the first look at a queue on */
 }
 
 static void on_reset(struct virtio_device *device)
 {
 	struct net *net = net_of(device);
 
+	take_back(net);
 	watch(net, false);
 	net_rx_reset(&net->rx);
 }
 
 static void on_drain(struct virtio_device *device)
 {
-	net_rx_drain(&net_of(device)->rx, device);
+	struct net *net = net_of(device);
+
+	take_back(net);
+	net->may_lend = false;
+	net_rx_drain(&net->rx, device);
 	virtio_again(device, RX); /* should it go on: with what was given back */
 }
 
@@ -202,6 +284,8 @@ static void on_go_on(struct virtio_device *device)
 		.request = { 0, 1, 8, 0, NET_MAC, NET_IP, 0, 1 },
 	};
 
+	net->may_lend = true;
+	virtio_again(device, RX);
 	if (!has_link(net) || memcmp(net->address, nobody, NET_IP) == 0)
 		return;
 	memcpy(frame.from, net->config.mac, NET_MAC);
@@ -216,6 +300,7 @@ static void on_free(struct virtio_device *device)
 	struct net *net = net_of(device);
 
 	virtio_device_done(device);
+	vhost_done(&net->vhost);
 	if (net->tap >= 0)
 		(void)close(net->tap);
 	free(net);
@@ -280,7 +365,7 @@ int virtio_net_new(const struct mem *mem, struct worker *worker,
 		   venv_error **err)
 {
 	static const uint16_t sizes[] = { NET_QUEUE_SIZE, NET_QUEUE_SIZE };
-	_cleanup_close_ int tap = options->tap;
+	_cleanup_close_ int tap = options->tap, vhost = options->vhost;
 	struct net *net = calloc(1, sizeof(*net));
 	int r;
 
@@ -298,23 +383,39 @@ int virtio_net_new(const struct mem *mem, struct worker *worker,
 		return r;
 	}
 	net->tap = take_fd(&tap);
+	(void)vhost_init(&net->vhost, take_fd(&vhost)); /* without it, we do its work */
 	*ret = &net->device;
 	return 0;
 }
 
-void virtio_net_set_link(struct virtio_device *device, bool up)
+struct link_change {
+	struct net *net;
+	bool up;
+};
+
+static void set_link(void *user)
 {
-	struct net *net = net_of(device);
+	const struct link_change *change = user;
+	struct net *net = change->net;
 	uint16_t status;
 
-	(void)pthread_mutex_lock(&device->lock);
-	status = up && net->tap >= 0 ? VIRTIO_NET_S_LINK_UP : 0;
+	(void)pthread_mutex_lock(&net->device.lock);
+	status = change->up && net->tap >= 0 ? VIRTIO_NET_S_LINK_UP : 0;
 	if (status != net->config.status) {
+		take_back(net);
+		net->may_lend = true;
 		net->config.status = status;
-		virtio_config_changed(device);
-		virtio_again(device, RX);
+		virtio_config_changed(&net->device);
+		virtio_again(&net->device, RX);
 	}
-	(void)pthread_mutex_unlock(&device->lock);
+	(void)pthread_mutex_unlock(&net->device.lock);
+}
+
+void virtio_net_set_link(struct virtio_device *device, bool up)
+{
+	struct link_change change = { net_of(device), up };
+
+	worker_call(device->worker, set_link, &change);
 }
 
 struct virtio_net_counts virtio_net_counts(struct virtio_device *device)

@@ -39,11 +39,13 @@ static void interrupt(void *user, int queue)
 	msix_fire(&t->msix, queue < 0 ? t->config_vector : t->vector[queue]);
 }
 
-int virtio_pci_call_fd(struct virtio_pci *transport, unsigned queue)
+/* Under device->lock. */
+static int call_fd(void *user, unsigned queue)
 {
-	uint16_t vector = transport->vector[queue];
+	const struct virtio_pci *t = user;
+	uint16_t vector = t->vector[queue];
 
-	return vector < transport->msix.n_vectors ? transport->msix.vector[vector].eventfd : -1;
+	return vector < t->msix.n_vectors ? t->msix.vector[vector].eventfd : -1;
 }
 
 void virtio_pci_forget(struct virtio_pci *t)
@@ -383,6 +385,7 @@ int virtio_pci_new(struct virtio_device *device, struct pci *pci, unsigned slot,
 					slot);
 	}
 	device->interrupt = interrupt;
+	device->call_fd = call_fd;
 	device->transport = t;
 	*ret = t;
 	return 0;
@@ -396,6 +399,7 @@ void virtio_pci_free(struct virtio_pci *transport)
 	virtio_set_status(transport->device, 0);
 	(void)pthread_mutex_lock(&transport->device->lock);
 	transport->device->interrupt = NULL;
+	transport->device->call_fd = NULL;
 	transport->device->transport = NULL;
 	(void)pthread_mutex_unlock(&transport->device->lock);
 	msix_done(&transport->msix);

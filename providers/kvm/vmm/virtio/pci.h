@@ -26,7 +26,5 @@ int virtio_pci_new(struct virtio_device *device, struct pci *pci, unsigned slot,
 		   const struct irq_platform *platform, struct virtio_pci **ret, venv_error **err);
 /* The device is reset, its function gone. NULL is fine. */
 void virtio_pci_free(struct virtio_pci *transport);
-/* For vhost: the eventfd behind a queue's interrupt as it is set up now, or -1. Under device->lock. */
-int virtio_pci_call_fd(struct virtio_pci *transport, unsigned queue);
 
 #endif

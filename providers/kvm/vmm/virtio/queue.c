@@ -114,6 +114,22 @@ static struct desc load_desc(const uint8_t *table, uint32_t index)
 	return (struct desc){ desc->address, desc->length, desc->flags, desc->next };
 }
 
+/* ---- Lending ---- */
+
+bool virtq_can_lend(const struct virtq *queue)
+{
+	for (size_t i = 0; i < VIRTQ_SIZE_MAX / 64; i++)
+		if (queue->in_flight[i])
+			return false;
+	return queue->started && !queue->broken;
+}
+
+void virtq_take_back(struct virtq *queue, uint16_t next)
+{
+	queue->next_avail = queue->next_used = next;
+	queue->signalled_valid = false;
+}
+
 /* ---- Requests ---- */
 
 static bool is_in_flight(const struct virtq *queue, uint16_t head)

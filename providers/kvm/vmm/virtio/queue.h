@@ -80,6 +80,13 @@ void virtq_listen_behind(struct virtq *queue);
 uint16_t virtq_offered(const struct virtq *queue);
 void virtq_mute(struct virtq *queue);
 
+/*
+ * May somebody else (vhost.h) work it off from next_avail on, who finds it at desc_at, avail_at, used_at? Not while
+ * requests are in flight. Nothing above is called until it is taken back: every request before `next` was answered.
+ */
+bool virtq_can_lend(const struct virtq *queue);
+void virtq_take_back(struct virtq *queue, uint16_t next);
+
 /* Of a queue that was started and of one that was not; what is in flight stays so. -EPROTO, -errno */
 int virtq_save(const struct virtq *queue, struct state_writer *writer);
 int virtq_load(struct virtq *queue, const struct mem *mem, struct state_reader *reader);
