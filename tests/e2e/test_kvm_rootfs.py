@@ -1,6 +1,7 @@
 """Boxes of a root file system as virtual machines: in the nested host, with the kernel that kvm_guests.py takes."""
 
 import os
+import shutil
 import subprocess
 import time
 
@@ -51,6 +52,27 @@ def test_a_rootfs_box_lives_as_a_virtual_machine(project, venv, kernel_box):
     assert venv("exec", "--", "cat", "/root/mine", "/data/kept").stdout == "mine\nkept\n"
     venv("destroy", "-f", timeout=SLOW)
     assert project.machines() == []
+
+
+def test_files_and_disk_hold_what_was_written(project, venv, kernel_box, file_checks):
+    """What POSIX says of files, in a folder, in a volume and on the machine's own disk; and what that holds after a boot."""
+    project.write(rootfs_machine(disk="1G", volumes=["data:/data"]))
+    venv("up", timeout=SLOW)
+    # owners are mapped; no privileges or devices become the host's (docs/ATTACKS.md)
+    for place, left_out in (("/workspace", "chown,setid,device"), ("/data", "chown,setid,device"), ("/root", "")):
+        options = ["--without", left_out] if left_out else []
+        said = venv("exec", "--", f"{file_checks}/posix_files", *options, place, check=False, timeout=SLOW)
+        assert said.status == 0 and "not ok" not in said.stdout, f"{place}: {said.stdout}"
+        venv("exec", "--", f"{file_checks}/fsx", "-n", "500", place + "/f", timeout=SLOW)
+    blocks = ["-n", "200", "/root/blocks", "64"]
+    venv("exec", "--", f"{file_checks}/disk_verify", "write", *blocks, timeout=SLOW)
+    venv("reload", timeout=SLOW)
+    venv("exec", "--", f"{file_checks}/disk_verify", "check", *blocks, timeout=SLOW)
+    venv("halt", timeout=SLOW)
+    if shutil.which("qemu-img"):
+        disk = os.path.join(project.data, "machines", project.machines()[0], "disk.qcow2")
+        venv.run(["qemu-img", "check", disk])
+    venv("destroy", "-f", timeout=SLOW)
 
 
 def test_without_a_network(project, venv, kernel_box):
