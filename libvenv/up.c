@@ -112,6 +112,8 @@ static int make_keys(struct work *work, venv_error **err)
 	int r = venv__dir_make_at(work->record.dir_fd, "keys", 0700, &keys_fd, err);
 
 	if (r == 0)
+		venv__file_sweep(keys_fd, NULL);
+	if (r == 0)
 		r = venv__ssh_keygen(keys_fd, "host", work->spec->name, err);
 	if (r == 0)
 		r = venv__ssh_keygen(keys_fd, "user", work->spec->name, err);
@@ -242,6 +244,7 @@ static int start_existing(struct work *work, venv_error **err)
 
 	if (store < 0)
 		return store;
+	venv__file_sweep(work->record.dir_fd, NULL);
 	r = venv__work_prepare(work, err);
 	if (r == 0)
 		r = venv__work_attach(work, work->record.id, err);

@@ -95,6 +95,23 @@ def test_init_dies(project, venv):
     venv("exec", "--", "true")
 
 
+def test_half_written_files_are_removed(project, venv):
+    """What a process leaves that is killed while it replaces a file."""
+    project.write(SMALL)
+    venv("up")
+    venv("halt", "-f")
+    machine = os.path.join("machines", *project.machines())
+    (network,) = (directory for directory, _, names in os.walk(project.data) if "net.json" in names)
+    left = [os.path.join(project.data, path) for path in (
+        f"{machine}/.state.json.01234567.tmp", f"{machine}/keys/.known_hosts.89abcdef.tmp",
+        os.path.join(network, ".net.json.01234567.tmp"))]
+    for path in left:
+        with open(path, "wb"):
+            pass
+    venv("up")
+    assert [path for path in left if os.path.exists(path)] == []
+
+
 def test_up_while_it_ends(project, venv):
     """A machine that is just ending is waited for, at whatever moment `up` finds it."""
     project.write(SMALL)

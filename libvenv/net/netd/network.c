@@ -37,6 +37,7 @@ void venv__memory_load(struct netd *netd)
 {
 	static const char *const keys[] = { "networks", "addresses", "ports" };
 
+	venv__file_sweep(netd->dir_fd, "net.json");
 	if (venv__json_read(netd->dir_fd, "net.json", &netd->memory, NULL) < 0 ||
 	    !json_is_object(netd->memory)) {
 		json_decref(netd->memory);
