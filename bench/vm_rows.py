@@ -271,6 +271,7 @@ def main():
     directory, runs, rows = sys.argv[1], int(sys.argv[2]), sys.argv[3].split(",")
     with open("/sys/kernel/mm/transparent_hugepage/enabled", "w", encoding="ascii") as file:
         file.write("madvise")
+    subprocess.run(["modprobe", "-a", "kvm_amd", "tun"], check=False)
     subprocess.run(["mount", "-t", "debugfs", "debugfs", "/sys/kernel/debug"], check=False, stderr=subprocess.DEVNULL)
     print("| what | must reach | venv-vmm | reached | beside it |\n|---|---|---|---|---|")
     if "boot" in rows:
