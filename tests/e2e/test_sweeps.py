@@ -51,7 +51,10 @@ def sweep(venv, run):
     step = 1 if venv.account.is_root else 3
     n, missed = random.randint(1, step), 0
     while missed < 3:
-        missed = 0 if run(n) else missed + 1
+        try:
+            missed = 0 if run(n) else missed + 1
+        except AssertionError as error:
+            raise AssertionError(f"n = {n}: {error}") from error
         n += step
     print(f"{n} system calls")
 
@@ -76,7 +79,7 @@ def test_first_up(project, venv, killed_at):
         venv("up")
         venv("exec", "--", "true")
         venv("destroy", "-f")
-        assert project.machines() == [], f"after n = {n}"
+        assert project.machines() == []
         return hit
 
     sweep(venv, run)
@@ -93,7 +96,7 @@ def test_later_up(project, venv, killed_at):
         venv("halt", "-f")
         hit = killed_at(n, "up")
         venv("up")
-        assert has_data(venv), f"after n = {n}"
+        assert has_data(venv)
         return hit
 
     sweep(venv, run)
@@ -109,7 +112,7 @@ def test_halt(project, venv, killed_at):
     def run(n):
         hit = killed_at(n, "halt")
         venv("up")
-        assert has_data(venv), f"after n = {n}"
+        assert has_data(venv)
         return hit
 
     sweep(venv, run)
@@ -124,8 +127,8 @@ def test_destroy(project, venv, killed_at):
         venv("up")
         hit = killed_at(n, "destroy", "-f")
         venv("destroy", "-f")
-        assert project.machines() == [], f"after n = {n}"
-        assert os.listdir(os.path.join(project.data, "trash")) == [], f"after n = {n}"
+        assert project.machines() == []
+        assert os.listdir(os.path.join(project.data, "trash")) == []
         return hit
 
     sweep(venv, run)
@@ -146,9 +149,9 @@ def test_box_add(project, venv, killed_at):
         venv("box", "remove", "x")
         venv("box", "prune")
         left = os.listdir(os.path.join(project.data, "boxes", "layers"))
-        assert left == [], f"after n = {n}"
+        assert left == []
         staged = os.listdir(os.path.join(project.data, "boxes", "stage"))
-        assert [name for name in staged if not name.endswith(".making")] == [], f"after n = {n}"
+        assert [name for name in staged if not name.endswith(".making")] == []
         return hit
 
     sweep(venv, run)
@@ -163,7 +166,7 @@ def test_a_few_points_of_a_first_up(project, venv, killed_at):
         venv("up")
         venv("exec", "--", "true")
         venv("destroy", "-f")
-        assert project.machines() == [], f"after n = {n}"
+        assert project.machines() == []
 
 
 @pytest.mark.long
