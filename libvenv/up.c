@@ -326,6 +326,21 @@ static int up_running(struct work *work, venv_error **err)
 	return json_array_size(changes) ? apply_live(work, changes, err) : 0;
 }
 
+/*
+ * A machine whose process was killed just before looks alive until the kernel is done with that. So look
+ * again: what ended meanwhile is started as it would have been a moment later.
+ */
+static int up_if_it_stays(struct work *work, venv_error **err)
+{
+	_cleanup_error_ venv_error *problem = NULL;
+	enum machine_state state = MACHINE_RUNNING;
+	int r = up_running(work, &problem), seen = venv__work_observe(work, &state, NULL);
+
+	if (seen == 0 && (state == MACHINE_STOPPED || state == MACHINE_CRASHED))
+		return start_existing(work, err);
+	return r < 0 ? venv__error_take(take_ptr(problem), err) : 0;
+}
+
 static int up_existing(struct work *work, const struct up *up, enum machine_state state,
 		       venv_error **err)
 {
@@ -358,7 +373,7 @@ static int up_existing(struct work *work, const struct up *up, enum machine_stat
 			r = venv__work_awake(work, err);
 		return r < 0 ? r : up_running(work, err);
 	case MACHINE_RUNNING:
-		return up_running(work, err);
+		return up_if_it_stays(work, err);
 	case MACHINE_ABSENT:
 	case MACHINE_STARTING:
 	case MACHINE_STOPPING:

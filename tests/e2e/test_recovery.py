@@ -125,6 +125,21 @@ def test_up_while_it_ends(project, venv):
 
 
 @pytest.mark.nested
+def test_up_while_all_of_it_dies(project, venv):
+    """The same when the network's process is killed just before the machine's: `up` does not join a dying one to it."""
+    name = f"all-{os.getpid()}-{time.monotonic_ns()}"
+    project.write(f"name: {name}\n" + SMALL)
+    for i in range(20):
+        venv("up")
+        pids = [netd_of(name), keeper_of(venv)]
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+            time.sleep(i % 5 * 0.0005)
+        venv("up")
+        venv("exec", "--", "true")
+
+
+@pytest.mark.nested
 def test_a_killed_netd_is_taken_up_again(project, venv):
     name = f"netd-{os.getpid()}-{time.monotonic_ns()}"
     project.write(f"name: {name}\nbox: busybox\nmachines:\n"

@@ -36,6 +36,19 @@ static void the_whole_life(void **state)
 	venv_project_free(project);
 }
 
+static void a_machine_that_ends_while_up_looks_is_started(void **state)
+{
+	venv_project *project = core_open_text(*state, SMALL);
+
+	core_up(project, 0);
+	(void)fake_calls();
+	fake_ends_when_seen();
+	core_up(project, 0);
+	assert_non_null(strstr(fake_calls(), "default:start"));
+	assert_state(project, "default", "running");
+	venv_project_free(project);
+}
+
 static bool is_empty(const struct world *w, const char *name)
 {
 	_cleanup_free_ char *path = venv__path_join(w->data, name);
@@ -500,6 +513,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, core_setup, core_teardown)
 		CASE(the_whole_life),
+		CASE(a_machine_that_ends_while_up_looks_is_started),
 		CASE(a_failed_first_start_leaves_nothing),
 		CASE(a_half_made_machine_is_swept_up),
 		CASE(a_failed_later_start_keeps_the_machine),

@@ -43,6 +43,13 @@ uint64_t fake_went_on_with(void)
 	return fake_memory;
 }
 
+static bool ends_when_seen;
+
+void fake_ends_when_seen(void)
+{
+	ends_when_seen = true;
+}
+
 void fake_delay_ms(unsigned ms)
 {
 	delay_ms = ms;
@@ -175,6 +182,10 @@ static int observe(struct machine *machine, enum machine_state *ret, venv_error 
 	if (faccessat(machine->dir_fd, "running", F_OK, 0) == 0)
 		*ret = faccessat(machine->dir_fd, "paused", F_OK, 0) == 0 ? MACHINE_PAUSED
 									  : MACHINE_RUNNING;
+	if (ends_when_seen && *ret == MACHINE_RUNNING) {
+		(void)unlinkat(machine->dir_fd, "running", 0);
+		ends_when_seen = false;
+	}
 	return 0;
 }
 

@@ -14,6 +14,8 @@ void fake_fail(const char *slot, int times);
 const char *fake_calls(void);
 /* The memory that the last machine had that went on from being suspended. */
 uint64_t fake_went_on_with(void);
+/* The machine that is seen running next ends just then. */
+void fake_ends_when_seen(void);
 /* Let the next start of this machine take so long. */
 void fake_delay_ms(unsigned ms);
 
