@@ -12,12 +12,13 @@ import sys
 import tempfile
 import time
 
-from monitor import BUSYBOX, KERNEL, MIB, disk, initramfs, memory_file, numbered, send_start, tap
+from monitor import BUSYBOX, KERNEL, MIB, disk, initramfs, memory_file, numbered, send_start, tap, vhost
 
 QEMU = "qemu-system-x86_64"
 VIRTIOFSD = "/usr/lib/qemu/virtiofsd"
 QUIET = "quiet console=ttyS0 reboot=t panic=-1 mitigations=off"
 HOST, GUEST = "10.9.0.1", "10.9.0.2"
+HOST_VHOST, GUEST_VHOST = "10.9.1.1", "10.9.1.2"
 PATIENCE = 900
 MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "virtiofs", "ext4")
 FIO = "fio --name=x --filename=/dev/vdb --readonly --direct=1 --ioengine=libaio --time_based --minimal --runtime=10"
@@ -101,10 +102,11 @@ class Ours:
             return sum(json.loads(connection.recv(65536))["exits"].values())
 
     def work(self, script, tools, data, tree):
-        nic = tap("ours0", HOST + "/24")
+        own, lent = tap("ours0", HOST + "/24"), tap("ours1", HOST_VHOST + "/24")
         return self.start(script, 512, modules=MODULES, devices=[
             disk(3, (tools, "raw", "tools"), read_only=True), disk(4, (data, "raw", "data")),
-            {"kind": "net", "slot": 5, "tap": nic, "mac": "02:00:00:00:0a:02", "mtu": 1500},
+            {"kind": "net", "slot": 5, "tap": own, "mac": "02:00:00:00:0a:02", "mtu": 1500},
+            {"kind": "net", "slot": 6, "tap": lent, "vhost": vhost(), "mac": "02:00:00:00:0b:02", "mtu": 1500},
             {"kind": "fs", "slot": 12, "tag": "tree", "directory": os.open(tree, os.O_RDONLY | os.O_DIRECTORY),
              "uid": 0, "gid": 0}])
 
@@ -130,15 +132,17 @@ class Qemu:
                                   stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while not os.path.exists(path):
             time.sleep(0.1)
-        subprocess.run(["ip", "tuntap", "add", "qemu0", "mode", "tap", "vnet_hdr"], check=True)
-        subprocess.run(["ip", "address", "add", HOST + "/24", "dev", "qemu0"], check=True)
-        subprocess.run(["ip", "link", "set", "qemu0", "up"], check=True)
+        for name, address in (("qemu0", HOST), ("qemu1", HOST_VHOST)):
+            subprocess.run(["ip", "tuntap", "add", name, "mode", "tap", "vnet_hdr"], check=True)
+            subprocess.run(["ip", "address", "add", address + "/24", "dev", name], check=True)
+            subprocess.run(["ip", "link", "set", name, "up"], check=True)
         return self.start(script, 512, modules=MODULES, also=[server], more=[
             "-object", "memory-backend-memfd,id=ram,size=512M,share=on", "-numa", "node,memdev=ram",
             "-drive", f"if=none,id=tools,file={tools},format=raw,readonly=on", "-device", "virtio-blk-pci,drive=tools",
             "-drive", f"if=none,id=data,file={data},format=raw,aio=io_uring,cache=writeback",
             "-device", "virtio-blk-pci,drive=data",
-            "-netdev", "tap,id=net,ifname=qemu0,script=no,downscript=no,vhost=off", "-device", "virtio-net-pci,netdev=net",
+            "-netdev", "tap,id=own,ifname=qemu0,script=no,downscript=no,vhost=off", "-device", "virtio-net-pci,netdev=own",
+            "-netdev", "tap,id=lent,ifname=qemu1,script=no,downscript=no,vhost=on", "-device", "virtio-net-pci,netdev=lent",
             "-chardev", f"socket,id=fs,path={path}", "-device", "vhost-user-fs-pci,chardev=fs,tag=tree"])
 
 
@@ -191,6 +195,7 @@ def boot(directory, runs):
 WORK = f"""mount -t ext4 -o ro /dev/vda /mnt || mount -t ext4 -o ro,noload /dev/vda /mnt
 mount -t proc proc /mnt/proc; mount -t devtmpfs dev /mnt/dev; mount -t sysfs sys /mnt/sys; mount -t tmpfs tmp /mnt/tmp
 ifconfig lo 127.0.0.1 up; ifconfig eth0 {GUEST} netmask 255.255.255.0 up
+ifconfig eth1 {GUEST_VHOST} netmask 255.255.255.0 up
 mount -t virtiofs tree /mnt/tree
 chroot /mnt /bin/sh /work.sh
 echo DONE
@@ -205,14 +210,17 @@ echo "figure read $({FIO} --rw=read --bs=1M --iodepth=8 | cut -d';' -f7)"
 took large cat /tree/large
 took status git -c safe.directory=/tree -C /tree status --porcelain
 took status_again git -c safe.directory=/tree -C /tree status --porcelain
-echo "figure tcp $(iperf3 -c {HOST} -t 10 -f m | awk '/receiver/ {{print $7}}')"
+tcp() {{ echo "figure $1 $(iperf3 -c $2 -t 10 -f m | awk '/receiver/ {{print $7}}')"; }}
+tcp tcp {HOST}
+tcp tcp_vhost {HOST_VHOST}
 """
 ROWS = (("randread", "disk: 4 KiB random read, 32 at once", "IO/s", True),
         ("read", "disk: 1 MiB sequential read", "KiB/s", True),
         ("large", "shared folder: a file of 128 MiB read", "s", False),
         ("status", "shared folder: `git status` of 20,000 files", "s", False),
         ("status_again", "the same, once more", "s", False),
-        ("tcp", "TCP from the guest to its host, the same TAP", "Mbit/s", True))
+        ("tcp", "TCP from the guest to its host, the same TAP, the monitor's own data path", "Mbit/s", True),
+        ("tcp_vhost", "the same by vhost-net", "Mbit/s", True))
 
 
 def tools_disk(directory):
@@ -252,7 +260,8 @@ def work(directory, runs):
             for name, value in re.findall(r"^figure (\w+) ([\d.]+)$", run.text(), re.M):
                 figures.setdefault(name, {}).setdefault(monitor.name, []).append(float(value))
             run.end()
-            subprocess.run(["ip", "link", "delete", "qemu0"], check=False, stderr=subprocess.DEVNULL)
+            for name in ("qemu0", "qemu1"):
+                subprocess.run(["ip", "link", "delete", name], check=False, stderr=subprocess.DEVNULL)
             progress(f"work {i + 1} of {runs}, {monitor.name}: " + ", ".join(
                 f"{name} {values.get(monitor.name, ['?'])[-1]}" for name, values in figures.items()))
     server.kill()

@@ -31,10 +31,13 @@ static int make_pair(struct pair *ret, venv_error **err)
 	unsigned char seed[KEY_SIZE];
 	bool ok;
 
+	if (sodium_init() < 0)
+		return venv__hint(
+			venv__fail(err, VENV_ERR_HOST, "libsodium is missing or does not start"),
+			err, "install it: Debian's package is 'libsodium23'");
 	if (getrandom(seed, KEY_SIZE, 0) != KEY_SIZE)
 		return venv__fail_errno(err, errno, "no random bytes for a key");
-	ok = sodium_init() >= 0 &&
-	     crypto_sign_ed25519_seed_keypair(ret->public, ret->secret, seed) == 0;
+	ok = crypto_sign_ed25519_seed_keypair(ret->public, ret->secret, seed) == 0;
 	explicit_bzero(seed, sizeof(seed));
 	return ok ? 0 : venv__fail(err, VENV_ERR_SYSTEM, "libsodium cannot make an ed25519 key");
 }
