@@ -179,8 +179,9 @@ static pid_t run_machine(const struct world *w, enum manner manner)
 
 		(void)venv__lock_try(alive, true);
 		(void)!write(pair[1], "", 1);
-		while (manner == HANGS)
-			(void)raise(SIGSTOP);
+		if (manner == HANGS)
+			for (;;)
+				(void)raise(SIGSTOP);
 		serve_one(ctl, manner);
 		_exit(0);
 	}

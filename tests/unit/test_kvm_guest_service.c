@@ -83,8 +83,9 @@ pid_t guest_agent_start(const struct guest *guest)
 	pid_t pid = fork();
 
 	(void)guest;
-	while (pid == 0)
-		(void)pause();
+	if (pid == 0)
+		for (;;)
+			(void)pause();
 	*agent = pid;
 	return pid;
 }
