@@ -198,12 +198,25 @@ static void tell_starter(struct vmm *vmm, const venv_error *error)
 	(void)close(take_fd(&vmm->starter_fd));
 }
 
+/* The kernel's thread for a network is in the groups that we are in when the guest starts that: at once if it goes on. */
+static bool has_vhost(const struct vmm *vmm)
+{
+	const json_t *device;
+	size_t i;
+
+	json_array_foreach(json_object_get(vmm->config.json, "devices"), i,
+			   device) if (json_object_get(device, "vhost")) return true;
+	return false;
+}
+
 static int run(struct vmm *vmm, venv_error **err)
 {
-	int r;
+	int r = has_vhost(vmm) ? vmm_groups_wait(vmm, err) : 0;
 
 	vmm->state = VMM_PAUSED;
 	vmm->started = venv__wall_seconds();
+	if (r < 0)
+		return r;
 	if (!vmm->config.paused)
 		(void)vmm_pause(vmm, false, NULL); /* which cannot fail here */
 	r = vmm_groups_wait(vmm, err);
