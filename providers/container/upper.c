@@ -45,6 +45,10 @@ static int make_owned(const struct machine *machine, int parent_fd, const char *
 	return r;
 }
 
+/*
+ * "/" is root's and for all to pass, whatever the box says of it, as with Docker and containerd: archives
+ * of a directory from mktemp say 0700, and then nobody but root could live in the machine.
+ */
 int container_upper_make(const struct machine *machine, venv_error **err)
 {
 	_cleanup_close_ int upper = -1;
