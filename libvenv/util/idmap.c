@@ -122,6 +122,25 @@ gid_t venv__idmap_gid(const struct idmap *map, gid_t guest)
 	return host_id(map->root, map->gid, map->sub_gid, guest);
 }
 
+static unsigned guest_id(bool root, unsigned zero, unsigned sub, unsigned host, unsigned nobody)
+{
+	unsigned first = root ? 0 : 1;
+
+	if (!root && host == zero)
+		return 0;
+	return host >= sub && host - sub < IDMAP_COUNT - first ? host - sub + first : nobody;
+}
+
+uid_t venv__idmap_guest_uid(const struct idmap *map, uid_t host, uid_t nobody)
+{
+	return guest_id(map->root, map->uid, map->sub_uid, host, nobody);
+}
+
+gid_t venv__idmap_guest_gid(const struct idmap *map, gid_t host, gid_t nobody)
+{
+	return guest_id(map->root, map->gid, map->sub_gid, host, nobody);
+}
+
 static int write_map(pid_t pid, const char *which, unsigned base)
 {
 	_cleanup_close_ int fd = -1;

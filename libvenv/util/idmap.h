@@ -28,6 +28,9 @@ int venv__idmap_load(struct idmap *ret, venv_error **err);
 /* Host id of a guest id; (uid_t)-1 when it has none. */
 uid_t venv__idmap_uid(const struct idmap *map, uid_t guest);
 gid_t venv__idmap_gid(const struct idmap *map, gid_t guest);
+/* Guest id of a host id; nobody when it is none of the guest's. */
+uid_t venv__idmap_guest_uid(const struct idmap *map, uid_t host, uid_t nobody);
+gid_t venv__idmap_guest_gid(const struct idmap *map, gid_t host, gid_t nobody);
 /* Write the map of a process whose user namespace was just made: directly as root, else by
  * newuidmap and newgidmap, both at once. */
 int venv__idmap_write(const struct idmap *map, pid_t pid, venv_error **err);

@@ -24,7 +24,7 @@ static struct ids guest_ids(const struct machine *machine, const struct machine_
 	unsigned long number;
 	char *end;
 
-	if (folder->volume || !owner || strcmp(owner, "root") == 0)
+	if (!owner || strcmp(owner, "root") == 0)
 		return (struct ids){ 0, 0 };
 	number = strtoul(owner, &end, 10);
 	if (*owner >= '0' && *owner <= '9' && !*end && number < UINT32_MAX)
@@ -58,6 +58,17 @@ static int set_hidden(const struct machine_folder *folder, struct kvm_order *ord
 		       : 0;
 }
 
+static int set_owner(json_t *device, const struct ids *ids)
+{
+	return json_object_update_new(device, json_pack("{s:I, s:I}", "uid", (json_int_t)ids->uid,
+							"gid", (json_int_t)ids->gid));
+}
+
+static int set_ids(const struct machine *machine, struct kvm_order *order)
+{
+	return json_object_set_new(order->json, "ids", venv__idmap_to_json(machine->map));
+}
+
 static int add_folder(const struct machine *machine, size_t i, struct kvm_order *order,
 		      venv_error **err)
 {
@@ -68,10 +79,12 @@ static int add_folder(const struct machine *machine, size_t i, struct kvm_order 
 
 	if (number < 0)
 		return number;
-	device = json_pack("{s:s, s:i, s:o, s:i, s:b, s:I, s:I}", "kind", "fs", "slot",
-			   (int)(KVM_SLOT_FOLDER + i), "tag", json_sprintf(FOLDER_TAG "%zu", i),
-			   "directory", number, "read_only", folder->read_only, "uid",
-			   (json_int_t)ids.uid, "gid", (json_int_t)ids.gid);
+	device = json_pack("{s:s, s:i, s:o, s:i, s:b}", "kind", folder->volume ? "volume" : "fs",
+			   "slot", (int)(KVM_SLOT_FOLDER + i), "tag",
+			   json_sprintf(FOLDER_TAG "%zu", i), "directory", number, "read_only",
+			   folder->read_only);
+	if (device && (folder->volume ? set_ids(machine, order) : set_owner(device, &ids)) < 0)
+		json_decref(take_ptr(device));
 	number = kvm_order_device(order, device, err);
 	return number < 0 ? number : set_hidden(folder, order, device, err);
 }
@@ -96,6 +109,8 @@ int kvm_folder_own(struct machine *machine, venv_error **err)
 	for (size_t i = 0; r == 0 && i < machine->n_folders; i++) {
 		struct ids ids = guest_ids(machine, &machine->folders[i]);
 
+		if (machine->folders[i].volume)
+			continue;
 		r = venv__alive_call(machine,
 				     json_pack("{s:s, s:i, s:I, s:I}", "op", "own", "slot",
 					       (int)(KVM_SLOT_FOLDER + i), "uid",

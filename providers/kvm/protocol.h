@@ -19,6 +19,7 @@
  *    "network":{"socket":FD,"userns":FD,"netns":FD}  kept as long as it lives: the connection to venv-netd on
  *                                                    which its networks hang, the project's namespaces
  *    "id":S?, "limits":{…}?                          the machine's: its control groups, and their limits
+ *    "ids":{…}?                                      for volumes: the host's ids of the guest's (util/idmap.h)
  *                                                    (libvenv/cgroup/cgroup.h); no id: it stays where it is
  *    "debug_exit":B}                                 tests: a port that ends the machine
  *
@@ -39,6 +40,8 @@
  *                                        tag: 1 to 36 bytes; uid, gid: in the guest, of the files that are
  *                                        ours. ".machines" at its top does not exist there, or in the
  *                                        directory "hide_in" below it
+ *   {"kind":"volume","tag":S,"directory":FD,"read_only":B?}
+ *                                        a folder whose files keep their owners, by "ids"
  *   {"kind":"vsock","cid":N,"listener":FD?,"directory":FD?}
  *                                        cid: from 3; who connects to the listener says "CONNECT PORT\n"
  *                                        and is told "OK PORT\n"; directory: of sockets named by their

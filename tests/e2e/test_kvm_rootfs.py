@@ -59,15 +59,17 @@ def test_files_and_disk_hold_what_was_written(project, venv, kernel_box, file_ch
     project.write(rootfs_machine(disk="1G", volumes=["data:/data"]))
     venv("up", timeout=SLOW)
     # owners are mapped; no privileges or devices become the host's (docs/ATTACKS.md)
-    for place, left_out in (("/workspace", "chown,setid,device"), ("/data", "chown,setid,device"), ("/root", "")):
+    for place, left_out in (("/workspace", "chown,setid,device"), ("/data", "setid,device"), ("/root", "")):
         options = ["--without", left_out] if left_out else []
         said = venv("exec", "--", f"{file_checks}/posix_files", *options, place, check=False, timeout=SLOW)
         assert said.status == 0 and "not ok" not in said.stdout, f"{place}: {said.stdout}"
         venv("exec", "--", f"{file_checks}/fsx", "-n", "500", place + "/f", timeout=SLOW)
+    venv("exec", "--", "sh", "-c", "mkdir /data/base && echo row >/data/base/table && chown -R 999:998 /data/base")
     blocks = ["-n", "200", "/root/blocks", "64"]
     venv("exec", "--", f"{file_checks}/disk_verify", "write", *blocks, timeout=SLOW)
     venv("reload", timeout=SLOW)
     venv("exec", "--", f"{file_checks}/disk_verify", "check", *blocks, timeout=SLOW)
+    assert venv("exec", "--", "stat", "-c", "%u:%g", "/data", "/data/base/table").stdout == "0:0\n999:998\n"
     venv("halt", timeout=SLOW)
     if shutil.which("qemu-img"):
         disk = os.path.join(project.data, "machines", project.machines()[0], "disk.qcow2")

@@ -683,6 +683,11 @@ class ChecksWithFewDescriptors(Checks):
     options = ("-d", "200")
 
 
+class ChecksOnAVolume(Checks):
+    options = ("-v",)
+    left_out = "setid,device"
+
+
 class ChecksThroughThePool(Checks):
     options = ("-t", "0")
 
@@ -830,6 +835,84 @@ class Sharing(FolderTest):
         self.assertEqual(os.statvfs(self.dir).f_blocks, os.statvfs(self.host_dir).f_blocks)
         run("sync", "-f", self.dir)
         self.assertIn("%", run("df", self.dir))
+
+
+class Volume(FolderTest):
+    """Owners are kept, as ids of the host's that are the machines'."""
+    options = ("-v",)
+    base = 1 << 30
+
+    def setUp(self):
+        for path in (self.f.top, self.f.path):
+            os.chmod(path, 0o755)
+        super().setUp()
+
+    def as_user(self, uid, gid, work):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.setgroups([])
+                os.setgid(gid)
+                os.setuid(uid)
+                work()
+                os._exit(0)
+            except OSError as error:
+                os._exit(error.errno)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    def owners(self, name):
+        """In the guest and on the host."""
+        seen, real = os.lstat(self.at(name)), os.lstat(os.path.join(self.host_dir, name))
+        return seen.st_uid, seen.st_gid, real.st_uid - self.base, real.st_gid - self.base
+
+    def test_files_are_their_makers(self):
+        os.chmod(self.dir, 0o777)
+        self.write("by-root")
+        self.assertEqual(self.owners("by-root"), (0, 0, 0, 0))
+
+        def make():
+            self.write("file")
+            os.mkdir(self.at("dir"))
+            os.mkfifo(self.at("fifo"))
+            os.symlink("/nowhere", self.at("link"))
+            os.mknod(self.at("node"), 0o600 | stat.S_IFREG)
+            os.close(os.open(self.dir, os.O_TMPFILE | os.O_RDWR, 0o600))
+
+        self.assertEqual(self.as_user(999, 998, make), 0)
+        for name in ("file", "dir", "fifo", "link", "node"):
+            self.assertEqual(self.owners(name), (999, 998, 999, 998), name)
+        self.assertEqual(self.as_user(5, 5, lambda: self.write("file")), errno.EACCES)
+
+    def test_files_are_given_away(self):
+        self.write("f")
+        os.mkdir(self.at("d"))
+        os.symlink("f", self.at("l"))
+        for name in "fdl":
+            os.chown(self.at(name), 33, 65535, follow_symlinks=False)
+            self.assertEqual(self.owners(name), (33, 65535, 33, 65535))
+        os.chown(self.at("f"), -1, 7)
+        self.assertEqual(self.owners("f"), (33, 7, 33, 7))
+        os.chown(self.at("f"), 8, -1)
+        self.assertEqual(self.owners("f"), (8, 7, 8, 7))
+        self.assertEqual(self.as_user(8, 8, lambda: os.chown(self.at("f"), 9, -1)), errno.EPERM)
+
+    def test_ids_that_the_host_has_not(self):
+        os.chmod(self.dir, 0o777)
+        self.write("f")
+        with self.assertRaisesRegex(OSError, "too large"):
+            os.chown(self.at("f"), 65536, 0)
+        for work in (lambda: self.write("new"), lambda: os.mkdir(self.at("new")), lambda: os.mkfifo(self.at("new")),
+                     lambda: os.symlink("x", self.at("new"))):
+            self.assertEqual(self.as_user(70000, 0, work), errno.EOVERFLOW)
+            self.assertEqual(os.listdir(self.host_dir), ["f"])
+        os.chown(os.path.join(self.host_dir, "f"), 0, 1000)  # no id of a machine's
+        time.sleep(STALE_S)
+        self.assertEqual((os.stat(self.at("f")).st_uid, os.stat(self.at("f")).st_gid), (65534, 65534))
+
+    def test_no_rights_on_the_host(self):
+        self.write("f")
+        os.chmod(self.at("f"), 0o6755)
+        self.assertEqual(os.stat(os.path.join(self.host_dir, "f")).st_mode & 0o7777, 0o755)
 
 
 class ReadOnly(unittest.TestCase):

@@ -2,11 +2,11 @@
 /*
  * Mount a directory through the FUSE server of the monitor and the host's own kernel, as root:
  *
- *	fs_mount [-r] [-u GUEST_UID] [-g GUEST_GID] [-t THREADS] [-d DESCRIPTORS] DIRECTORY MOUNT_POINT
+ *	fs_mount [-r] [-v] [-u GUEST_UID] [-g GUEST_GID] [-t THREADS] [-d DESCRIPTORS] DIRECTORY MOUNT_POINT
  *
  * Stays until it is unmounted. What a guest's kernel would send comes from /dev/fuse then; requests that
  * wait for locks go to the pool, as in virtio/fs.c. With -t 0 all go there unless they can be served at
- * once. -r: read-only, by the server alone.
+ * once. -r: read-only, by the server alone. -v: a volume, as root's.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,6 +24,7 @@
 
 #include "fs/pool.h"
 #include "jail/jail.h"
+#include "util/idmap.h"
 
 enum { THREADS_MAX = 8 };
 
@@ -75,9 +76,12 @@ static struct request *new_request(struct mounted *mounted)
 }
 
 /* What serves has the rights that it has in the monitor. */
+static enum jail_thread kind = JAIL_FOLDER;
+static const struct idmap ids = { .root = true, .sub_uid = 1U << 30, .sub_gid = 1U << 30 };
+
 static void enter(void)
 {
-	if (jail_thread(JAIL_FOLDER) < 0)
+	if (jail_thread(kind) < 0)
 		abort();
 }
 
@@ -134,10 +138,14 @@ int main(int argc, char **argv)
 	int directory, option;
 	struct stat st;
 
-	while ((option = getopt(argc, argv, "ru:g:t:d:")) != -1)
+	while ((option = getopt(argc, argv, "rvu:g:t:d:")) != -1)
 		switch (option) {
 		case 'r':
 			options.read_only = true;
+			break;
+		case 'v':
+			options.volume = &ids;
+			kind = JAIL_VOLUME;
 			break;
 		case 'u':
 			options.guest_uid = (uid_t)strtoul(optarg, NULL, 10);

@@ -42,12 +42,41 @@ static void maps_are_recorded(void **state)
 	assert_false(venv__idmap_from_json(NULL, &back));
 }
 
+static void what_is_no_guests_id_is_nobodys(void **state)
+{
+	const struct idmap user = {
+		.uid = 1000, .gid = 1001, .sub_uid = 100000, .sub_gid = 200000
+	};
+	const struct idmap root = { .root = true, .sub_uid = 300000, .sub_gid = 400000 };
+	static const unsigned guests[] = { 0, 1, 33, 65535 }, nobodys[] = { 2, 99999, 500000 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(guests); i++) {
+		assert_int_equal(venv__idmap_guest_uid(&user, venv__idmap_uid(&user, guests[i]), 7),
+				 guests[i]);
+		assert_int_equal(venv__idmap_guest_gid(&user, venv__idmap_gid(&user, guests[i]), 7),
+				 guests[i]);
+		assert_int_equal(venv__idmap_guest_uid(&root, venv__idmap_uid(&root, guests[i]), 7),
+				 guests[i]);
+		assert_int_equal(venv__idmap_guest_gid(&root, venv__idmap_gid(&root, guests[i]), 7),
+				 guests[i]);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(nobodys); i++) {
+		assert_int_equal(venv__idmap_guest_uid(&user, nobodys[i], 7), 7);
+		assert_int_equal(venv__idmap_guest_gid(&root, nobodys[i], 7), 7);
+	}
+	assert_int_equal(venv__idmap_guest_uid(&user, 100000 + 65535, 7), 7);
+	assert_int_equal(venv__idmap_guest_uid(&root, 300000 + 65536, 7), 7);
+	assert_int_equal(venv__idmap_guest_uid(&root, 0, 7), 7);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_ordinary_user_is_guest_zero),
 		cmocka_unit_test(root_is_nobody_it_knows),
 		cmocka_unit_test(maps_are_recorded),
+		cmocka_unit_test(what_is_no_guests_id_is_nobodys),
 	};
 
 	return cmocka_run_group_tests_name("idmap", tests, NULL, NULL);

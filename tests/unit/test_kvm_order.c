@@ -395,6 +395,32 @@ static void folders_have_tags_and_owners(void **state)
 	(void)close(fd);
 }
 
+static void a_volume_keeps_owners(void **state)
+{
+	struct world *w = *state;
+	const struct idmap map = { .uid = 1000, .gid = 1000, .sub_uid = 100000, .sub_gid = 200000 };
+	int fd = open(w->root, O_PATH | O_CLOEXEC);
+	struct idmap told;
+
+	w->folders[0] = (struct machine_folder){ .host_fd = fd, .guest = w->root };
+	w->machine.map = &map;
+	w->machine.n_folders = 1;
+	assert_int_equal(kvm_order_new(&w->machine, &w->order, NULL), 0);
+	assert_int_equal(kvm_folder_order(&w->machine, &w->order, NULL), 0);
+	assert_null(json_object_get(w->order.json, "ids"));
+	kvm_order_done(&w->order);
+
+	w->folders[1] = (struct machine_folder){ .host_fd = fd, .guest = w->root, .volume = true };
+	w->machine.n_folders = 2;
+	assert_int_equal(kvm_order_new(&w->machine, &w->order, NULL), 0);
+	assert_int_equal(kvm_folder_order(&w->machine, &w->order, NULL), 0);
+	assert_string_equal(venv__json_str(device(w, "volume", KVM_SLOT_FOLDER + 1), "tag"),
+			    "venv1");
+	assert_true(venv__idmap_from_json(json_object_get(w->order.json, "ids"), &told));
+	assert_int_equal(told.sub_gid, map.sub_gid);
+	(void)close(fd);
+}
+
 static void the_seed_is_the_second_disk(void **state)
 {
 	struct world *w = *state;
@@ -474,8 +500,8 @@ int main(void)
 		CASE(disks_go_as_descriptors),      CASE(figures_follow_the_file),
 		CASE(its_process_is_limited),       CASE(a_kernel_is_booted_with_a_line),
 		CASE(a_file_to_boot_must_be_there), CASE(a_file_to_boot_is_a_file),
-		CASE(folders_have_tags_and_owners), CASE(the_seed_is_the_second_disk),
-		CASE(networks_go_as_taps),
+		CASE(folders_have_tags_and_owners), CASE(a_volume_keeps_owners),
+		CASE(the_seed_is_the_second_disk),  CASE(networks_go_as_taps),
 	};
 
 	return cmocka_run_group_tests_name("kvm_order", tests, NULL, NULL);

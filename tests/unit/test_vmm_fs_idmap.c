@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/test.h"
 
+#include <errno.h>
+
 #include "fs/idmap.h"
 #include "util/compiler.h"
 
@@ -50,12 +52,39 @@ static void the_user_may_be_found_out_later(void **state)
 	assert_int_equal(fs_idmap_uid(&own, 1000), FS_NOBODY);
 }
 
+static void a_volume_keeps_owners(void **state)
+{
+	const struct fs_idmap volume = {
+		.host_uid = 501,
+		.volume = true,
+		.ids = { .uid = 501, .gid = 502, .sub_uid = 100000, .sub_gid = 200000 },
+	};
+	uid_t uid = 999;
+	gid_t gid = 0;
+
+	(void)state;
+	assert_int_equal(fs_idmap_uid(&volume, 501), 0);
+	assert_int_equal(fs_idmap_gid(&volume, 200041), 42);
+	assert_int_equal(fs_idmap_uid(&volume, 0), FS_NOBODY);
+	assert_int_equal(fs_idmap_host(&volume, &uid, &gid), 0);
+	assert_int_equal(uid, 100998);
+	assert_int_equal(gid, 502);
+	uid = (uid_t)-1;
+	gid = 5;
+	assert_int_equal(fs_idmap_host(&volume, &uid, &gid), 0);
+	assert_int_equal(uid, (uid_t)-1);
+	assert_int_equal(gid, 200004);
+	uid = 65536;
+	assert_int_equal(fs_idmap_host(&volume, &uid, &gid), -EOVERFLOW);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_user_is_the_user_and_others_nobody),
 		cmocka_unit_test(owners_change_in_name_only),
 		cmocka_unit_test(the_user_may_be_found_out_later),
+		cmocka_unit_test(a_volume_keeps_owners),
 	};
 	return cmocka_run_group_tests_name("vmm_fs_idmap", tests, NULL, NULL);
 }

@@ -154,6 +154,11 @@ static int try_owner_of_folder(void)
 	return fchownat(AT_FDCWD, ".", (uid_t)-1, (gid_t)-1, 0) == 0;
 }
 
+static int owner_of_volume(void)
+{
+	return jail_thread(JAIL_VOLUME) < 0 || fchownat(AT_FDCWD, ".", (uid_t)-1, (gid_t)-1, 0) < 0;
+}
+
 static int try_thread_of_folder(void)
 {
 	(void)jail_thread(JAIL_FOLDER);
@@ -207,6 +212,7 @@ static void filters_let_through_what_is_needed(void **state)
 	assert_int_equal(in_child(allowed_net), 0);
 	assert_int_equal(in_child(allowed_sockets), 0);
 	assert_int_equal(in_child(allowed_folder), 0);
+	assert_int_equal(in_child(owner_of_volume), 0);
 }
 
 static void filters_kill(void **state)
@@ -266,7 +272,7 @@ static int abstract_socket(bool listening)
 static int closed_world(int folder)
 {
 	struct jail_closed closed = { 0 };
-	struct jail_folder shared = { folder, false };
+	struct jail_folder shared = { .fd = folder };
 	struct stat st, outside;
 
 	if (jail_process(&shared, 1, &closed, NULL) < 0)

@@ -57,6 +57,7 @@ int config_parse(struct config *config, venv_error **err)
 	config->cmdline = venv__json_str(json, "cmdline");
 	config->boot_order = venv__json_str(json, "boot_order");
 	config->debug_exit = venv__json_bool(json, "debug_exit", false);
+	config->has_ids = venv__idmap_from_json(json_object_get(json, "ids"), &config->ids);
 	config->paused = venv__json_bool(json, "paused", false);
 	if (!config->name)
 		return venv__fail(err, VENV_ERR_INVALID, "the machine has no name");

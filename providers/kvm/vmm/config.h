@@ -4,6 +4,7 @@
 #define VMM_CONFIG_H
 
 #include "../protocol.h"
+#include "util/idmap.h"
 #include "util/json.h"
 #include "util/msg.h"
 
@@ -21,6 +22,8 @@ struct config {
 	const char *cmdline, *boot_order;
 	unsigned stop_timeout_ms;
 	bool debug_exit, paused;
+	struct idmap ids; /* the host's ids of the guest's on volumes, as this process sees them */
+	bool has_ids;
 	int proc_fd; /* /proc/self/fd, for folders: their jail has no /proc */
 };
 

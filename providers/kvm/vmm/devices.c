@@ -23,13 +23,16 @@ int devices_folders(const struct config *config, struct jail_folder *ret, size_t
 		const char *kind = venv__json_str(json, "kind");
 		int fd;
 
-		if (!kind || strcmp(kind, "fs") != 0)
+		if (!kind || (strcmp(kind, "fs") != 0 && strcmp(kind, "volume") != 0))
 			continue;
 		fd = config_fd(config, json, "directory");
 		if (fd < 0)
 			return venv__fail(err, VENV_ERR_INVALID, "no descriptor for a folder");
-		ret[(*ret_n)++] =
-			(struct jail_folder){ fd, venv__json_bool(json, "read_only", false) };
+		ret[(*ret_n)++] = (struct jail_folder){
+			.fd = fd,
+			.read_only = venv__json_bool(json, "read_only", false),
+			.volume = strcmp(kind, "volume") == 0,
+		};
 	}
 	return 0;
 }

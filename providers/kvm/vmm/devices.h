@@ -29,7 +29,7 @@ struct devices {
 	bool held;
 };
 
-/* The folders that "fs" shares; ret: room for PCI_SLOTS of them. */
+/* The folders that "fs" and "volume" share; ret: room for PCI_SLOTS of them. */
 int devices_folders(const struct config *config, struct jail_folder *ret, size_t *ret_n,
 		    venv_error **err);
 /* In the order of "devices", each in its slot. */

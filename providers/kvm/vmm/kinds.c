@@ -81,6 +81,11 @@ static void enter_folder(void)
 	enter(JAIL_FOLDER);
 }
 
+static void enter_volume(void)
+{
+	enter(JAIL_VOLUME);
+}
+
 /* ---- Devices that share a worker ---- */
 
 static int make_rng(struct order *order, struct virtio_device **ret, venv_error **err)
@@ -268,34 +273,50 @@ static int hide_state(const struct order *order, struct virtio_device *fs, venv_
 	return r < 0 ? venv__fail_errno(err, -r, "cannot look at a folder") : 0;
 }
 
-static int make_fs(struct order *order, struct virtio_device **ret, venv_error **err)
+static int make_directory(struct order *order, struct virtio_fs_options *options,
+			  struct virtio_device **ret, venv_error **err)
 {
-	struct virtio_fs_options options = { .tag = venv__json_str(order->json, "tag"),
-					     .enter = enter_folder };
 	_cleanup_close_ int directory = -1;
-	int64_t uid = 0, gid = 0;
 	int proc_fd;
 	int r = own_fd(order, order->json, "directory", &directory, err);
 
-	if (r == 0)
-		r = number(order, "uid", 0, UINT32_MAX - 1, &uid, err);
-	if (r == 0)
-		r = number(order, "gid", 0, UINT32_MAX - 1, &gid, err);
-	if (r == 0 && !options.tag)
+	options->tag = venv__json_str(order->json, "tag");
+	if (r == 0 && !options->tag)
 		r = venv__fail(err, VENV_ERR_INVALID, "the folder has no tag");
 	if (r < 0)
 		return r;
 	proc_fd = fcntl(order->config->proc_fd, F_DUPFD_CLOEXEC, 3);
 	if (proc_fd < 0)
 		return venv__fail_errno(err, errno, "cannot open /proc/self/fd");
-	options.fs = (struct fs_options){
-		.read_only = venv__json_bool(order->json, "read_only", false),
-		.guest_uid = (uid_t)uid,
-		.guest_gid = (gid_t)gid,
-		.max_descriptors = descriptors_of(order->n_folders),
-	};
-	r = virtio_fs_new(order->mem, order->worker, directory, proc_fd, &options, ret, err);
+	options->fs.read_only = venv__json_bool(order->json, "read_only", false);
+	options->fs.max_descriptors = descriptors_of(order->n_folders);
+	return virtio_fs_new(order->mem, order->worker, directory, proc_fd, options, ret, err);
+}
+
+static int make_fs(struct order *order, struct virtio_device **ret, venv_error **err)
+{
+	struct virtio_fs_options options = { .enter = enter_folder };
+	int64_t uid = 0, gid = 0;
+	int r = number(order, "uid", 0, UINT32_MAX - 1, &uid, err);
+
+	if (r == 0)
+		r = number(order, "gid", 0, UINT32_MAX - 1, &gid, err);
+	if (r < 0)
+		return r;
+	options.fs.guest_uid = (uid_t)uid;
+	options.fs.guest_gid = (gid_t)gid;
+	r = make_directory(order, &options, ret, err);
 	return r < 0 ? r : hide_state(order, *ret, err);
+}
+
+static int make_volume(struct order *order, struct virtio_device **ret, venv_error **err)
+{
+	struct virtio_fs_options options = { .fs.volume = &order->config->ids,
+					     .enter = enter_volume };
+
+	if (!order->config->has_ids)
+		return venv__fail(err, VENV_ERR_INVALID, "the machine has no 'ids' for a volume");
+	return make_directory(order, &options, ret, err);
 }
 
 /* ---- Streams ---- */
@@ -326,6 +347,7 @@ static const struct kind kinds[] = {
 	{ "blk", make_blk, JAIL_DISK },
 	{ "net", make_net, JAIL_NET },
 	{ "fs", make_fs, JAIL_FOLDER },
+	{ "volume", make_volume, JAIL_VOLUME },
 	{ "vsock", make_vsock, JAIL_SOCKETS },
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>
 #include <malloc.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -117,6 +118,25 @@ static int load(struct vmm *vmm, venv_error **err)
 	return r;
 }
 
+/*
+ * An ordinary user has the files of his sub-ids only in a user namespace where guests' ids are what they are in
+ * the guest. Root has all ids, and serves folders of everybody: it stays where it is.
+ */
+static int enter_ids(struct config *config, venv_error **err)
+{
+	_cleanup_close_ int namespace = -1;
+
+	if (!config->has_ids || config->ids.root)
+		return 0;
+	namespace = venv__idmap_userns(&config->ids, err);
+	if (namespace < 0)
+		return venv__wrap(namespace, err, "cannot keep the owners of files on volumes");
+	if (setns(namespace, CLONE_NEWUSER) < 0)
+		return venv__fail_errno(err, errno, "cannot enter a user namespace");
+	config->ids = (struct idmap){ .sub_uid = 1, .sub_gid = 1 };
+	return 0;
+}
+
 /* Before the first thread, when all files are open. */
 static int close_doors(struct vmm *vmm, venv_error **err)
 {
@@ -125,6 +145,8 @@ static int close_doors(struct vmm *vmm, venv_error **err)
 	size_t n;
 	int r = devices_folders(&vmm->config, folders, &n, err);
 
+	if (r == 0)
+		r = enter_ids(&vmm->config, err);
 	if (r == 0)
 		r = jail_process(folders, n, &closed, err);
 	if (r == 0 && !closed.files)

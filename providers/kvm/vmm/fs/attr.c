@@ -71,10 +71,40 @@ int fs_op_getattr(struct fs_call *call)
 	return r < 0 ? r : reply_attr(call, &stat);
 }
 
+/*
+ * By name: the guest's kernel, and so every other guest's request, waits until a name that is being made is
+ * there. Whoever else has the volume could only put there what is his to put there.
+ */
+int fs_give_new(const struct fs_call *call, int dir, const char *name)
+{
+	const struct fs_idmap *map = &call->server->idmap;
+	uid_t uid = call->in.uid;
+	gid_t gid = call->in.gid;
+	int r = map->volume ? fs_idmap_host(map, &uid, &gid) : 0;
+
+	if (r < 0 || !map->volume || (uid == map->host_uid && gid == map->host_gid))
+		return r;
+	return fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) < 0 ? -errno : 0;
+}
+
+static int give(struct fs_call *call, uid_t uid, gid_t gid)
+{
+	int r = fs_idmap_host(&call->server->idmap, &uid, &gid);
+
+	if (r == 0)
+		r = fs_inode_open(&call->server->inodes, call->inode);
+	if (r < 0)
+		return r;
+	return fchownat(call->inode->fd, "", uid, gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
+}
+
 static int set_owner(struct fs_call *call, const struct statx *stat)
 {
 	const struct fuse_setattr_in *in = &call->args.setattr;
 
+	if (call->server->idmap.volume)
+		return give(call, in->valid & FATTR_UID ? in->uid : (uid_t)-1,
+			    in->valid & FATTR_GID ? in->gid : (gid_t)-1);
 	return fs_idmap_may_own(&call->server->idmap, stat->stx_uid, stat->stx_gid,
 				in->valid & FATTR_UID ? in->uid : (uid_t)-1,
 				in->valid & FATTR_GID ? in->gid : (gid_t)-1)

@@ -94,6 +94,8 @@ enum { FS_VALID_S = 1 }; /* how long a guest believes names and attributes */
 void fs_attr(const struct fs_server *server, const struct statx *stat, struct fuse_attr *ret);
 void fs_entry(const struct fs_server *server, const struct fs_inode *inode,
 	      const struct statx *stat, struct fuse_entry_out *ret);
+/* What the caller of the guest just made becomes his: dir's name, or with "" dir itself. 0 or -errno */
+int fs_give_new(const struct fs_call *call, int dir, const char *name);
 int fs_op_getattr(struct fs_call *call);
 int fs_op_setattr(struct fs_call *call);
 

@@ -49,6 +49,16 @@ int fs_op_readlink(struct fs_call *call)
 
 /* ---- made --------------------------------------------------------------------------------------- */
 
+/* Tell of what was made, which belongs to who asked for it; or it is gone again. */
+static int reply_new(struct fs_call *call, int remove_flags)
+{
+	int r = fs_give_new(call, call->inode->fd, call->name);
+
+	if (r < 0)
+		(void)unlinkat(call->inode->fd, call->name, remove_flags);
+	return r < 0 ? r : fs_reply_entry(call, call->name);
+}
+
 /* The links are the guest's to follow: any target will do. */
 int fs_op_symlink(struct fs_call *call)
 {
@@ -61,7 +71,7 @@ int fs_op_symlink(struct fs_call *call)
 		return -EPERM;
 	if (symlinkat(target, call->inode->fd, call->name) < 0)
 		return -errno;
-	return fs_reply_entry(call, call->name);
+	return reply_new(call, 0);
 }
 
 int fs_op_mknod(struct fs_call *call)
@@ -74,7 +84,7 @@ int fs_op_mknod(struct fs_call *call)
 		return -EPERM;
 	if (mknodat(call->inode->fd, call->name, type | (mode & MODE_MASK), 0) < 0)
 		return -errno;
-	return fs_reply_entry(call, call->name);
+	return reply_new(call, 0);
 }
 
 int fs_op_mkdir(struct fs_call *call)
@@ -83,7 +93,7 @@ int fs_op_mkdir(struct fs_call *call)
 		return -EPERM;
 	if (mkdirat(call->inode->fd, call->name, call->args.mkdir.mode & MODE_MASK) < 0)
 		return -errno;
-	return fs_reply_entry(call, call->name);
+	return reply_new(call, AT_REMOVEDIR);
 }
 
 int fs_op_link(struct fs_call *call)

@@ -144,9 +144,14 @@ static int create_new(const struct fs_call *call)
 		.mode = call->args.create.mode & MODE_MASK,
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS,
 	};
-	long fd = syscall(SYS_openat2, call->inode->fd, call->name, &how, sizeof(how));
+	int fd = (int)syscall(SYS_openat2, call->inode->fd, call->name, &how, sizeof(how));
+	int r = fd < 0 ? -errno : fs_give_new(call, fd, "");
 
-	return fd < 0 ? -errno : (int)fd;
+	if (r < 0 && fd >= 0) {
+		(void)unlinkat(call->inode->fd, call->name, 0);
+		(void)close(fd);
+	}
+	return r < 0 ? r : fd;
 }
 
 /* The guest learns of a file that we just made: by the descriptor, whatever its name means by now. */
@@ -265,7 +270,9 @@ int fs_op_tmpfile(struct fs_call *call)
 		    call->args.create.mode & MODE_MASK);
 	if (fd < 0)
 		return -errno;
-	r = adopt(call, fd, NULL, &inode, &stat);
+	r = fs_give_new(call, fd, "");
+	if (r == 0)
+		r = adopt(call, fd, NULL, &inode, &stat);
 	if (!inode) {
 		(void)close(fd);
 		return r;

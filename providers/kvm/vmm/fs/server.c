@@ -247,7 +247,11 @@ int fs_server_new(int directory, int proc_fd, const struct fs_options *options,
 	server->idmap = (struct fs_idmap){ .host_uid = geteuid(),
 					   .guest_uid = options->guest_uid,
 					   .host_gid = getegid(),
-					   .guest_gid = options->guest_gid };
+					   .guest_gid = options->guest_gid,
+					   .volume = options->volume != NULL };
+	if (options->volume)
+		server->idmap.ids = *options->volume;
+	server->options.volume = NULL; /* the caller's */
 	set_limits(&server->options);
 	r = open_tables(server, directory);
 	if (r < 0) {

@@ -29,6 +29,7 @@
 #include "util/error.h"
 
 struct fs_server;
+struct idmap; /* util/idmap.h */
 
 enum {
 	FS_MAX_WRITE = 1 << 20,               /* bytes of one READ or WRITE */
@@ -39,6 +40,9 @@ struct fs_options {
 	bool read_only;
 	uid_t guest_uid; /* the guest's names of this process's user */
 	gid_t guest_gid;
+	/* A volume, whose files keep their owners: the host's ids of the guest's, as this process sees them. It
+	 * must be allowed to give files to them. NULL: a shared folder. Copied */
+	const struct idmap *volume;
 	/* Limits; 0: the default. Descriptors: for inodes, open files and locks together. */
 	size_t max_descriptors, max_inodes;
 	/* A request that was given back for a lock may succeed now. Any thread; may be NULL */

@@ -64,16 +64,26 @@ static const uint8_t folder_capabilities[] = {
 	CAP_FSETID,
 };
 
-static int drop_capabilities(bool with_folders)
+static uint32_t needed_by(const struct jail_folder *folders, size_t n)
+{
+	uint32_t needed = 0;
+
+	for (size_t i = 0; n > 0 && i < ARRAY_SIZE(folder_capabilities); i++)
+		needed |= 1U << folder_capabilities[i];
+	for (size_t i = 0; i < n; i++)
+		if (folders[i].volume)
+			needed |= 1U << CAP_CHOWN;
+	return needed;
+}
+
+static int drop_capabilities(uint32_t needed)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct data[2] = { 0 }, present[2];
 
 	if (syscall(SYS_capget, &header, present) < 0)
 		return -errno;
-	for (size_t i = 0; with_folders && i < ARRAY_SIZE(folder_capabilities); i++)
-		data[0].permitted |= 1U << folder_capabilities[i];
-	data[0].permitted &= present[0].permitted;
+	data[0].permitted = needed & present[0].permitted;
 	data[0].effective = data[0].permitted;
 	return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
 }
@@ -93,6 +103,6 @@ int jail_process(const struct jail_folder *folders, size_t n_folders, struct jai
 		return venv__fail_errno(err, -r, "cannot close the file system for the machine");
 	ret->files = r > 0;
 	(void)umask(0); /* the guest's kernel applies its own */
-	r = drop_capabilities(n_folders > 0);
+	r = drop_capabilities(needed_by(folders, n_folders));
 	return r < 0 ? venv__fail_errno(err, -r, "cannot give up capabilities") : 0;
 }

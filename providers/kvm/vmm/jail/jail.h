@@ -4,9 +4,12 @@
  * and whoever takes a device over finds a process that has the machine's descriptors and nothing else.
  *
  * Theory of operation: jail_process() comes when all files are open and before the first thread is made:
- * namespaces of its own where the host lets it have them, no new privileges, no core dumps, nobody's debugger, no capabilities but those that shared folders
- * need, no file system but those folders (Landlock), files as the guest's umask wants them. Then each thread calls jail_thread() with what it
- * does, the main thread last; from there on system calls that are not in its list kill the process.
+ * namespaces of its own where the host lets it have them, no new privileges, no core dumps, nobody's debugger, no
+ * capabilities but those that shared folders and volumes need, no file system but those (Landlock), files as the
+ * guest's umask wants them. Then each thread calls jail_thread() with what it does, the main thread last; from there
+ * on system calls that are not in its list kill the process.
+ *   Capabilities are those of the user namespace that it is in by then: as an ordinary user its own, in which
+ * nobody's files have a name but the user's and, if it has volumes, those of the user's sub-ids.
  * Where filters do not work, the machine does not start. Where Landlock is missing it does, and says so.
  */
 #ifndef VMM_JAIL_H
@@ -22,13 +25,14 @@ enum jail_thread {
 	JAIL_DISK,
 	JAIL_NET,
 	JAIL_FOLDER,  /* what serves folders */
+	JAIL_VOLUME,  /* the same, with owners */
 	JAIL_SOCKETS, /* connects to Unix sockets */
 	JAIL_MAIN,    /* control socket, console, KVM's state */
 };
 
 struct jail_folder {
 	int fd; /* everything below it stays reachable */
-	bool read_only;
+	bool read_only, volume;
 };
 
 struct jail_closed {

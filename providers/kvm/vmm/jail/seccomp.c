@@ -56,6 +56,7 @@ static const uint16_t vcpu_calls[] = { COMMON, __NR_timerfd_settime, __NR_epoll_
 static const uint16_t worker_calls[] = { COMMON, LOOP };
 static const uint16_t disk_calls[] = { COMMON, LOOP, DISK };
 static const uint16_t folder_calls[] = { COMMON, LOOP, DISK, FILES };
+static const uint16_t volume_calls[] = { COMMON, LOOP, DISK, FILES, __NR_fchownat };
 static const uint16_t socket_calls[] = { COMMON, LOOP, __NR_accept4, __NR_connect, __NR_shutdown };
 static const uint16_t main_calls[] = {
 	COMMON,
@@ -109,6 +110,7 @@ static const struct {
 	[JAIL_DISK] = { LIST(disk_calls), NULL, 0 },
 	[JAIL_NET] = { LIST(worker_calls), LIST(net_rules) },
 	[JAIL_FOLDER] = { LIST(folder_calls), NULL, 0 },
+	[JAIL_VOLUME] = { LIST(volume_calls), NULL, 0 },
 	[JAIL_SOCKETS] = { LIST(socket_calls), LIST(socket_rules) },
 	[JAIL_MAIN] = { LIST(main_calls), LIST(kvm_rules) },
 };
