@@ -77,6 +77,38 @@ def test_files_and_disk_hold_what_was_written(project, venv, kernel_box, file_ch
     venv("destroy", "-f", timeout=SLOW)
 
 
+def received(venv):
+    return int(venv("exec", "near", "--", "cat", "/sys/class/net/eth0/statistics/rx_packets").stdout)
+
+
+def test_beside_a_container(project, venv, kernel_box):
+    """Owners of files are the same in both on a volume of both, and a virtual machine speaks in its own name alone."""
+    project.write({"machines": {"near": {"box": "busybox", "volumes": ["data:/data"]},
+                                "far": rootfs_machine(volumes=["data:/data"])}})
+    venv("up", timeout=SLOW)
+    venv("exec", "near", "--", "sh", "-c", "echo near >/data/near && chown 999:998 /data/near && chmod 600 /data/near")
+    assert venv("exec", "far", "--", "stat", "-c", "%u:%g", "/data", "/data/near").stdout == "0:0\n999:998\n"
+    assert venv("exec", "far", "--", "cat", "/data/near").stdout == "near\n"
+    venv("exec", "far", "--", "sh", "-c", "mkdir /data/far && ln -s x /data/far/link && chown -Rh 33:65535 /data/far")
+    assert venv("exec", "near", "--", "stat", "-c", "%u:%g", "/data/far", "/data/far/link").stdout == "33:65535\n" * 2
+
+    def ping():
+        return venv("exec", "far", "--", "ping", "-c", "1", "-W", "5", "near", check=False).status
+
+    assert ping() == 0
+    address = venv("exec", "far", "--", "cat", "/sys/class/net/eth0/address").stdout.strip()
+    spoof = "ping -c 12 -W 1 {} near >/dev/null; true"
+    for change, undo, options in (
+            ("ip link set eth0 address 02:00:00:00:de:ad", f"ip link set eth0 address {address}", ""),
+            ("ip address add 10.254.1.2/32 dev eth0", "ip address delete 10.254.1.2/32 dev eth0", "-I 10.254.1.2")):
+        before = received(venv)
+        venv("exec", "far", "--", "sh", "-c", f"{change} && {spoof.format(options)}", timeout=SLOW)
+        assert received(venv) - before < 6
+        venv("exec", "far", "--", "sh", "-c", undo)
+        assert ping() == 0
+    venv("destroy", "-f", timeout=SLOW)
+
+
 def test_without_a_network(project, venv, kernel_box):
     """The agent needs none."""
     project.write(rootfs_machine(networks=[]))
