@@ -19,7 +19,7 @@ enum {
 	FD_COUNT = SESS_CONFIG_FD + 1,
 	BACKLOG = 128,
 	PENDING_MAX = 16,
-	PENDING_MS = 1000,
+	PENDING_MS = 3000, /* forty logins at once on a busy host take more than one second each */
 };
 
 struct pending { /* connected, and has not logged in */

@@ -5,7 +5,7 @@
  * read when a session starts and stay in its sealed memory file.
  *
  * Everybody on the host can connect, so only a few may be there that have not logged in. More wait in the
- * listener's queue, until one of those logs in or goes, or until the first of them has had a second: then it
+ * listener's queue, until one of those logs in or goes, or until the first of them has had three seconds: then it
  * is ended for the next one (alone, it has the time that venv-sess gives). So twenty sessions at once queue for
  * a moment, and silence keeps nobody out for long. What venv__door_session() is given is the owner's and is
  * not counted.
