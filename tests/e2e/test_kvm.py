@@ -54,7 +54,7 @@ def test_a_vagrant_box_gets_a_key_of_its_own(project, venv, disks):
     project.write(machine())
     venv("up", timeout=SLOW)
     assert venv("ssh", "-c", "id -un; hostname; cat /workspace/hello").stdout == "vagrant\ndefault\nfrom the host\n"
-    keys = venv("ssh", "-c", "cat .ssh/authorized_keys").stdout
+    keys = venv("ssh", "-c", "cat ~/.ssh/authorized_keys").stdout
     assert "AAAAB3NzaC1yc2EAAAABIwAAAQEA6NF8" not in keys and "ssh-ed25519" in keys, keys
     assert os.stat(os.path.join(project.path, "hello")).st_uid == venv.account.uid
     venv("ssh", "-c", "echo there >/workspace/made")

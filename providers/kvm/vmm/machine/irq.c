@@ -135,6 +135,27 @@ static int route(void *user, int eventfd, const struct irq_message *message)
 	return r;
 }
 
+/*
+ * SeaBIOS and boot loaders live on the PICs' timer, whose vector is 8 then. A kernel that learns from ACPI that
+ * the hardware is reduced does not touch the PICs, and would take the tick that waits there, when it first lets
+ * interrupts in, for a double fault. What is in long mode is neither firmware nor loader: Linux is when it looks at
+ * PCI's devices, before that. Who wants the PICs all the same sets them up, with their masks.
+ */
+void irqs_leave_pics(const struct vcpu *vcpu)
+{
+	struct kvm_irqchip master = { .chip_id = KVM_IRQCHIP_PIC_MASTER };
+	struct kvm_sregs sregs = { 0 };
+	struct vm *vm = vcpu->vm;
+
+	if (!vm->config.firmware || vm->pics_left || vcpu->index > 0 ||
+	    kvm_ioctl(vcpu->fd, KVM_GET_SREGS, &sregs) < 0 || !(sregs.efer & EFER_LMA) ||
+	    kvm_ioctl(vm->fd, KVM_GET_IRQCHIP, &master) < 0)
+		return;
+	master.chip.pic.imr = 0xff;
+	master.chip.pic.irr = 0;
+	vm->pics_left = kvm_ioctl(vm->fd, KVM_SET_IRQCHIP, &master) == 0;
+}
+
 static int set_doorbell(const struct irqs *irqs, int eventfd, uint64_t address, uint32_t flags)
 {
 	const struct kvm_ioeventfd doorbell = { .addr = address, .fd = eventfd, .flags = flags };

@@ -63,7 +63,10 @@ struct vm {
 	unsigned end_value;
 	char end_text[256];
 	_Atomic uint64_t first_run_us;
+	atomic_bool pics_left; /* firmware and loaders are done with the PICs, see irq.c */
 };
+
+enum { EFER_LME = 1 << 8, EFER_LMA = 1 << 10 };
 
 /* cpuid.c */
 int cpuid_read(int kvm_fd, unsigned n_cpus, struct kvm_cpuid2 **ret, venv_error **err);
@@ -77,6 +80,8 @@ int regs_enter(const struct vcpu *vcpu, const struct boot_entry *entry, venv_err
 /* irq.c */
 int irqs_init(struct irqs *irqs, struct vm *vm, bool pics, venv_error **err);
 void irqs_done(struct irqs *irqs);
+/* On an access of the first vCPU to PCI's configuration. */
+void irqs_leave_pics(const struct vcpu *vcpu);
 /* late.c; after the first vCPU */
 void late_init(struct late *late, const struct vm *vm);
 void late_done(struct late *late);

@@ -6,8 +6,6 @@ enum {
 	CR0_PE = 1,
 	CR0_ET = 1 << 4,
 	CR4_PAE = 1 << 5,
-	EFER_LME = 1 << 8,
-	EFER_LMA = 1 << 10,
 	RFLAGS_FIXED = 2,
 	TYPE_CODE = 11, /* execute, read, accessed */
 	TYPE_DATA = 3,  /* read, write, accessed */

@@ -189,6 +189,7 @@ int vm_load(struct vm *vm, struct state_reader *reader)
 {
 	int r = check_kind(vm, reader);
 
+	vm->pics_left = false;
 	for (unsigned i = 0; r == 0 && i < vm->n_vcpus; i++)
 		r = vcpu_load(&vm->vcpus[i], reader);
 	return r < 0 ? r : load_chips(vm, reader);

@@ -39,6 +39,8 @@ static void do_io(struct vcpu *vcpu)
 	bool in = run->io.direction == KVM_EXIT_IO_IN;
 
 	count(vcpu, in ? VM_EXIT_IO_IN : VM_EXIT_IO_OUT);
+	if ((run->io.port & ~3) == LAYOUT_PORT_PCI + 4)
+		irqs_leave_pics(vcpu);
 	for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size) {
 		if (in)
 			bus_read(ports, run->io.port, data, run->io.size);
