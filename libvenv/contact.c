@@ -166,6 +166,8 @@ static int replace_key(struct contact *contact, venv_error **err)
 	_cleanup_error_ venv_error *problem = NULL;
 	int r = venv__first_contact(contact->work, &problem);
 
+	if (r == 0) /* its sshd may need a moment to show the key that it was given */
+		contact->denied_since = 0;
 	return r == 0 || r == VENV_ERR_NETWORK || r == VENV_ERR_DENIED
 		       ? 0
 		       : venv__error_take(take_ptr(problem), err);
