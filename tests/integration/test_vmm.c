@@ -61,7 +61,7 @@ static int open_guest(const char *name)
 
 static struct machine_config config_of(struct guest *guest, const char *image, const char *cmdline)
 {
-	bool firmware = strcmp(image, "guest_real") == 0;
+	bool firmware = strcmp(image, "guest_real") == 0 || strcmp(image, "guest_pics") == 0;
 
 	guest->image_fd = open_guest(image);
 	return (struct machine_config){ .memory = MEMORY,
@@ -189,6 +189,17 @@ static void guests_begin_in_every_mode(void **state)
 		assert_int_equal(exits(guest, VM_EXIT_MMIO_WRITE), 0);
 		done(guest);
 	}
+}
+
+/* Else a kernel that leaves the PICs alone takes what waits there for a double fault. */
+static void the_pics_are_the_firmwares(void **state)
+{
+	struct guest *guest = start("guest_pics", "");
+
+	(void)state;
+	assert_int_equal(wait_end(guest), VM_POWER_OFF);
+	assert_string_equal(guest->output, "kmk");
+	done(guest);
 }
 
 static void messages_arrive(void **state)
@@ -455,6 +466,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_restart_by_the_bios_finds_one),
 		cmocka_unit_test(guests_begin_in_every_mode),
+		cmocka_unit_test(the_pics_are_the_firmwares),
 		cmocka_unit_test(guests_are_content),
 		cmocka_unit_test(messages_arrive),
 		cmocka_unit_test(doorbells_do_not_leave_the_kernel),
