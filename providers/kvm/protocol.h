@@ -19,8 +19,8 @@
  *    "network":{"socket":FD,"userns":FD,"netns":FD}  kept as long as it lives: the connection to venv-netd on
  *                                                    which its networks hang, the project's namespaces
  *    "id":S?, "limits":{…}?                          the machine's: its control groups, and their limits
- *    "ids":{…}?                                      for volumes: the host's ids of the guest's (util/idmap.h)
  *                                                    (libvenv/cgroup/cgroup.h); no id: it stays where it is
+ *    "ids":{…}?                                      for volumes: the host's ids of the guest's (util/idmap.h)
  *    "debug_exit":B}                                 tests: a port that ends the machine
  *
  * Devices:

@@ -20,10 +20,10 @@ int devices_folders(const struct config *config, struct jail_folder *ret, size_t
 		return venv__fail(err, VENV_ERR_INVALID, "too many devices");
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		const json_t *json = json_array_get(list, i);
-		const char *kind = venv__json_str(json, "kind");
+		const struct kind *kind = kind_find(venv__json_str(json, "kind"));
 		int fd;
 
-		if (!kind || (strcmp(kind, "fs") != 0 && strcmp(kind, "volume") != 0))
+		if (!kind || (kind->thread != JAIL_FOLDER && kind->thread != JAIL_VOLUME))
 			continue;
 		fd = config_fd(config, json, "directory");
 		if (fd < 0)
@@ -31,7 +31,7 @@ int devices_folders(const struct config *config, struct jail_folder *ret, size_t
 		ret[(*ret_n)++] = (struct jail_folder){
 			.fd = fd,
 			.read_only = venv__json_bool(json, "read_only", false),
-			.volume = strcmp(kind, "volume") == 0,
+			.volume = kind->thread == JAIL_VOLUME,
 		};
 	}
 	return 0;

@@ -91,8 +91,6 @@ static int give(struct fs_call *call, uid_t uid, gid_t gid)
 {
 	int r = fs_idmap_host(&call->server->idmap, &uid, &gid);
 
-	if (r == 0)
-		r = fs_inode_open(&call->server->inodes, call->inode);
 	if (r < 0)
 		return r;
 	return fchownat(call->inode->fd, "", uid, gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
@@ -101,15 +99,13 @@ static int give(struct fs_call *call, uid_t uid, gid_t gid)
 static int set_owner(struct fs_call *call, const struct statx *stat)
 {
 	const struct fuse_setattr_in *in = &call->args.setattr;
+	const struct fs_idmap *map = &call->server->idmap;
+	uid_t uid = in->valid & FATTR_UID ? in->uid : (uid_t)-1;
+	gid_t gid = in->valid & FATTR_GID ? in->gid : (gid_t)-1;
 
-	if (call->server->idmap.volume)
-		return give(call, in->valid & FATTR_UID ? in->uid : (uid_t)-1,
-			    in->valid & FATTR_GID ? in->gid : (gid_t)-1);
-	return fs_idmap_may_own(&call->server->idmap, stat->stx_uid, stat->stx_gid,
-				in->valid & FATTR_UID ? in->uid : (uid_t)-1,
-				in->valid & FATTR_GID ? in->gid : (gid_t)-1)
-		       ? 0
-		       : -EPERM;
+	if (map->volume)
+		return give(call, uid, gid);
+	return fs_idmap_may_own(map, stat->stx_uid, stat->stx_gid, uid, gid) ? 0 : -EPERM;
 }
 
 static int set_mode(struct fs_call *call, mode_t mode)
