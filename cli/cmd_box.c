@@ -103,6 +103,8 @@ static void print_boxes_vagrant(struct cli *cli, const venv_value *list)
 
 	for (size_t i = 0; i < venv_value_count(list); i++) {
 		box = venv_value_at(list, i);
+		if (strcmp(value_text(box, "kind"), "kernel") == 0)
+			continue; /* no machine is made of it */
 		vagrant_line(cli, NULL, "box-name", value_text(box, "name"), NULL);
 		vagrant_line(cli, NULL, "box-provider",
 			     strcmp(value_text(box, "kind"), "disk") ? "container" : "kvm", NULL);

@@ -20,6 +20,7 @@ const struct cli_command *const cli_commands[] = {
 	&cli_cmd_port,
 	&cli_cmd_stats,
 	&cli_cmd_logs,
+	&cli_cmd_console,
 	&cli_cmd_ssh_config,
 	&cli_cmd_plan,
 	&cli_cmd_validate,

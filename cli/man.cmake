@@ -25,7 +25,7 @@ endfunction()
 venv_man_page(venv 1)
 venv_man_page(venv.yml 5)
 # One page a command; tests/e2e checks that none is missing.
-foreach(command init up ssh exec cp status halt reload pause suspend resume snapshot provision destroy port stats logs
+foreach(command init up ssh exec cp status halt reload pause suspend resume snapshot provision destroy port stats logs console
 	ssh-config plan validate approve config box volume global-status doctor repair completion version
 	help)
 	venv_man_page(venv-${command} 1)

@@ -426,6 +426,17 @@ VENV_API VENV_CHECK int venv_copy(venv_project *project, const char *from, const
 VENV_API VENV_CHECK int venv_logs(venv_project *project, const char *machine, int fd, int follow,
 				  venv_op **op, venv_error **err);
 /**
+ * The console of a machine, also of one that is still starting.
+ * @param machine NULL: the primary one
+ * @param ret_fd a stream socket, the caller's to close: what the console says from now on comes out of it, as the
+ *               machine sends it; what is written to it is typed there. It ends when the machine does, or when
+ *               somebody else asks for the console: there is one at a time. What is not read in time is lost.
+ * @return 0; VENV_ERR_STATE when the machine does not run
+ * @since 0.1
+ */
+VENV_API VENV_CHECK int venv_console(venv_project *project, const char *machine, int *ret_fd,
+				     venv_error **err);
+/**
  * The directory in the machine that the host's directory is, by the machine's folders.
  * @return 0; VENV_ERR_NOT_FOUND when dir lies in no shared folder
  * @since 0.1

@@ -211,3 +211,16 @@ int venv__alive_lend(struct machine *machine, int *ret_userns_fd, int *ret_netns
 	*ret_netns_fd = venv__msg_fds_take(&fds, 1);
 	return 0;
 }
+
+int venv__alive_console(struct machine *machine, int *ret_fd, venv_error **err)
+{
+	_cleanup_msg_fds_ struct msg_fds fds = MSG_FDS_INIT;
+	int r = venv__alive_call(machine, json_pack("{s:s}", "op", "console"), NULL, 0, LEND_MS,
+				 NULL, &fds, err);
+
+	if (r < 0)
+		return r;
+	*ret_fd = venv__msg_fds_take(&fds, 0);
+	return *ret_fd < 0 ? venv__fail(err, VENV_ERR_SYSTEM, "the machine's process lent nothing")
+			   : 0;
+}

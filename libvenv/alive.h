@@ -40,6 +40,9 @@ int venv__alive_force(const struct machine *machine, int timeout_ms, alive_gone_
 int venv__alive_lend(struct machine *machine, int *ret_userns_fd, int *ret_netns_fd,
 		     venv_error **err);
 
+/* The slot console, of such a process. */
+int venv__alive_console(struct machine *machine, int *ret_fd, venv_error **err);
+
 /* alive_start.c */
 /*
  * Wait until one that was just started says over its starter's socket that the machine runs, or why it does not.

@@ -107,7 +107,7 @@ static int unknown_provider(const struct machine_spec *spec, const char *name, v
 	int r = venv__fail_at(err, VENV_ERR_UNSUPPORTED, at->file, at->line, at->column,
 			      "provider '%s' is not supported yet", name);
 
-	return venv__hint(r, err, "use 'provider: container', or leave the key away");
+	return venv__hint(r, err, "use 'provider: container' or 'kvm', or leave the key away");
 }
 
 struct refusals {

@@ -13,7 +13,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "alive.h"
 #include "first_contact.h"
+#include "net/net.h"
 #include "remote.h"
 #include "util/sys.h"
 
@@ -45,6 +47,9 @@ static const struct {
 	{ "grub rescue>", "its boot loader found no system" },
 	{ "No bootable device", "its firmware found nothing to boot" },
 };
+
+/* Why it came to one of them, when the console has said it before; a kernel may get over that. */
+static const char unpacking_failed[] = "Initramfs unpacking failed";
 
 static int open_console(const struct work *work)
 {
@@ -80,16 +85,22 @@ static size_t read_console(const struct work *work, char *text, size_t size)
 	return n > 0 ? (size_t)n : 0;
 }
 
-/* NULL: nothing bad. */
-static const char *dead_end(const struct work *work)
+struct dead_end {
+	const char *meaning; /* NULL: nothing bad */
+	bool initrd;         /* is the cause of it */
+};
+
+static struct dead_end find_dead_end(const struct work *work)
 {
 	_cleanup_free_ char *text = malloc(CONSOLE_MAX);
 	size_t length = text ? read_console(work, text, CONSOLE_MAX) : 0;
 
 	for (size_t i = 0; length && i < ARRAY_SIZE(dead_ends); i++)
 		if (memmem(text, length, dead_ends[i].text, strlen(dead_ends[i].text)))
-			return dead_ends[i].meaning;
-	return NULL;
+			return (struct dead_end){ dead_ends[i].meaning,
+						  memmem(text, length, unpacking_failed,
+							 sizeof(unpacking_failed) - 1) };
+	return (struct dead_end){ 0 };
 }
 
 /* ---- Giving up ----------------------------------------------------------------------------- */
@@ -101,13 +112,54 @@ static int with_console(int r, const struct contact *contact, venv_error **err)
 	return venv__error_set_details(r, err, tail);
 }
 
+static int unreached(const struct contact *contact, int code, const char *why, venv_error **err)
+{
+	int r = venv__fail(err, code, "ssh does not reach it: %s", why);
+
+	return with_console(r, contact, err);
+}
+
 static int give_up(const struct contact *contact, int code, const char *why, venv_error **err)
 {
 	const char *name = contact->work->spec->name;
-	int r = venv__fail(err, code, "ssh does not reach it: %s", why);
+	int r = unreached(contact, code, why, err);
+
+	return venv__hint(r, err, "look at 'venv logs %s'; 'venv halt -f %s' ends it", name, name);
+}
+
+/* Its process told why, unless that was killed. */
+static int ended(const struct contact *contact, enum machine_state state, venv_error **err)
+{
+	const char *name = contact->work->spec->name, *reason;
+	_cleanup_free_ char *why = NULL;
+	_cleanup_json_ json_t *record = NULL;
+	int r;
+
+	(void)venv__alive_state(contact->work->machine.dir_fd, "", &record);
+	reason = state == MACHINE_CRASHED ? venv__json_str(record, "reason") : NULL;
+	if (asprintf(&why, "the machine %s while it started%s%s",
+		     state == MACHINE_CRASHED ? "crashed" : "ended", reason ? ": " : "",
+		     reason ? reason : "") < 0)
+		why = NULL;
+	r = unreached(contact, VENV_ERR_STATE, why ? why : "the machine ended", err);
+	return venv__hint(r, err, "look at 'venv logs %s'; 'venv up %s' starts it again", name,
+			  name);
+}
+
+static int bad_initrd(const struct contact *contact, const char *meaning, venv_error **err)
+{
+	const struct machine_spec *spec = contact->work->spec;
+	int r = venv__fail(err, VENV_ERR_STATE,
+			   "its initrd is damaged or cut short: it could not be unpacked, and %s",
+			   meaning);
 
 	(void)with_console(r, contact, err);
-	return venv__hint(r, err, "look at 'venv logs %s'; 'venv halt -f %s' ends it", name, name);
+	if (spec->kvm.initrd)
+		(void)venv__at_spec(r, err, &spec->kvm.initrd_place);
+	return venv__hint(r, err,
+			  "make or download the initrd again, then 'venv halt -f %s' and "
+			  "'venv up %s'",
+			  spec->name, spec->name);
 }
 
 /* It answered, but not as it should: the cause is known, the console is of no help. */
@@ -117,24 +169,51 @@ static int refused(struct contact *contact, venv_error **err)
 			  "ssh does not let us in");
 }
 
+/* Of a system that came up without a network, as far as that can be told; NULL: its address is in use. */
+static const char *without_address(const struct work *work)
+{
+	/* what went on has its address from before; our own init sets it itself */
+	if (work->goes_on || (work->provider->exec && work->machine.from_rootfs))
+		return NULL;
+	switch (venv__net_lease(&work->machine)) {
+	case NET_LEASE_NONE:
+		return "it never asked for an address (DHCP)";
+	case NET_LEASE_ASKED:
+		return "it asked for an address (DHCP), but took none";
+	default:
+		return NULL;
+	}
+}
+
 static int timed_out(struct contact *contact, venv_error **err)
 {
 	_cleanup_free_ char *why = NULL;
 	const char *last = contact->last ? venv_error_message(contact->last) : "no answer";
+	const char *name = contact->work->spec->name, *lack;
+	unsigned seconds = contact->work->spec->boot_timeout_ms / 1000;
+	int r;
 
 	if (contact->denied_since)
 		return refused(contact, err);
-	if (asprintf(&why, "no answer within %u s (%s)",
-		     contact->work->spec->boot_timeout_ms / 1000, last) < 0)
+	lack = without_address(contact->work);
+	if (asprintf(&why, "no answer within %u s%s%s%s%s%s", seconds, lack ? ": " : "",
+		     lack ? lack : "", lack ? "; " : " (", last, lack ? "" : ")") < 0)
 		why = NULL;
-	return give_up(contact, VENV_ERR_TIMEOUT, why ? why : "no answer", err);
+	if (!lack)
+		return give_up(contact, VENV_ERR_TIMEOUT, why ? why : "no answer", err);
+	r = unreached(contact, VENV_ERR_TIMEOUT, why ? why : lack, err);
+	return venv__hint(
+		r, err,
+		"'venv logs %s' shows how far it came; its box must bring up the first "
+		"network card, by DHCP or cloud-init ('boot_timeout:' gives it more time)",
+		name);
 }
 
 /* 0: it may still come. */
 static int look_at_machine(struct contact *contact, venv_error **err)
 {
 	enum machine_state state = MACHINE_RUNNING;
-	const char *why;
+	struct dead_end end;
 	int r = venv__op_cancelled(contact->work->op, err);
 
 	if (r == 0)
@@ -142,12 +221,11 @@ static int look_at_machine(struct contact *contact, venv_error **err)
 	if (r < 0)
 		return r;
 	if (state == MACHINE_CRASHED || state <= MACHINE_STOPPED)
-		return give_up(contact, VENV_ERR_STATE,
-			       state == MACHINE_CRASHED ? "the machine crashed while it started"
-							: "the machine ended while it started",
-			       err);
-	why = dead_end(contact->work);
-	return why ? give_up(contact, VENV_ERR_STATE, why, err) : 0;
+		return ended(contact, state, err);
+	end = find_dead_end(contact->work);
+	if (end.initrd)
+		return bad_initrd(contact, end.meaning, err);
+	return end.meaning ? give_up(contact, VENV_ERR_STATE, end.meaning, err) : 0;
 }
 
 /* ---- Trying -------------------------------------------------------------------------------- */

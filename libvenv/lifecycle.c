@@ -26,9 +26,7 @@ static int with_console(int r, const struct work *work, venv_error **err)
 	return venv__error_set_details(r, err, tail);
 }
 
-/* Limits that this host cannot enforce for this user, and folders to be careful with: told now, and kept
- * for `venv status`. */
-static int take_warnings(struct work *work, venv_error **err)
+int venv__work_warn(struct work *work, venv_error **err)
 {
 	struct verdict verdict = { 0 };
 	int r = work->provider->probe(work->project->ctx, work->spec, &verdict, err);
@@ -51,7 +49,7 @@ int venv__work_start(struct work *work, venv_error **err)
 	const char *name = work->spec->name;
 	int r;
 
-	r = take_warnings(work, err);
+	r = venv__work_warn(work, err);
 	if (r < 0)
 		return r;
 	venv__op_begin(work->op, name, "boot", "%s",

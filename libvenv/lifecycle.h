@@ -34,6 +34,11 @@ int venv__work_open(struct work *work, venv_error **err);
 /* The same from the record alone, for machines of other projects: spec, project and provider are filled
  * in as far as the record tells; the strings are the record's. */
 int venv__work_open_record(struct work *work, venv_error **err);
+/* The same of the machine that is so named (NULL: the primary one), which exists, and its state. */
+int venv__work_open_named(struct venv_project *project, const char *name, struct venv_op *op,
+			  struct work *work, enum machine_state *ret, venv_error **err);
+/* The error of a machine that does not run, with what to do. */
+int venv__work_not_running(const struct work *work, enum machine_state state, venv_error **err);
 /* The same for a machine that must be running; says what to do when it is not. */
 int venv__work_open_running(struct venv_project *project, const char *name, struct venv_op *op,
 			    struct work *work, venv_error **err);
@@ -66,6 +71,11 @@ char *venv__login_name(const struct machine_spec *spec, const char *image_user);
 /* The steps that the verbs are made of; the lock is held, the record open. */
 int venv__work_start(struct work *work, venv_error **err);
 int venv__work_stop(struct work *work, enum stop_how how, venv_error **err);
+/*
+ * Limits that this host cannot enforce for this user, and folders to be careful with: told now, and kept in
+ * record.state for `venv status`, which the caller saves.
+ */
+int venv__work_warn(struct work *work, venv_error **err);
 /* What state.json says that it is, beside the boot that this holds in. */
 int venv__work_set_state(struct work *work, const char *state, venv_error **err);
 /* suspend.c */

@@ -150,10 +150,15 @@ struct exec_handle {
 
 enum stop_how { STOP_GRACEFUL, STOP_KILL };
 
+/* What limits a machine, by its keys in the machine file. */
+#define LIMIT_KEYS                                                                                 \
+	"cpus", "memory", "memory_low", "cpu_weight", "cpuset", "io_weight", "pids", "oom"
+
 struct provider {
 	const char *name; /* what the user types: "container" */
 	bool disks;       /* runs boxes that are disks (machine->image.disks) */
 	bool guest_ssh;   /* a machine has an sshd of its own, at port 22 of its network */
+	const char *const *live_limits; /* keys of limits that apply() changes, ended by NULL */
 
 	int (*probe)(struct venv *ctx, const struct machine_spec *spec, struct verdict *ret,
 		     venv_error **err);
@@ -182,7 +187,7 @@ struct provider {
 	 */
 	int (*snapshot)(struct machine *machine, int dir_fd, struct venv_op *op, venv_error **err);
 	int (*restore)(struct machine *machine, int dir_fd, struct venv_op *op, venv_error **err);
-	/* changed: list as from venv__spec_diff(), all of them live */
+	/* changed: list as from venv__spec_diff(), all of them live, no limit but those of `live_limits` */
 	int (*apply)(struct machine *machine, const json_t *changed, struct venv_op *op,
 		     venv_error **err);
 	/* {"memory":B,"memory_peak":B,"memory_limit":B?,"cpu_us":N,"pids":N,"oom_kills":N,
@@ -193,6 +198,8 @@ struct provider {
 	int (*lend_network)(struct machine *machine, int *ret_userns_fd, int *ret_netns_fd,
 			    venv_error **err);
 	int (*plug)(struct machine *machine, venv_error **err); /* with a new machine->net */
+	/* a stream socket: what the console says from now on, and what is typed there; whoever had one is let go */
+	int (*console)(struct machine *machine, int *ret_fd, venv_error **err);
 	/* whose the folders are: login_uid and login_gid are known now, and others than was thought */
 	int (*own)(struct machine *machine, venv_error **err);
 	/* a socket connected to a TCP port inside the machine, its own loopback included; a port that

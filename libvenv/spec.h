@@ -123,6 +123,7 @@ struct kvm_spec {
 	char *kernel;   /* absolute host path, or "auto" */
 	char *initrd;   /* absolute host path or NULL */
 	char *firmware; /* absolute host path, or "auto" */
+	struct place kernel_place, initrd_place, firmware_place;
 	char *cmdline;
 	uint32_t sockets;
 	struct place place;
@@ -148,8 +149,9 @@ struct machine_spec {
 	bool primary;
 	struct place primary_place;
 	bool autostart;
-	char *hostname;  /* default: the machine's name */
-	double cpus;     /* 0: no limit */
+	char *hostname; /* default: the machine's name */
+	double cpus;    /* 0: no limit */
+	struct place cpus_place;
 	uint64_t memory; /* bytes, 0: no limit */
 	uint64_t memory_low;
 	uint32_t cpu_weight; /* 1…10000; 0: default */

@@ -260,6 +260,18 @@ static int start_existing(struct work *work, venv_error **err)
 	return r;
 }
 
+/* What this host cannot enforce of it is told as at a start. */
+static int change_now(struct work *work, const json_t *live, venv_error **err)
+{
+	int r = 0;
+
+	if (work->provider->apply)
+		r = work->provider->apply(&work->machine, live, work->op, err);
+	if (r == 0)
+		r = venv__work_warn(work, err);
+	return r < 0 ? r : venv__machine_save(&work->record, WRITE_VOLATILE, err);
+}
+
 static int apply_live(struct work *work, const json_t *changes, venv_error **err)
 {
 	_cleanup_json_ json_t *live = json_array();
@@ -282,8 +294,8 @@ static int apply_live(struct work *work, const json_t *changes, venv_error **err
 	}
 	if (r < 0)
 		return venv__fail_nomem(err);
-	if (json_array_size(live) && work->provider->apply)
-		r = work->provider->apply(&work->machine, live, work->op, err);
+	if (json_array_size(live))
+		r = change_now(work, live, err);
 	if (r < 0)
 		return r;
 	json_array_foreach(live, i, change)

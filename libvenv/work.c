@@ -164,7 +164,7 @@ static int absent(const struct work *work, venv_error **err)
 	return venv__hint(r, err, "make it with 'venv up %s'", name);
 }
 
-static int not_running(const struct work *work, enum machine_state state, venv_error **err)
+int venv__work_not_running(const struct work *work, enum machine_state state, venv_error **err)
 {
 	const char *name = work->spec->name;
 	int r = venv__fail(err, VENV_ERR_STATE, "machine '%s' is %s", name,
@@ -181,11 +181,10 @@ static int not_running(const struct work *work, enum machine_state state, venv_e
 	return venv__hint(r, err, "start it with 'venv up %s'", name);
 }
 
-int venv__work_open_running(struct venv_project *project, const char *name, struct venv_op *op,
-			    struct work *work, venv_error **err)
+int venv__work_open_named(struct venv_project *project, const char *name, struct venv_op *op,
+			  struct work *work, enum machine_state *ret, venv_error **err)
 {
 	const struct machine_spec *spec;
-	enum machine_state state;
 	int r;
 
 	spec = name ? venv__spec_machine(project->spec, name) : venv__spec_primary(project->spec);
@@ -204,10 +203,19 @@ int venv__work_open_running(struct venv_project *project, const char *name, stru
 		return venv__error_set_machine(r, err, spec->name);
 	if (!work->record.id)
 		return absent(work, err);
-	r = venv__work_observe(work, &state, err);
-	if (r < 0)
-		return venv__error_set_machine(r, err, spec->name);
-	return state == MACHINE_RUNNING ? 0 : not_running(work, state, err);
+	r = venv__work_observe(work, ret, err);
+	return r < 0 ? venv__error_set_machine(r, err, spec->name) : 0;
+}
+
+int venv__work_open_running(struct venv_project *project, const char *name, struct venv_op *op,
+			    struct work *work, venv_error **err)
+{
+	enum machine_state state = MACHINE_ABSENT;
+	int r = venv__work_open_named(project, name, op, work, &state, err);
+
+	if (r < 0 || state == MACHINE_RUNNING)
+		return r;
+	return venv__work_not_running(work, state, err);
 }
 
 /*
@@ -250,12 +258,10 @@ int venv__work_observe(struct work *work, enum machine_state *ret, venv_error **
 
 /* ---- What it was started with -------------------------------------------------------------- */
 
-static bool is_path_key(const char *key)
+static bool is_among(const char *const *keys, const char *key)
 {
-	static const char *const keys[] = { "box", "host", "script", "copy", "env_file" };
-
-	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-		if (strcmp(keys[i], key) == 0)
+	for (; keys && *keys; keys++)
+		if (strcmp(*keys, key) == 0)
 			return true;
 	return false;
 }
@@ -275,6 +281,9 @@ static void move_path(json_t *text, const char *from, const char *to)
 /* Recursion is bounded by what a machine's section can hold. */
 static void move_paths(json_t *value, const char *from, const char *to)
 {
+	static const char *const path_keys[] = {
+		"box", "host", "script", "copy", "env_file", NULL
+	};
 	json_t *child;
 	const char *key;
 	size_t i;
@@ -284,7 +293,7 @@ static void move_paths(json_t *value, const char *from, const char *to)
 	{
 		json_t *path;
 
-		if (is_path_key(key))
+		if (is_among(path_keys, key))
 			move_path(child, from, to);
 		else if (strcmp(key, "extra_keys") == 0)
 			json_array_foreach(child, i, path) move_path(path, from, to);
@@ -296,20 +305,17 @@ static void move_paths(json_t *value, const char *from, const char *to)
 /* A limit changes while the machine runs only where the provider can do that. */
 static json_t *limits_later(const struct work *work, json_t *changes)
 {
-	static const char *const limits[] = { "cpus",   "memory",    "memory_low", "cpu_weight",
-					      "cpuset", "io_weight", "pids",       "oom" };
+	static const char *const limits[] = { LIMIT_KEYS, NULL };
+	const char *const *live = work->provider ? work->provider->live_limits : NULL;
 	json_t *change;
 	size_t i;
 
-	if (!changes || !work->provider || work->provider->apply)
-		return changes;
 	json_array_foreach(changes, i, change)
 	{
 		const char *key = venv__json_str(change, "key");
 
-		for (size_t k = 0; key && k < ARRAY_SIZE(limits); k++)
-			if (strcmp(limits[k], key) == 0)
-				(void)json_object_set_new(change, "live", json_false());
+		if (key && is_among(limits, key) && !is_among(live, key))
+			(void)json_object_set_new(change, "live", json_false());
 	}
 	return changes;
 }

@@ -13,6 +13,8 @@
 #include "util/buf.h"
 #include "util/idmap.h"
 
+#define CGROUP_ROOT "/sys/fs/cgroup"
+
 enum cgroup_layout { CGROUP_NONE, CGROUP_V2, CGROUP_SYSTEMD, CGROUP_HYBRID };
 enum { CGROUP_V1_MAX = 6, CGROUP_PROCS_MAX = CGROUP_V1_MAX + 2 };
 /* `oom: freeze`: the keeper freezes the machine at its limit; only this much above it the kernel
@@ -80,6 +82,11 @@ struct cgroup_order {
 int venv__cgroup_open(struct cgroup *ret, const struct cgroup_order *order, venv_error **err);
 /* Let a process that runs already, with all its threads, be in them. */
 int venv__cgroup_enter(const struct cgroup *cgroup, pid_t pid, venv_error **err);
+/*
+ * The groups of machine `id` that its process is in, for somebody else to change its limits. Without
+ * any the layout is CGROUP_NONE, and nothing is limited. Fails when there is no such process.
+ */
+int venv__cgroup_find(struct cgroup *ret, const char *id, pid_t member, venv_error **err);
 void venv__cgroup_done(struct cgroup *cgroup); /* closes; removes nothing */
 /*
  * Who shall be in the groups is cloned into payload_fd (CLONE_INTO_CGROUP) and writes "0" to each
@@ -109,6 +116,15 @@ void venv__cgroup_clean(char *const *paths, const char *id);
 /* The same of one that was killed before it could say its paths: those that this process would make. */
 void venv__cgroup_clean_own(const char *id);
 
+bool venv__cgroup_is_v2(const char *path);
+/* The directory of a group, /proc's name of it being `own`; hierarchy: "", "unified", "memory"… */
+char *venv__cgroup_path(const char *hierarchy, const char *own);
+/*
+ * Each line of /proc/PID/cgroup: the controllers of v1 that it is about, "" for v2's, and the group
+ * in there; both may be written to. hybrid: v1 controllers are in use. 0 or -errno
+ */
+typedef void venv__cgroup_line_fn(void *user, char *controllers, char *own, bool hybrid);
+int venv__cgroup_lines(const char *proc, venv__cgroup_line_fn *take, void *user);
 /* small helpers of the drivers (files.c): 0 or -errno */
 int venv__cgroup_write(int dir_fd, const char *name, const char *text);
 int venv__cgroup_write_number(int dir_fd, const char *name, int64_t value);

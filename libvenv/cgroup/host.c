@@ -8,7 +8,7 @@
 #include "cgroup.h"
 #include "util/sys.h"
 
-static const char root[] = "/sys/fs/cgroup";
+static const char root[] = CGROUP_ROOT;
 /* of v1; freezing and killing is done in the v2 hierarchy, which all such hosts have */
 static const char *const v1_wanted[] = { "memory", "cpu", "cpuacct", "pids", "cpuset", "blkio" };
 
@@ -28,7 +28,14 @@ static bool has_word(const char *list, const char *word, char separator)
 	return false;
 }
 
-static char *path_of(const char *hierarchy, const char *own)
+bool venv__cgroup_is_v2(const char *path)
+{
+	struct statfs info;
+
+	return statfs(path, &info) == 0 && info.f_type == CGROUP2_SUPER_MAGIC;
+}
+
+char *venv__cgroup_path(const char *hierarchy, const char *own)
 {
 	char *path = NULL;
 
@@ -43,7 +50,6 @@ static bool is_writable(const char *path)
 	return path && faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) == 0;
 }
 
-/* A line "4:memory:/path" of /proc/self/cgroup, on the hybrid layout. */
 static void take_v1_line(struct cgroup_host *host, const char *controllers, const char *own)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(v1_wanted); i++) {
@@ -51,7 +57,7 @@ static void take_v1_line(struct cgroup_host *host, const char *controllers, cons
 
 		if (!has_word(controllers, v1_wanted[i], ','))
 			continue;
-		path = path_of(v1_wanted[i], own);
+		path = venv__cgroup_path(v1_wanted[i], own);
 		if (!is_writable(path)) {
 			free(path);
 			continue;
@@ -63,7 +69,18 @@ static void take_v1_line(struct cgroup_host *host, const char *controllers, cons
 	}
 }
 
-static void take_line(struct cgroup_host *host, char *line, bool hybrid)
+static void take_line(void *user, char *controllers, char *own, bool hybrid)
+{
+	struct cgroup_host *host = user;
+
+	if (!*controllers)
+		host->base = venv__cgroup_path(hybrid ? "unified" : "", own);
+	else if (hybrid)
+		take_v1_line(host, controllers, own);
+}
+
+/* A line "4:memory:/path", "0::/path". */
+static void split_line(char *line, bool hybrid, venv__cgroup_line_fn *take, void *user)
 {
 	char *controllers = strchr(line, ':'), *own;
 
@@ -72,10 +89,21 @@ static void take_line(struct cgroup_host *host, char *line, bool hybrid)
 		return;
 	*controllers++ = '\0';
 	*own++ = '\0';
-	if (!*controllers)
-		host->base = path_of(hybrid ? "unified" : "", own);
-	else if (hybrid)
-		take_v1_line(host, controllers, own);
+	take(user, controllers, own, hybrid);
+}
+
+int venv__cgroup_lines(const char *proc, venv__cgroup_line_fn *take, void *user)
+{
+	_cleanup_free_ char *text = NULL;
+	bool hybrid = !venv__cgroup_is_v2(root);
+	char *line, *save = NULL;
+	int r = venv__file_read(AT_FDCWD, proc, 65536, &text, NULL, NULL);
+
+	if (r < 0)
+		return r;
+	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+		split_line(line, hybrid, take, user);
+	return 0;
 }
 
 /* Which controllers a group made here could use: those that its parent gives on, or that we may
@@ -116,34 +144,19 @@ static void find_systemd_controllers(struct cgroup_host *host)
 		host->layout = CGROUP_SYSTEMD;
 }
 
-/* A directory is not enough: where nothing is mounted on "unified", a group there would be none. */
-static bool is_v2(const char *path)
-{
-	struct statfs info;
-
-	return path && statfs(path, &info) == 0 && info.f_type == CGROUP2_SUPER_MAGIC;
-}
-
 void venv__cgroup_host_find(struct cgroup_host *ret)
 {
-	_cleanup_free_ char *text = NULL;
-	struct statfs info;
-	char *line, *save = NULL;
-	bool hybrid;
+	bool hybrid = !venv__cgroup_is_v2(root);
 
 	*ret = (struct cgroup_host){ .layout = CGROUP_NONE };
-	if (statfs(root, &info) < 0)
+	if (access(root, F_OK) < 0 || venv__cgroup_lines("/proc/self/cgroup", take_line, ret) < 0)
 		return;
-	hybrid = info.f_type != CGROUP2_SUPER_MAGIC;
-	if (venv__file_read(AT_FDCWD, "/proc/self/cgroup", 65536, &text, NULL, NULL) < 0)
-		return;
-	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
-		take_line(ret, line, hybrid);
 	if (!hybrid && venv__systemd_runs())
 		find_systemd_controllers(ret);
 	if (ret->layout == CGROUP_SYSTEMD)
 		return;
-	if (!is_writable(ret->base) || !is_v2(ret->base)) {
+	/* a directory is not enough: where nothing is mounted on "unified", a group there would be none */
+	if (!is_writable(ret->base) || !venv__cgroup_is_v2(ret->base)) {
 		free(ret->base);
 		ret->base = NULL;
 	}

@@ -132,16 +132,17 @@ static void collect_kvm(struct collection *c, const struct machine_spec *machine
 {
 	const struct {
 		const char *key, *path;
+		const struct place *place;
 	} files[] = {
-		{ "kvm.kernel", machine->kvm.kernel },
-		{ "kvm.initrd", machine->kvm.initrd },
-		{ "kvm.firmware", machine->kvm.firmware },
+		{ "kvm.kernel", machine->kvm.kernel, &machine->kvm.kernel_place },
+		{ "kvm.initrd", machine->kvm.initrd, &machine->kvm.initrd_place },
+		{ "kvm.firmware", machine->kvm.firmware, &machine->kvm.firmware_place },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
 		if (files[i].path && *files[i].path == '/' &&
 		    !venv__path_below(files[i].path, dir, NULL))
-			collect(c, &machine->kvm.place, files[i].key, "%s", files[i].path);
+			collect(c, files[i].place, files[i].key, "%s", files[i].path);
 }
 
 static void collect_machine(struct collection *c, const struct machine_spec *machine,

@@ -86,9 +86,9 @@ static const struct key machine_keys[] = {
 	KEY("hostname", text, machine_spec, hostname, NULL, "web", "0.1",
 	    "host name in the machine; default: the machine's name", .check = venv__check_hostname),
 	KEY("cpus", decimal, machine_spec, cpus, NULL, "2", "0.1",
-	    "processors that it may use, also a part of one; virtual machine: how many it has; "
-	    "default: all",
-	    .max = 4096, .flags = KEY_LIVE),
+	    "processors that it may use, also a part of one; virtual machine: how many it has, 32 at "
+	    "most; default: all",
+	    .max = 4096, .place = offsetof(struct machine_spec, cpus_place), .flags = KEY_LIVE),
 	KEY("memory", size, machine_spec, memory, NULL, "2G", "0.1",
 	    "virtual machine: its memory (default 2G); container: hard limit (default none)",
 	    .flags = KEY_LIVE),
@@ -114,7 +114,7 @@ static const struct key machine_keys[] = {
 	    "grow the root disk and its file system to this; not for containers",
 	    .place = offsetof(struct machine_spec, disk_place)),
 	KEY("init", choice, machine_spec, init, "auto", "systemd", "0.1",
-	    "container: what runs as its first process: systemd, the image's entrypoint, or none "
+	    "what runs as its first process: systemd, the image's entrypoint, or none "
 	    "but venv's own; auto: what the image starts when that is an init",
 	    .choices = WORDS(WORD("auto"), WORD("systemd"), WORD("image"), WORD("none"))),
 	KEY("profile", choice, machine_spec, profile, "dev", "app", "0.1",
@@ -353,19 +353,21 @@ static const struct section section_ssh = {
 
 static const struct key kvm_keys[] = {
 	KEY("kernel", host_path_or_auto, kvm_spec, kernel, "auto", "./vmlinuz", "0.1",
-	    "file of a kernel to boot directly; auto: what the disk's boot loader starts",
-	    .flags = KEY_HOST),
+	    "file of a kernel to boot directly; auto: what the disk's boot loader "
+	    "starts; for a box of a root file system, that of the box kernel/debian-12",
+	    .place = offsetof(struct kvm_spec, kernel_place), .flags = KEY_HOST),
 	KEY("initrd", host_path, kvm_spec, initrd, NULL, "./initrd.img", "0.1",
-	    "file of the initial file system for kernel", .flags = KEY_HOST),
+	    "file of the initial file system for kernel",
+	    .place = offsetof(struct kvm_spec, initrd_place), .flags = KEY_HOST),
 	KEY("cmdline", text, kvm_spec, cmdline, NULL, "root=/dev/vda2 quiet", "0.1",
 	    "added to the command line of kernel; without root= there, the root file system is the "
 	    "disk or its first partition"),
 	KEY("firmware", host_path_or_auto, kvm_spec, firmware, "auto", "auto", "0.1",
 	    "file of the firmware for the disk's boot loader; auto: the host's SeaBIOS",
-	    .flags = KEY_HOST),
+	    .place = offsetof(struct kvm_spec, firmware_place), .flags = KEY_HOST),
 	KEY("sockets", count, kvm_spec, sockets, NULL, "1", "0.1",
-	    "processor sockets that the machine sees; more than 1 is not supported yet", .min = 1,
-	    .max = 1),
+	    "processor sockets that the machine sees, with its cpus shared out evenly", .min = 1,
+	    .max = 32),
 	{ 0 },
 };
 static const struct section section_kvm = {

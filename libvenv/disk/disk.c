@@ -163,7 +163,13 @@ int venv__disk_flush(struct disk *disk, venv_error **err)
 	if (disk->read_only)
 		return 0;
 	(void)pthread_mutex_lock(&disk->lock);
-	r = disk->ops->flush(disk, err);
+	if (disk->lost)
+		r = venv__fail_errno(
+			err, disk->lost,
+			"an earlier flush of disk '%s' failed: what was written before may be lost",
+			disk->name);
+	else
+		r = disk->ops->flush(disk, err);
 	(void)pthread_mutex_unlock(&disk->lock);
 	return r;
 }
@@ -227,9 +233,16 @@ int venv__disk_flush_fd(struct disk *disk)
 	bool flat;
 
 	(void)pthread_mutex_lock(&disk->lock);
-	flat = disk->ops->is_flat(disk);
+	flat = !disk->lost && disk->ops->is_flat(disk);
 	(void)pthread_mutex_unlock(&disk->lock);
 	return flat ? disk->fd : -1;
+}
+
+void venv__disk_flush_failed(struct disk *disk, int error)
+{
+	(void)pthread_mutex_lock(&disk->lock);
+	disk->lost = error;
+	(void)pthread_mutex_unlock(&disk->lock);
 }
 
 int venv__disk_grow(struct disk *disk, uint64_t length, venv_error **err)

@@ -77,7 +77,10 @@ int venv__disk_readv(struct disk *disk, uint64_t offset, const struct iovec *iov
 		     venv_error **err);
 int venv__disk_writev(struct disk *disk, uint64_t offset, const struct iovec *iov, size_t n_iov,
 		      venv_error **err);
-/* What was written before lasts from now on. */
+/*
+ * What was written before lasts from now on. Once a flush failed, all later ones do, and a driver knows that
+ * what it wrote may be lost; the disk must be opened anew.
+ */
 int venv__disk_flush(struct disk *disk, venv_error **err);
 /* Reads as zeroes afterwards. unmap: give the room back. No extent of venv__disk_map() in use there. */
 int venv__disk_write_zeroes(struct disk *disk, uint64_t offset, uint64_t length, bool unmap,
@@ -101,6 +104,7 @@ int venv__disk_map(struct disk *disk, uint64_t offset, uint64_t length, bool wri
 		   struct disk_extent *ret, venv_error **err);
 /* The descriptor whose fdatasync() is all that a flush has to do now; -1: call venv__disk_flush() */
 int venv__disk_flush_fd(struct disk *disk);
+void venv__disk_flush_failed(struct disk *disk, int error); /* that fdatasync() did: an errno */
 
 struct disk_create {
 	enum disk_format format;

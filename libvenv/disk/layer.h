@@ -51,6 +51,7 @@ struct disk {
 	char *name;
 	uint64_t length;
 	bool read_only;
+	int lost; /* errno of a flush that failed: the kernel tells it once, and may have dropped what was written */
 	unsigned granularity;
 	struct disk *below; /* owned; NULL: zeroes */
 };

@@ -41,9 +41,10 @@ static int discard(struct disk *disk, uint64_t offset, uint64_t length, venv_err
 
 static int flush(struct disk *disk, venv_error **err)
 {
-	if (fdatasync(disk->fd) < 0)
-		return venv__fail_errno(err, errno, "cannot flush disk '%s'", disk->name);
-	return 0;
+	if (!disk->lost && fdatasync(disk->fd) < 0)
+		disk->lost = errno;
+	return disk->lost ? venv__fail_errno(err, disk->lost, "cannot flush disk '%s'", disk->name)
+			  : 0;
 }
 
 static bool is_flat(struct disk *disk)

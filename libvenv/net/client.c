@@ -172,6 +172,39 @@ int venv__net_query(const struct net_project *project, const char *op_name, json
 	return *ret ? 0 : venv__fail_nomem(err);
 }
 
+static enum net_lease lease_of(const json_t *machine)
+{
+	static const char *const names[] = {
+		[NET_LEASE_NONE] = "none", [NET_LEASE_ASKED] = "asked", [NET_LEASE_USED] = "used"
+	};
+	const char *name =
+		venv__json_str(json_array_get(json_object_get(machine, "interfaces"), 0), "lease");
+
+	for (size_t i = NET_LEASE_NONE; name && i < ARRAY_SIZE(names); i++)
+		if (strcmp(name, names[i]) == 0)
+			return (enum net_lease)i;
+	return NET_LEASE_UNKNOWN;
+}
+
+enum net_lease venv__net_lease(const struct machine *machine)
+{
+	const struct net_project project = { .dir_fd = machine->project_fd };
+	_cleanup_json_ json_t *list = NULL;
+	const json_t *item;
+	size_t i;
+
+	if (project.dir_fd < 0 || venv__net_query(&project, "list", &list, NULL) < 0)
+		return NET_LEASE_UNKNOWN;
+	json_array_foreach(json_object_get(list, "machines"), i, item)
+	{
+		const char *id = venv__json_str(item, "machine");
+
+		if (id && strcmp(id, machine->id) == 0)
+			return lease_of(item);
+	}
+	return NET_LEASE_UNKNOWN;
+}
+
 int venv__net_dial(const struct machine *machine, uint16_t port, int *ret_fd, venv_error **err)
 {
 	_cleanup_json_ json_t *request = json_pack("{s:s, s:s, s:i}", "op", "dial", "machine",

@@ -15,8 +15,10 @@
  *    "ports":[{"address":S,"host":N,"guest":N,"protocol":"tcp"|"udp","if_taken":"fail"|"next",
  *              "name":S?,"service":"ssh"?}…]}; service: not the user's, but how ssh gets there
  *     -> {"interfaces":[{"name":"eth0","network":S,"address":"10.88.0.2","prefix":24,
- *          "gateway":S?,"mtu":N,"mac":S}…],"dns":S,"ports":[…with the real host ports]}
+ *          "gateway":S?,"mtu":N,"mac":S,"lease":L?}…],"dns":S,"ports":[…with the real host ports]}
  *        + descriptors: the project's user namespace, its network namespace
+ *     L: the address of a virtual machine was "used" (taken by DHCP, or somebody answered there), only
+ *     "asked" for by DHCP, or "none" of that; missing in a netd that took up what another had.
  *     An error has beside "error" the index of the "port" or the "network" that it is about; a port
  *     with code BUSY is taken by somebody whom the library may look for.
  *   {"op":"plug"} + descriptor of the machine's network namespace -> {}: interfaces exist in it, with
@@ -68,6 +70,9 @@ int venv__net_attach(int *socket, const struct net_project *project, const char 
 /* Without starting anything: the ports or the machines of a running netd; empty when none runs. */
 int venv__net_query(const struct net_project *project, const char *op_name, json_t **ret,
 		    venv_error **err);
+/* What a running netd saw of an attached machine's first address, "lease" above. */
+enum net_lease { NET_LEASE_UNKNOWN, NET_LEASE_NONE, NET_LEASE_ASKED, NET_LEASE_USED };
+enum net_lease venv__net_lease(const struct machine *machine);
 /* Remove the socket that a killed netd left, if it did. A running one, or one just starting, keeps its. */
 void venv__net_clean(int project_fd);
 

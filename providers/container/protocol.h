@@ -29,6 +29,8 @@
  *   {"op":"limits", "memory":B?, "cpus":R?…} -> {}
  *   {"op":"stats"} -> as provider.h
  *   {"op":"lend"} -> {} + the project's user namespace and network namespace
+ *   {"op":"console"} -> {} + stream socket: what comes to /dev/console from now on, and what is typed there;
+ *      whoever had one is let go
  *   {"op":"plug"} + new connection to netd -> {}
  *
  * A listener goes with its connection, and the agent's path with it.

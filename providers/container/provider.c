@@ -175,8 +175,11 @@ static int dial(struct machine *machine, const char *host, uint16_t port, int *r
 	return *ret_fd < 0 ? venv__fail(err, VENV_ERR_SYSTEM, "venv-keeper gave no connection") : 0;
 }
 
+static const char *const live_limits[] = { LIMIT_KEYS, NULL };
+
 const struct provider container_provider = {
 	.name = "container",
+	.live_limits = live_limits,
 	.probe = container_probe,
 	.create = create,
 	.destroy = destroy,
@@ -191,6 +194,7 @@ const struct provider container_provider = {
 	.stats = stats,
 	.info = info,
 	.lend_network = venv__alive_lend,
+	.console = venv__alive_console,
 	.plug = plug,
 	.dial = dial,
 	.doctor = container_doctor,

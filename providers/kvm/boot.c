@@ -30,25 +30,72 @@ static int set_file(struct kvm_order *order, const char *key, int fd, venv_error
 		       : 0;
 }
 
-static int open_named(const struct machine *machine, const char *key, const char *path,
-		      venv_error **err)
+static const char *advice(int number)
 {
-	const struct place *at = &machine->spec->kvm.place;
+	if (number == ENOENT || number == ENOTDIR)
+		return "put the file there, or correct its path";
+	return number == EACCES || number == EPERM
+		       ? "let this user read it, with 'chmod +r'; its directories want 'chmod +x'"
+		       : "name another file";
+}
+
+enum named { KERNEL, INITRD, FIRMWARE, NAMED };
+
+struct file {                       /* that venv.yml may name */
+	const char *key, *name_key; /* in the order: its descriptor, what messages call it */
+	const char *path;
+	const struct place *place;
+};
+
+static struct file file_of(const struct machine *machine, enum named which)
+{
+	const struct kvm_spec *kvm = &machine->spec->kvm;
+	const struct file files[NAMED] = {
+		[KERNEL] = { "kernel", "kernel_name", kvm->kernel, &kvm->kernel_place },
+		[INITRD] = { "initrd", "initrd_name", kvm->initrd, &kvm->initrd_place },
+		[FIRMWARE] = { "firmware", "firmware_name", kvm->firmware, &kvm->firmware_place },
+	};
+
+	return files[which];
+}
+
+static int open_file(const struct machine *machine, const struct file *file, venv_error **err)
+{
+	const char *key = file->key, *path = file->path;
+	const struct place *at = file->place;
 	_cleanup_close_ int fd =
 		venv__open_inside(machine->project_dir, path, O_RDONLY | O_NOCTTY | O_NONBLOCK);
 	struct stat st;
 
 	if (fd == -EXDEV)
-		return venv__fail_spec(err, VENV_ERR_DENIED, at,
-				       "kvm.%s '%s' leads out of the project by a symbolic link",
-				       key, path);
+		return venv__hint(
+			venv__fail_spec(err, VENV_ERR_DENIED, at,
+					"kvm.%s '%s' leads out of the project by a symbolic link",
+					key, path),
+			err, "copy the file itself to there");
 	if (fd < 0)
-		return venv__fail_spec(err, venv__code_of_errno(-fd), at,
-				       "cannot open kvm.%s '%s': %s", key, path, strerror(-fd));
+		return venv__hint(venv__fail_spec(err, venv__code_of_errno(-fd), at,
+						  "cannot open kvm.%s '%s': %s", key, path,
+						  strerror(-fd)),
+				  err, "%s", advice(-fd));
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return venv__fail_spec(err, VENV_ERR_CONFIG, at,
-				       "kvm.%s '%s' is not a regular file", key, path);
+		return venv__hint(venv__fail_spec(err, VENV_ERR_CONFIG, at,
+						  "kvm.%s '%s' is not a regular file", key, path),
+				  err, "name the file of the %s itself", key);
 	return take_fd(&fd);
+}
+
+static int set_named(const struct machine *machine, struct kvm_order *order, enum named which,
+		     venv_error **err)
+{
+	const struct file file = file_of(machine, which);
+	int fd = open_file(machine, &file, err),
+	    r = fd < 0 ? fd : set_file(order, file.key, fd, err);
+
+	if (r == 0) /* a path that is no UTF-8 has none */
+		(void)json_object_set_new(order->json, file.name_key,
+					  json_sprintf("kvm.%s '%s'", file.key, file.path));
+	return r;
 }
 
 /* ---- A kernel ------------------------------------------------------------------------------ */
@@ -88,13 +135,10 @@ static int set_cmdline(const struct machine *machine, struct kvm_order *order, v
 static int order_kernel(const struct machine *machine, struct kvm_order *order, venv_error **err)
 {
 	const struct kvm_spec *kvm = &machine->spec->kvm;
-	int fd = open_named(machine, "kernel", kvm->kernel, err);
-	int r = fd < 0 ? fd : set_file(order, "kernel", fd, err);
+	int r = set_named(machine, order, KERNEL, err);
 
-	if (r == 0 && kvm->initrd) {
-		fd = open_named(machine, "initrd", kvm->initrd, err);
-		r = fd < 0 ? fd : set_file(order, "initrd", fd, err);
-	}
+	if (r == 0 && kvm->initrd)
+		r = set_named(machine, order, INITRD, err);
 	return r < 0 ? r : set_cmdline(machine, order, err);
 }
 
@@ -119,19 +163,28 @@ static int find_seabios(venv_error **err)
 
 /* ---- A rootfs box -------------------------------------------------------------------------- */
 
-/* The kernel box's, or one that the file names, which must have built in what it takes. */
 static int open_kernel(const struct machine *machine, venv_error **err)
 {
 	_cleanup_free_ char *path = NULL;
 	int fd;
 
-	if (!machine->image.kernel)
-		return open_named(machine, "kernel", machine->spec->kvm.kernel, err);
 	path = venv__path_join(machine->image.kernel, "vmlinuz");
 	fd = path ? open(path, O_RDONLY | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK | O_CLOEXEC) : -1;
 	return fd < 0 ? venv__fail_errno(err, errno, "cannot open the kernel '%s'",
 					 path ? path : machine->image.kernel)
 		      : fd;
+}
+
+/* The kernel box's, or one that the file names, which must have built in what it takes. */
+static int order_rootfs_kernel(const struct machine *machine, struct kvm_order *order,
+			       venv_error **err)
+{
+	int fd;
+
+	if (!machine->image.kernel)
+		return set_named(machine, order, KERNEL, err);
+	fd = open_kernel(machine, err);
+	return fd < 0 ? fd : set_file(order, "kernel", fd, err);
 }
 
 static int order_rootfs(const struct machine *machine, struct kvm_order *order, venv_error **err)
@@ -145,8 +198,7 @@ static int order_rootfs(const struct machine *machine, struct kvm_order *order, 
 				       "a machine from a root file system starts with our own "
 				       "initramfs: kvm.%s has no place",
 				       kvm->initrd ? "initrd" : "firmware");
-	fd = open_kernel(machine, err);
-	r = fd < 0 ? fd : set_file(order, "kernel", fd, err);
+	r = order_rootfs_kernel(machine, order, err);
 	if (r == 0) {
 		fd = kvm_initramfs_make(machine, err);
 		r = fd < 0 ? fd : set_file(order, "initrd", fd, err);
@@ -161,6 +213,21 @@ static int order_rootfs(const struct machine *machine, struct kvm_order *order, 
 	return 0;
 }
 
+const struct place *kvm_boot_place(const struct machine *machine, const struct kvm_order *order,
+				   const char *message)
+{
+	const struct kvm_spec *kvm = &machine->spec->kvm;
+
+	for (enum named i = KERNEL; i < NAMED; i++) {
+		const struct file file = file_of(machine, i);
+		const char *name = venv__json_str(order->json, file.name_key);
+
+		if (name && strstr(message, name))
+			return file.place;
+	}
+	return kvm->cmdline ? &kvm->place : NULL;
+}
+
 int kvm_boot_order(const struct machine *machine, struct kvm_order *order, venv_error **err)
 {
 	const struct kvm_spec *kvm = &machine->spec->kvm;
@@ -170,7 +237,8 @@ int kvm_boot_order(const struct machine *machine, struct kvm_order *order, venv_
 		return order_rootfs(machine, order, err);
 	if (!is_auto(kvm->kernel))
 		return order_kernel(machine, order, err);
-	fd = is_auto(kvm->firmware) ? find_seabios(err)
-				    : open_named(machine, "firmware", kvm->firmware, err);
+	if (!is_auto(kvm->firmware))
+		return set_named(machine, order, FIRMWARE, err);
+	fd = find_seabios(err);
 	return fd < 0 ? fd : set_file(order, "firmware", fd, err);
 }

@@ -125,6 +125,24 @@ static int resolve(void *user, const char *by, const char *name, int *ret_fd, ch
 	return 0;
 }
 
+int kvm_disk_advise(int r, const struct machine *machine, venv_error **err)
+{
+	const char *last = NULL, *at = r == VENV_ERR_CORRUPT || r == VENV_ERR_UNSUPPORTED
+					       ? venv_error_message(err ? *err : NULL)
+					       : "";
+	size_t length = strlen(machine->dir);
+
+	while ((at = strstr(at, "disk '")))
+		last = at += strlen("disk '");
+	if (!last || strncmp(last, machine->dir, length) != 0 || last[length] != '/')
+		return r;
+	return venv__hint(r, err,
+			  "go back to a snapshot ('venv snapshot list %s' names them), or make the "
+			  "machine anew with 'venv destroy %s' and 'venv up %s'; 'qemu-img check' "
+			  "looks at the file",
+			  machine->name, machine->name, machine->name);
+}
+
 static int open_disk(const struct machine *machine, bool read_only, struct disk **ret,
 		     venv_error **err)
 {
@@ -132,12 +150,14 @@ static int open_disk(const struct machine *machine, bool read_only, struct disk 
 					      .read_only = read_only,
 					      .resolve = resolve,
 					      .resolve_user = (void *)(uintptr_t)machine };
+	_cleanup_free_ char *path = venv__path_join(machine->dir, KVM_DISK);
 	int fd = openat(machine->dir_fd, KVM_DISK,
 			(read_only ? O_RDONLY : O_RDWR) | O_NOFOLLOW | O_CLOEXEC);
 
 	if (fd < 0)
 		return venv__fail_errno(err, errno, "cannot open the machine's disk");
-	return venv__disk_open(fd, KVM_DISK, &options, ret, err);
+	return kvm_disk_advise(venv__disk_open(fd, path ? path : KVM_DISK, &options, ret, err),
+			       machine, err);
 }
 
 static int too_small(const struct machine_spec *spec, uint64_t length, venv_error **err)
@@ -240,17 +260,19 @@ static int add_image(struct kvm_order *order, json_t *images, int fd, const char
 static int add_images(const struct machine *machine, struct kvm_order *order, json_t *images,
 		      const char *name, venv_error **err)
 {
-	int below, fd = openat(machine->dir_fd, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC), r;
+	_cleanup_free_ char *path = venv__path_join(machine->dir, name);
+	_cleanup_close_ int fd = openat(machine->dir_fd, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
 	struct disk_info info;
+	int below, r;
 
+	if (!path)
+		return venv__fail_nomem(err);
 	if (fd < 0)
 		return venv__fail_errno(err, errno, "cannot open the machine's disk '%s'", name);
-	r = venv__disk_info(fd, name, DISK_QCOW2, &info, err);
-	if (r < 0) {
-		(void)close(fd);
-		return r;
-	}
-	r = add_image(order, images, fd, name, DISK_QCOW2, err);
+	r = venv__disk_info(fd, path, DISK_QCOW2, &info, err);
+	if (r < 0)
+		return kvm_disk_advise(r, machine, err);
+	r = add_image(order, images, take_fd(&fd), path, DISK_QCOW2, err);
 	if (r < 0 || !info.backing[0])
 		return r;
 	below = open_below(machine, info.backing, err);

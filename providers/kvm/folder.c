@@ -64,11 +64,6 @@ static int set_owner(json_t *device, const struct ids *ids)
 							"gid", (json_int_t)ids->gid));
 }
 
-static int set_ids(const struct machine *machine, struct kvm_order *order)
-{
-	return json_object_set_new(order->json, "ids", venv__idmap_to_json(machine->map));
-}
-
 static int add_folder(const struct machine *machine, size_t i, struct kvm_order *order,
 		      venv_error **err)
 {
@@ -83,10 +78,18 @@ static int add_folder(const struct machine *machine, size_t i, struct kvm_order 
 			   "slot", (int)(KVM_SLOT_FOLDER + i), "tag",
 			   json_sprintf(FOLDER_TAG "%zu", i), "directory", number, "read_only",
 			   folder->read_only);
-	if (device && (folder->volume ? set_ids(machine, order) : set_owner(device, &ids)) < 0)
+	if (device && !folder->volume && set_owner(device, &ids) < 0)
 		json_decref(take_ptr(device));
 	number = kvm_order_device(order, device, err);
 	return number < 0 ? number : set_hidden(folder, order, device, err);
+}
+
+static bool has_volume(const struct machine *machine)
+{
+	for (size_t i = 0; i < machine->n_folders; i++)
+		if (machine->folders[i].volume)
+			return true;
+	return false;
 }
 
 int kvm_folder_order(const struct machine *machine, struct kvm_order *order, venv_error **err)
@@ -99,6 +102,9 @@ int kvm_folder_order(const struct machine *machine, struct kvm_order *order, ven
 				  KVM_FOLDERS_MAX);
 	for (size_t i = 0; r == 0 && i < machine->n_folders; i++)
 		r = add_folder(machine, i, order, err);
+	if (r == 0 && has_volume(machine) &&
+	    json_object_set_new(order->json, "ids", venv__idmap_to_json(machine->map)) < 0)
+		r = venv__fail_nomem(err);
 	return r;
 }
 

@@ -46,11 +46,14 @@ struct kvm_order {
 	size_t n_fds;
 	bool goes_on; /* it was suspended: nothing that it knows may be made anew */
 };
+/* What a machine with more than KVM_CPUS_MAX is told. */
+#define KVM_TOO_MANY_CPUS "it cannot have more than 32 processors ('cpus')"
+#define KVM_FEWER_CPUS "set 'cpus' to 32 or less"
+/* Processors that the guest sees, or would: the file may want more than there can be. */
+unsigned kvm_cpus(const struct machine_spec *spec);
 int kvm_order_new(const struct machine *machine, struct kvm_order *ret, venv_error **err);
 void kvm_order_done(struct kvm_order *order);
 #define _cleanup_kvm_order_ _cleanup_(kvm_order_done)
-/* Of its process's control groups: what the spec says beyond memory and whole processors. NULL: no memory */
-json_t *kvm_limits(const struct machine_spec *spec);
 /* Takes the descriptor, also on failure. Its number, or a negative code. */
 int kvm_order_fd(struct kvm_order *order, int fd, venv_error **err);
 /* The same with a copy of somebody else's. */
@@ -58,12 +61,21 @@ int kvm_order_copy(struct kvm_order *order, int fd, venv_error **err);
 /* Takes the reference of device; NULL is out of memory. */
 int kvm_order_device(struct kvm_order *order, json_t *device, venv_error **err);
 
+/* limits.c */
+extern const char *const kvm_live_limits[];
+/* Of its process's control groups: what the spec says beyond memory and whole processors. NULL: no memory */
+json_t *kvm_limits(const struct machine_spec *spec);
+bool kvm_has_whole_cpus(const struct machine_spec *spec);
+int kvm_apply(struct machine *machine, const json_t *changed, struct venv_op *op, venv_error **err);
+
 /* disk.c: overlays */
 #define KVM_DISK "disk.qcow2"
 #define KVM_ROOT_SERIAL "root"
 /* Make what is not there, and let the first grow to `disk`. */
 int kvm_disk_create(const struct machine *machine, venv_error **err);
 int kvm_disk_order(const struct machine *machine, struct kvm_order *order, venv_error **err);
+/* What to do about the machine's own disks, if that is what is damaged. Returns r. */
+int kvm_disk_advise(int r, const struct machine *machine, venv_error **err);
 /* Bytes that they take on the host. */
 uint64_t kvm_disk_usage(const struct machine *machine);
 /* Is the first one divided into partitions, as far as its first sector tells? */
@@ -71,6 +83,9 @@ int kvm_disk_is_divided(const struct machine *machine, bool *ret, venv_error **e
 
 /* boot.c: kernel or firmware */
 int kvm_boot_order(const struct machine *machine, struct kvm_order *order, venv_error **err);
+/* Where venv.yml says what venv-vmm refuses by this message, or NULL. */
+const struct place *kvm_boot_place(const struct machine *machine, const struct kvm_order *order,
+				   const char *message);
 
 /* seed.c */
 int kvm_seed_order(const struct machine *machine, struct kvm_order *order, venv_error **err);

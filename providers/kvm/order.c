@@ -9,7 +9,6 @@
 
 enum {
 	MEMORY_STEP = 2 << 20,
-	CPUS_MAX = 32,
 	STOP_TIMEOUT_MS = 60000,
 	ROOM_PART = 16,
 	ROOM_LEAST = 128 << 20,
@@ -63,20 +62,28 @@ static unsigned host_cpus(void)
 	return sched_getaffinity(0, sizeof(set), &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
 }
 
-static bool has_whole_cpus(const struct machine_spec *spec)
-{
-	return spec->cpus == (double)(unsigned)spec->cpus;
-}
-
-/* As many as its threads can run on at once, unless the file says it; a part of one is one that is slowed down. */
-static unsigned count_cpus(const struct machine_spec *spec)
+/*
+ * As many as its threads can run on at once, and it can have, unless the file says it: then also more, which is refused.
+ * A part of one is one that is slowed down.
+ */
+unsigned kvm_cpus(const struct machine_spec *spec)
 {
 	unsigned of_set = venv__cgroup_cpuset_size(spec->cpuset), usual = host_cpus();
-	unsigned wanted = of_set ? MIN(of_set, usual) : usual;
 
 	if (spec->cpus > 0)
-		wanted = (unsigned)spec->cpus + !has_whole_cpus(spec);
-	return wanted > CPUS_MAX ? CPUS_MAX : wanted;
+		return (unsigned)spec->cpus + !kvm_has_whole_cpus(spec);
+	return MIN(of_set ? MIN(of_set, usual) : usual, (unsigned)KVM_CPUS_MAX);
+}
+
+/* The probe refuses it too, but the file may have changed since the machine was made. */
+static int check_cpus(const struct machine_spec *spec, venv_error **err)
+{
+	int r;
+
+	if (kvm_cpus(spec) <= KVM_CPUS_MAX)
+		return 0;
+	r = venv__fail_spec(err, VENV_ERR_UNSUPPORTED, &spec->cpus_place, "%s", KVM_TOO_MANY_CPUS);
+	return venv__hint(r, err, "%s", KVM_FEWER_CPUS);
 }
 
 static int size_memory(const struct machine_spec *spec, uint64_t *ret, venv_error **err)
@@ -96,16 +103,6 @@ static int size_memory(const struct machine_spec *spec, uint64_t *ret, venv_erro
 			    (unsigned long long)(*ret >> 20), (unsigned long long)(all >> 20));
 	return venv__hint(r, err, "set 'memory' to less%s",
 			  spec->memory ? "" : "; 2G is what a virtual machine has by default");
-}
-
-json_t *kvm_limits(const struct machine_spec *spec)
-{
-	json_t *limits = venv__cgroup_limits(spec);
-
-	(void)json_object_del(limits, "memory");
-	if (has_whole_cpus(spec)) /* its devices work beside its processors */
-		(void)json_object_del(limits, "cpus");
-	return limits;
 }
 
 /*
@@ -135,14 +132,17 @@ int kvm_order_new(const struct machine *machine, struct kvm_order *ret, venv_err
 	int r;
 
 	*ret = (struct kvm_order){ .json = NULL };
-	r = size_memory(spec, &memory, err);
+	r = check_cpus(spec, err);
+	if (r == 0)
+		r = size_memory(spec, &memory, err);
 	if (r == 0)
 		r = kvm_order_copy(ret, machine->dir_fd, err);
 	if (r < 0)
 		return r;
 	ret->json = json_pack(
-		"{s:s, s:s, s:I, s:i, s:I, s:[]}", "id", machine->id, "name", machine->name,
-		"memory", (json_int_t)memory, "cpus", (int)count_cpus(spec), "stop_timeout_ms",
+		"{s:s, s:s, s:I, s:i, s:i, s:I, s:[]}", "id", machine->id, "name", machine->name,
+		"memory", (json_int_t)memory, "cpus", (int)kvm_cpus(spec), "sockets",
+		(int)MAX(spec->kvm.sockets, 1U), "stop_timeout_ms",
 		(json_int_t)(spec->stop_timeout_ms ? spec->stop_timeout_ms : STOP_TIMEOUT_MS),
 		"devices");
 	if (!ret->json || set_limits(spec, memory, ret->json) < 0)

@@ -169,23 +169,31 @@ int kvm_host_check(struct venv *ctx, venv_error **err)
 /* ---- The slot ------------------------------------------------------------------------------ */
 
 /* What the file wants and a virtual machine cannot have. NULL: nothing */
-static const char *refused(const struct machine_spec *spec, const char **ret_hint)
+static const char *refused(const struct machine_spec *spec, const char **ret_hint,
+			   const struct place **ret_place)
 {
 	const struct {
 		bool wanted;
 		const char *reason, *hint;
+		const struct place *place;
 	} cases[] = {
 		{ spec->pids != 0, "it cannot limit a machine's processes ('pids')",
-		  "remove 'pids'" },
+		  "remove 'pids'", &spec->place },
 		{ spec->oom == OOM_FREEZE, "a machine that lacks memory decides itself ('oom')",
-		  "remove 'oom'" },
+		  "remove 'oom'", &spec->place },
 		{ spec->profile == PROFILE_APP, "it has no profiles ('profile')",
-		  "remove 'profile'" },
+		  "remove 'profile'", &spec->place },
+		{ kvm_cpus(spec) > KVM_CPUS_MAX, KVM_TOO_MANY_CPUS, KVM_FEWER_CPUS,
+		  &spec->cpus_place },
+		{ kvm_cpus(spec) % MAX(spec->kvm.sockets, 1U) != 0,
+		  "its processors cannot be shared out evenly over its sockets ('kvm.sockets')",
+		  "set 'cpus' to a multiple of 'kvm.sockets'", &spec->place },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
 		if (cases[i].wanted) {
 			*ret_hint = cases[i].hint;
+			*ret_place = cases[i].place;
 			return cases[i].reason;
 		}
 	return NULL;
@@ -210,12 +218,11 @@ int kvm_probe(struct venv *ctx, const struct machine_spec *spec, struct verdict 
 	      venv_error **err)
 {
 	_cleanup_error_ venv_error *problem = NULL;
-	const char *hint = NULL, *reason = refused(spec, &hint);
+	const struct place *place = NULL;
+	const char *hint = NULL, *reason = refused(spec, &hint, &place);
 
-	*ret = (struct verdict){ .accept = true };
-	if (reason) {
-		ret->place = &spec->place;
-	} else {
+	*ret = (struct verdict){ .accept = true, .place = place };
+	if (!reason) {
 		if (kvm_host_check(ctx, &problem) == 0)
 			return warn(spec, &ret->warnings) < 0 ? venv__fail_nomem(err) : 0;
 		reason = venv_error_message(problem);

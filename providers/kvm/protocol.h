@@ -10,9 +10,10 @@
  * and gets {"ready":true, …as "state"} or {"error":…}. T: when it was started (CLOCK_MONOTONIC). The first
  * descriptor is the machine's directory. In the machine, FD is a number from 0 to N - 1:
  *
- *   {"name":S, "memory":BYTES (a multiple of 2 MiB), "cpus":N, "stop_timeout_ms":N,
+ *   {"name":S, "memory":BYTES (a multiple of 2 MiB), "cpus":N, "sockets":N?, "stop_timeout_ms":N,
  *    "kernel":FD, "initrd":FD?, "cmdline":S          a kernel, loaded directly
  *    "firmware":FD, "boot_order":S?                  or firmware; one of both
+ *    "kernel_name":S?, "initrd_name":S?, "firmware_name":S?    what messages call them
  *    "state":FD, "memory_file":FD                    a suspended machine that goes on; else absent
  *    "paused":B                                      stands still, devices too, until "resume"
  *    "devices":[{"kind":K,"slot":1…31, …}…],         at most 31; what K needs: below
@@ -71,6 +72,6 @@
 #ifndef VENV_KVM_PROTOCOL_H
 #define VENV_KVM_PROTOCOL_H
 
-enum { KVM_PROTOCOL_VERSION = 1, KVM_STARTER_FD = 3, KVM_FDS_MAX = 128 };
+enum { KVM_PROTOCOL_VERSION = 1, KVM_STARTER_FD = 3, KVM_FDS_MAX = 128, KVM_CPUS_MAX = 32 };
 
 #endif

@@ -212,6 +212,7 @@ static int plug(struct machine *machine, venv_error **err)
 
 const struct provider kvm_provider = {
 	.name = "kvm",
+	.live_limits = kvm_live_limits,
 	.disks = true,
 	.guest_ssh = true,
 	.probe = kvm_probe,
@@ -224,12 +225,14 @@ const struct provider kvm_provider = {
 	.exec = kvm_agent_exec,
 	.pause = pause_machine,
 	.resume = kvm_resume,
+	.apply = kvm_apply,
 	.suspend = kvm_suspend,
 	.snapshot = kvm_snapshot,
 	.restore = kvm_restore,
 	.stats = stats,
 	.info = info,
 	.lend_network = venv__alive_lend,
+	.console = venv__alive_console,
 	.plug = plug,
 	.own = kvm_folder_own,
 	.dial = dial,

@@ -24,6 +24,8 @@ void kvm_clean(const struct machine *machine)
 		return;
 	groups = venv__json_strv(record, "groups");
 	venv__cgroup_clean(groups, machine->id);
+	if (groups) /* those of v1 that a limit wanted later */
+		venv__cgroup_clean_own(machine->id);
 	if (state != MACHINE_CRASHED)
 		return;
 	(void)unlinkat(machine->dir_fd, "ctl", 0);
@@ -121,6 +123,19 @@ static int wait_ready(const struct machine *machine, int socket, struct venv_op 
 	return MIN(r, 0);
 }
 
+/* Of what it was told, only files may be wrong: those that venv.yml names, and the machine's disks. */
+static int explain(int r, const struct machine *machine, const struct kvm_order *order,
+		   venv_error **err)
+{
+	const struct place *place =
+		r == VENV_ERR_INVALID && err
+			? kvm_boot_place(machine, order, venv_error_message(*err))
+			: NULL;
+
+	(void)kvm_disk_advise(r, machine, err);
+	return place ? venv__at_spec(r, err, place) : r;
+}
+
 /* Not half a machine: its lock and its disks must be free when the error is told. */
 static void end(int pidfd)
 {
@@ -152,7 +167,7 @@ int kvm_start(struct machine *machine, struct venv_op *op, venv_error **err)
 	(void)close(take_fd(&theirs));
 	r = tell(machine, &order, spawned, ours, err);
 	if (r == 0)
-		r = wait_ready(machine, ours, op, err);
+		r = explain(wait_ready(machine, ours, op, err), machine, &order, err);
 	if (r == 0 && machine->from_rootfs)
 		r = kvm_agent_start(machine, err);
 	/* last: one that was suspended stands still until what it goes on from is given up */

@@ -29,10 +29,12 @@ def pytest_generate_tests(metafunc):
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Let fixtures know how the test went: item.outcome_<phase>."""
+    """Let fixtures know how the test went: item.outcome_<phase>. With -v a failure is told at once, not at the end."""
     outcome = yield
     report = outcome.get_result()
     setattr(item, "outcome_" + report.when, report)
+    if report.failed and item.config.option.verbose > 0:
+        item.config.pluginmanager.get_plugin("terminalreporter").write_line("\n" + report.longreprtext)
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -54,6 +54,12 @@ def kernel_box(project, venv):
     venv("box", "build", os.path.join(project.path, "kernel"), timeout=SLOW)
 
 
+@pytest.fixture
+def debian():
+    """The archive that boxes/debian-12/build made."""
+    return given("VENV_TEST_DEBIAN")
+
+
 def rootfs_machine(**more):
     return {"box": "busybox", "provider": "kvm", "memory": "256M", "cpus": 1, "boot_timeout": "8m", **more}
 

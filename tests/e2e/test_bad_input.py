@@ -59,6 +59,7 @@ def test_what_is_not_supported_yet_is_named(project, venv, key):
     ("box: https://example.org/x.tar", "box sources with 'https' are not supported yet", "download the file"),
     ("architecture: arm64", "is for amd64, and arm64 is wanted", "architecture: amd64"),
     ("disk: 20G", "cannot give a machine a disk of its own", "remove 'disk'"),
+    ("cpus: 48\nprovider: kvm", "cannot have more than 32 processors ('cpus')", "set 'cpus' to 32 or less"),
     ("ssh: { extra_keys: [./none.pub] }", "none.pub", "public keys")])
 def test_what_cannot_be_had_is_told_at_its_place(project, venv, key, message, hint):
     project.write(("" if key.startswith("box") else "box: busybox\n") + "networks: []\n" + key + "\n")

@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from support.waiting import wait_for
+
 pytestmark = [pytest.mark.nested, pytest.mark.timeout(300)]
 
 UNIFIED = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
@@ -48,13 +50,6 @@ def group_of(project):
 def read(group, name):
     with open(os.path.join(group, name), encoding="ascii") as file:
         return file.read().strip()
-
-
-def wait_for(what, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "did not happen"
-        time.sleep(0.1)
 
 
 def test_limits_are_set_and_changed_live(project, venv, controllers):

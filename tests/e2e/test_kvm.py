@@ -118,10 +118,15 @@ def test_a_new_netd_takes_the_machine_up(project, venv, guest):
                                      "ping -c 2 -W 10 $(ip route | sed -n 's/^default via \\([^ ]*\\).*/\\1/p')").stdout
 
 
+NO_KERNEL = ["venv.yml:", "kvm.kernel 'PROJECT/venv.yml' is no kernel: it is neither a bzImage nor an ELF program",
+             "hint: name a Linux kernel for x86-64"]
+
+
 @pytest.mark.parametrize("keys,words", [
     ({"memory": "900G"}, ["this host has", "memory"]),
-    ({"kvm": {"kernel": "./none"}}, ["cannot open kvm.kernel"]),
-    ({"kvm": {"kernel": "./venv.yml"}}, ["kernel"]),
+    ({"kvm": {"kernel": "./none"}}, ["venv.yml:", "cannot open kvm.kernel", "hint: put the file there"]),
+    ({"kvm": {"kernel": "./venv.yml"}}, NO_KERNEL),
+    ({"kvm": {"firmware": "./venv.yml"}}, ["venv.yml:", "kvm.firmware 'PROJECT/venv.yml' is no firmware", "hint: name"]),
     ({"disk": "1M"}, ["cannot become smaller"]),
     ({"networks": []}, ["networks"]),
     ({"pids": 10}, ["pids"])])
@@ -130,7 +135,7 @@ def test_what_a_machine_cannot_be_is_told(project, venv, disks, keys, words):
     project.write(machine(**{"folders": [], **keys}))
     result = venv.fails("up")
     for word in words:
-        assert word in result.stderr, result
+        assert word.replace("PROJECT", project.path) in result.stderr, result
     assert project.machines() == []
 
 

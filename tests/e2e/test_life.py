@@ -7,15 +7,10 @@ import time
 import pytest
 
 from support import image
+from support.console import talk_at_the_console
+from support.waiting import wait_for
 
 SMALL = "box: busybox\n"
-
-
-def wait_for(condition):
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @pytest.mark.nested
@@ -229,10 +224,26 @@ def test_logs(project, venv):
     project.write(SMALL)
     venv("up")
     venv("exec", "--", "sh", "-c", "echo to the console > /dev/console")
-    deadline = time.monotonic() + 5
-    while "to the console" not in venv("logs").stdout:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(lambda: "to the console" in venv("logs").stdout)
+
+
+@pytest.mark.nested
+def test_the_console_is_seen_and_typed_at(project, venv):
+    project.write(SMALL)
+    assert "does not exist yet" in venv.fails("console").stderr
+    venv("up")
+    with venv.terminal("console") as first:
+        first.expect("Ctrl-")
+        with venv.terminal("console") as second:
+            second.expect("Ctrl-")
+            first.expect("another 'venv console' took it")
+    talk_at_the_console(venv)
+    with venv.terminal("console") as console:
+        console.expect("Ctrl-")
+        venv("halt")
+        console.expect("the machine ended")
+        assert console.wait(timeout=5) == 0
+    assert "machine 'default' is stopped" in venv.fails("console").stderr
 
 
 def test_stats(project, venv):

@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from support.waiting import wait_for
+
 SMALL = "box: busybox\nports: [ { host: auto, guest: 80 } ]\n"
 
 
@@ -36,10 +38,7 @@ def netd_of(name):
 
 
 def wait_until_down(venv):
-    deadline = time.monotonic() + 10
-    while venv.json("status")[0]["state"] == "running":
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for(lambda: venv.json("status")[0]["state"] != "running")
 
 
 @pytest.mark.nested

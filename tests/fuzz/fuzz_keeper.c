@@ -55,6 +55,13 @@ int keeper_pause(struct keeper *keeper, bool pause, venv_error **err)
 	return 0;
 }
 
+int keeper_console_connect(struct keeper *keeper, venv_error **err)
+{
+	return keeper->state == KEEPER_STOPPING
+		       ? venv__fail(err, VENV_ERR_STATE, "the machine is ending")
+		       : eventfd(0, EFD_CLOEXEC);
+}
+
 void keeper_ssh_request(struct client *client)
 {
 	keeper_client_reply(client, NULL, NULL, 0);

@@ -21,7 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	source.mem = &mem;
 	source.kernel_fd = fd;
-	if (boot_bzimage(&source, &entry, NULL) == 0 && !mem_at(&mem, entry.ip, 1))
+	if (boot_bzimage(&source, size, &entry, NULL) == 0 && !mem_at(&mem, entry.ip, 1))
 		abort();
 	mem_done(&mem);
 	(void)close(fd);

@@ -4,6 +4,8 @@
  * and then twice in long mode. After each look it says on COM1 what became of the mask: 'k' kept, 'm' all masked,
  * 'k' kept; '-' where it is anything else.
  */
+	.include "firmware.inc"
+
 	.code16
 	.text
 	.globl _start
@@ -33,17 +35,7 @@ _start:
 	mov %ax, %ds
 	mov $0xfa, %al
 	outb %al, $0x21
-	lgdtl gdt_pointer
-	mov %cr0, %eax
-	or $1, %al
-	mov %eax, %cr0
-	ljmpl $8, $0xf0000 + protected
-
-	.code32
-protected:
-	mov $16, %ax
-	mov %ax, %ds
-	mov %ax, %ss
+	enter_protected_mode
 	look
 	expect 0xfa, 0x6b
 	/* the first 2 MiB, as they are */
@@ -78,17 +70,4 @@ long_mode:
 1:	hlt
 	jmp 1b
 
-	.balign 8
-gdt:	.quad 0
-	.quad 0x00cf9b000000ffff /* code, 32 bits, flat */
-	.quad 0x00cf93000000ffff /* data, flat */
-	.quad 0x00af9b000000ffff /* code, 64 bits */
-gdt_pointer:
-	.word 31
-	.long 0xf0000 + gdt
-
-	.org 0xfff0
-	.code16
-	ljmp $0xf000, $_start
-	.org 0x10000
-	.section .note.GNU-stack, "", @progbits
+	finish_image

@@ -47,12 +47,16 @@ common:
 	add $8, %rsp
 	iretq
 
-	/* Copied to where the SIPI points; counts itself in and stays there. */
+	/* Copied to where the SIPI points; notes its APIC id (CPUID leaf 1), counts itself in and stays there. */
 	.globl trampoline, trampoline_end
 	.code16
 trampoline:
 	mov %cs, %ax
 	mov %ax, %ds
+	mov $1, %eax
+	cpuid
+	shr $24, %ebx
+	movb $1, 0x900(%bx)
 	lock incw 0x800
 1:	cli
 	hlt

@@ -20,6 +20,7 @@ except ImportError:
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "e2e"))
 from support.runner import Terminal  # noqa: E402
+from support.waiting import wait_for  # noqa: E402
 
 FAKE = os.environ.get("VENV_FAKE", "")
 
@@ -156,7 +157,7 @@ def test_errors_quote_the_line(tmp_path):
                                        ["destroy", "-f"], ["repair"], ["cp", "a", ":b"], ["up"],
                                        ["pause"], ["suspend"], ["resume"], ["snapshot", "list"],
                                        ["snapshot", "save", "a"], ["snapshot", "restore", "a"],
-                                       ["snapshot", "delete", "a"], ["provision"], ["reload"], ["logs"],
+                                       ["snapshot", "delete", "a"], ["provision"], ["reload"], ["logs"], ["console"],
                                        ["box", "add", "a"], ["box", "build", "a"],
                                        ["box", "remove", "a"], ["completion", "bash"], ["help"],
                                        ["help", "up"], ["help", "--list"], ["help", "--man", "venv"]])
@@ -423,6 +424,41 @@ def test_logs_are_made_visible_at_a_terminal_only():
         screen.expect(r"a\\x1b\[2Jb")
         screen.wait()
     assert run("logs", FAKE_OP=ops)[0] == "a\x1b[2Jb\n"
+
+
+def test_a_console_is_typed_into_and_left():
+    with terminal("console") as screen:
+        screen.expect(r"The console of 'web'. Ctrl-\] leaves it.")
+        wait_for(lambda: is_raw(screen))
+        screen.send("hello\x03")
+        screen.expect("hello\x03")  # Ctrl-C is the machine's
+        screen.send("\x1d")
+        assert screen.wait() == 0
+        assert not is_raw(screen)
+    with terminal("console") as screen:
+        screen.expect("leaves it")
+        screen.send("bye")
+        screen.expect("The console is closed: the machine ended, or another 'venv console' took it.")
+        assert screen.wait() == 0
+
+
+def test_a_console_without_a_terminal():
+    with subprocess.Popen([FAKE, "console"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment()) as process:
+        process.stdin.write(b"one\x1d\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"one\x1d\n"
+        process.stdin.close()
+        assert process.wait(timeout=10) == 0
+    assert lines(run("console", "--json", stdin=b"one bye")[0]) == [
+        {"type": "result", "command": "console", "result": {"machine": "web"}}]
+    with subprocess.Popen([FAKE, "console", "--json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          env=environment()) as process:
+        process.stdin.write(b"one\x1b\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline()) == {
+            "type": "output", "machine": "web", "stream": "stdout", "text": "one\x1b\n"}
+        process.stdin.close()
+        assert process.wait(timeout=10) == 0
 
 
 # ---- Completion --------------------------------------------------------------------------------

@@ -93,6 +93,36 @@ static int dial(const struct fixture *fixture, const char *id, uint16_t port, ve
 	return r < 0 ? r : fd;
 }
 
+static enum net_lease lease(const struct fixture *fixture, const char *id)
+{
+	const struct machine machine = { .id = id, .project_fd = fixture->project.dir_fd };
+
+	return venv__net_lease(&machine);
+}
+
+/* Who answers has its address, whatever the answer is. */
+static void who_answers_has_its_address(void **state)
+{
+	static const uint16_t ports[] = { 22, 23 };
+	struct fixture *fixture = *state;
+	struct machine_spec spec = { .name = TEXT("web"), ON_PROJECT };
+
+	assert_int_equal(lease(fixture, "0"), NET_LEASE_UNKNOWN);
+	for (size_t i = 0; i < ARRAY_SIZE(ports); i++) {
+		_cleanup_close_ int fd = -1;
+		struct fake_machine web;
+
+		machine_start(fixture, &web, &spec);
+		assert_int_equal(agent_serve(&web.agent, "echo", "tcp", "0.0.0.0", 22, "sshd:"), 0);
+		assert_int_equal(lease(fixture, web.id), NET_LEASE_NONE);
+		assert_int_equal(lease(fixture, "0"), NET_LEASE_UNKNOWN);
+		fd = dial(fixture, web.id, ports[i], NULL);
+		assert_int_equal(fd >= 0, ports[i] == 22);
+		assert_int_equal(lease(fixture, web.id), NET_LEASE_USED);
+		machine_stop(&web);
+	}
+}
+
 static void a_port_is_dialled(void **state)
 {
 	struct fixture *fixture = *state;
@@ -459,6 +489,7 @@ static int run_group(const char *name)
 		TEST(ipv6_costs_no_time),
 		TEST(ports_lead_in),
 		TEST(a_port_is_dialled),
+		TEST(who_answers_has_its_address),
 		TEST(taken_port_is_named),
 		TEST(host_is_closed),
 		TEST(guest_routes_loopback_out),

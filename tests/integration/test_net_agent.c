@@ -33,6 +33,14 @@ static int make_address(const char *address, int port, struct sockaddr_storage *
 	return sizeof(*v6);
 }
 
+/* Nobody stays behind, not even whose parent ended before it could ask for that. */
+static void end_with(pid_t parent)
+{
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(0);
+}
+
 static void serve_stream(int fd, const char *kind, const char *name)
 {
 	size_t total = 0;
@@ -55,7 +63,8 @@ static void serve_stream(int fd, const char *kind, const char *name)
 
 static _Noreturn void serve(int fd, bool stream, const char *kind, const char *name)
 {
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	const pid_t own = getpid();
+
 	(void)signal(SIGCHLD, SIG_IGN);
 	for (;;) {
 		struct sockaddr_storage peer;
@@ -68,7 +77,7 @@ static _Noreturn void serve(int fd, bool stream, const char *kind, const char *n
 			int connection = accept(fd, NULL, NULL);
 
 			if (connection >= 0 && fork() == 0) {
-				(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+				end_with(own);
 				serve_stream(connection, kind, name);
 			}
 			(void)close(connection);
@@ -90,13 +99,16 @@ static int do_serve(const json_t *request)
 	int length = make_address(venv__json_str(request, "address"),
 				  (int)venv__json_int(request, "port", 0), &address);
 	int fd = socket(address.ss_family, stream ? SOCK_STREAM : SOCK_DGRAM, 0), on = 1;
+	const pid_t own = getpid();
 
 	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (fd < 0 || bind(fd, (struct sockaddr *)&address, (socklen_t)length) < 0 ||
 	    (stream && listen(fd, 1024) < 0))
 		return errno;
-	if (fork() == 0)
+	if (fork() == 0) {
+		end_with(own);
 		serve(fd, stream, venv__json_str(request, "kind"), venv__json_str(request, "name"));
+	}
 	(void)close(fd);
 	return 0;
 }

@@ -155,6 +155,15 @@ static int configure(struct guest *guest)
 			 guest->directory);
 }
 
+/* What is told of a machine that nobody reaches. */
+static void lease_is(const struct fixture *fixture, const struct guest *guest,
+		     enum net_lease expected)
+{
+	const struct machine machine = { .id = guest->id, .project_fd = fixture->project.dir_fd };
+
+	assert_int_equal(venv__net_lease(&machine), expected);
+}
+
 static void guest_start(struct fixture *fixture, struct guest *guest,
 			const struct machine_spec *spec, const char *id)
 {
@@ -173,6 +182,7 @@ static void guest_start(struct fixture *fixture, struct guest *guest,
 		fail_msg("attach: %s", venv_error_message(err));
 	assert_int_equal(ask_tap(guest->net.socket, false, &guest->tap), 0);
 	assert_int_equal(agent_start(&guest->agent, be_guest, guest), 0);
+	lease_is(fixture, guest, NET_LEASE_NONE);
 	guest->address = guest->net.interfaces[0].address;
 	assert_int_equal(configure(guest), 0);
 }
@@ -215,6 +225,7 @@ void tap_is_a_machine(void **state)
 	lease_has(&vm, "vmhost", line);
 	lease_has(&vm, "vmhost", "\nmtu=65520\n");
 	lease_has(&vm, "vmhost", "\ndomain=shop.venv\n");
+	lease_is(*state, &vm, NET_LEASE_USED);
 	assert_int_equal(agent_run(&vm.agent, NULL, "busybox ping -c 1 -W 2 web"), 0);
 	assert_int_equal(agent_run(&web.agent, NULL, "busybox ping -c 1 -W 2 vm.shop.venv"), 0);
 	assert_int_equal(agent_run(&vm.agent, NULL, "busybox ping -c 1 -W 2 -s 20000 web"), 0);
@@ -403,6 +414,7 @@ void tap_survives_netd(void **state)
 	vm.net = net;
 	vm.address = net.interfaces[0].address;
 	assert_int_equal(ask_tap(vm.net.socket, true, NULL), 0);
+	lease_is(fixture, &vm, NET_LEASE_UNKNOWN);
 	talks(&host, "tcp", "127.0.0.1", number, "vm:hello");
 	machine_start(fixture, &web, &b);
 	reaches(&vm, &web, true);

@@ -100,7 +100,8 @@ static void open_text(struct world *w, const char *more)
 	_cleanup_error_ venv_error *err = NULL;
 	_cleanup_free_ char *text = NULL;
 
-	assert_true(asprintf(&text, "box: busybox\nnetworks: []\nprovider: kvm\n%s%s",
+	assert_true(asprintf(&text, "box: busybox\nprovider: kvm\n%s%s%s",
+			     strstr(more, "networks:") ? "" : "networks: []\n",
 			     strstr(more, "folders:") ? "" : "folders: []\n", more) > 0);
 	write_file(w->dir, "venv.yml", text);
 	o.dir = w->dir;
@@ -495,8 +496,18 @@ static void what_never_comes_is_named(void **state)
 		{ SSH_NO_KEY, "login: ", VENV_ERR_DENIED, "it refused the key for user 'root'" },
 		{ SSH_ENDS, "reboot: Power down\n", VENV_ERR_STATE,
 		  "ssh does not reach it: the machine ended while it started" },
+		{ SSH_CRASHES, "Booting\n", VENV_ERR_STATE,
+		  "the machine crashed while it started: a triple fault" },
+		{ SSH_KILLED, "Booting\n", VENV_ERR_STATE, "the machine crashed while it started" },
 		{ SSH_CLOSED, "x\n[    1.0] Kernel panic - not syncing: VFS: Unable to mount\n",
 		  VENV_ERR_STATE, "its kernel panicked" },
+		{ SSH_CLOSED,
+		  "x\n[    0.4] Initramfs unpacking failed: ZSTD-compressed data is truncated\n"
+		  "[    1.0] Kernel panic - not syncing: VFS: Unable to mount\n",
+		  VENV_ERR_STATE, "its initrd is damaged or cut short" },
+		/* what is behind an initrd that was whole may be no archive */
+		{ SSH_CLOSED, "Initramfs unpacking failed: Decoding failed\nlogin: ",
+		  VENV_ERR_TIMEOUT, "no answer within 1 s" },
 		{ SSH_CLOSED, "You are in emergency mode. After logging in", VENV_ERR_STATE,
 		  "emergency shell" },
 		{ SSH_CLOSED, "BusyBox v1.35\n(initramfs) ", VENV_ERR_STATE, "initramfs" },
@@ -528,6 +539,43 @@ static void what_never_comes_is_named(void **state)
 		assert_int_equal(venv_destroy(w->project, NULL, 0, &op, NULL), 0);
 		venv_error_free(finish(op, 0, NULL));
 	}
+}
+
+static void a_bad_initrd_has_its_place(void **state)
+{
+	struct world *w = *state;
+	venv_error *err;
+	venv_op *op;
+
+	open_text(w, "kvm:\n  kernel: ./k\n  initrd: ./i\n");
+	fake_ssh(SSH_CLOSED, -1);
+	fake_console("Initramfs unpacking failed: junk\nKernel panic - not syncing: VFS\n");
+	err = up(w, VENV_ERR_STATE);
+	assert_int_equal(venv_error_line(err), 7);
+	assert_non_null(strstr(venv_error_hint(err), "download the initrd again"));
+	assert_non_null(strstr(venv_error_details(err), "Initramfs unpacking failed"));
+	venv_error_free(err);
+	assert_int_equal(venv_destroy(w->project, NULL, 0, &op, NULL), 0);
+	venv_error_free(finish(op, 0, NULL));
+}
+
+/* Nobody asks for an address there: no guest is in the network. */
+static void one_without_an_address_is_told(void **state)
+{
+	struct world *w = *state;
+	venv_error *err;
+	venv_op *op;
+
+	open_text(w, "networks: [ project ]\nboot_timeout: 1s\n");
+	fake_ssh(SSH_CLOSED, -1);
+	err = up(w, VENV_ERR_TIMEOUT);
+	assert_string_equal(venv_error_message(err),
+			    "ssh does not reach it: no answer within 1 s: it never asked for an "
+			    "address (DHCP); nobody answers");
+	assert_non_null(strstr(venv_error_hint(err), "by DHCP or cloud-init"));
+	venv_error_free(err);
+	assert_int_equal(venv_destroy(w->project, NULL, 0, &op, NULL), 0);
+	venv_error_free(finish(op, 0, NULL));
 }
 
 static void the_next_up_waits_on(void **state)
@@ -571,7 +619,8 @@ int main(void)
 		CASE(a_command_is_cancelled),     CASE(steps_run_as_in_a_container),
 		CASE(a_failing_step_says_why),    CASE(trees_go_in_and_out),
 		CASE(a_port_is_seen_from_within), CASE(ssh_may_take_its_time),
-		CASE(what_never_comes_is_named),  CASE(the_next_up_waits_on),
+		CASE(what_never_comes_is_named),  CASE(one_without_an_address_is_told),
+		CASE(a_bad_initrd_has_its_place), CASE(the_next_up_waits_on),
 		CASE(waiting_is_cancelled),       CASE(folders_are_mounted_once),
 	};
 

@@ -12,12 +12,14 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "boot/e820.h"
 #include "machine/kvm.h"
 #include "machine/layout.h"
 #include "machine/machine.h"
 #include "machine/memfile.h"
 #include "machine/probe.h"
 #include "machine/state.h"
+#include "platform/vmgenid.h"
 #include "util/sys.h"
 
 enum { PATIENCE_MS = 30000, MEMORY = 16 << 20, VECTOR = 0x41 };
@@ -65,7 +67,7 @@ static struct machine_config config_of(struct guest *guest, const char *image, c
 
 	guest->image_fd = open_guest(image);
 	return (struct machine_config){ .memory = MEMORY,
-					.n_cpus = 1,
+					.cpus = { 1, 1 },
 					.kernel_fd = firmware ? -1 : guest->image_fd,
 					.initrd_fd = -1,
 					.firmware_fd = firmware ? guest->image_fd : -1,
@@ -163,8 +165,8 @@ static void guests_are_content(void **state)
 		enum vm_end end = wait_end(guest);
 
 		if (end != VM_DEBUG_EXIT || guest->value != 0)
-			fail_msg("'%s' ends with %d, line %u: %s", names[i], (int)end, guest->value,
-				 guest->text);
+			fail_msg("'%s' ends with %d: %s; it said '%s'", names[i], (int)end,
+				 guest->text, guest->output);
 		done(guest);
 	}
 }
@@ -287,17 +289,27 @@ static void a_reset_begins_again(void **state)
 
 static void processors_are_started(void **state)
 {
-	struct guest *guest = new_guest();
-	struct machine_config config = config_of(guest, "guest_long", "processors");
+	static const struct {
+		struct cpus cpus;
+		const char *cmdline; /* what each of them must see: cores, sockets */
+	} cases[] = { { { 4, 1 }, "processors 4 1" },
+		      { { 4, 2 }, "processors 2 2" },
+		      { { 6, 2 }, "processors 3 2" },
+		      { { LAYOUT_CPUS_MAX, 1 }, "processors 32 1" } };
 
 	(void)state;
-	config.n_cpus = 4;
-	make(guest, &config, NULL);
-	machine_resume(guest->machine);
-	assert_int_equal(wait_end(guest), VM_DEBUG_EXIT);
-	assert_int_equal(guest->value, 0);
-	machine_pause(guest->machine); /* also those that sleep for ever */
-	done(guest);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct guest *guest = new_guest();
+		struct machine_config config = config_of(guest, "guest_long", cases[i].cmdline);
+
+		config.cpus = cases[i].cpus;
+		make(guest, &config, NULL);
+		machine_resume(guest->machine);
+		assert_int_equal(wait_end(guest), VM_DEBUG_EXIT);
+		assert_int_equal(guest->value, 0);
+		machine_pause(guest->machine); /* also those that sleep for ever */
+		done(guest);
+	}
 }
 
 /* A loop that never leaves and one that leaves all the time: both stand still when told. */
@@ -372,12 +384,23 @@ static void check_digits(const char *text, size_t length)
 				 text[i]);
 }
 
+/* What tells the guest that its random numbers may have been there before. */
+static void read_generation(const struct guest *guest, uint8_t ret[VMGENID_SIZE])
+{
+	const struct mem *mem = &guest->machine->mem;
+	const void *at = mem_at(mem, e820_kept_page(mem), VMGENID_SIZE);
+
+	assert_non_null(at);
+	memcpy(ret, at, VMGENID_SIZE);
+}
+
 static void a_suspended_machine_goes_on(void **state)
 {
 	_cleanup_close_ int state_fd = memfd_create("state", MFD_CLOEXEC);
 	_cleanup_close_ int memory_fd = memfd_create("memory", MFD_CLOEXEC);
 	struct guest *first = start("guest_long", "count"), *second = new_guest();
 	struct machine_config config = config_of(second, "guest_long", "count");
+	uint8_t before[VMGENID_SIZE], after[VMGENID_SIZE];
 	struct state_reader reader;
 	struct stat st;
 	uint64_t from;
@@ -385,6 +408,7 @@ static void a_suspended_machine_goes_on(void **state)
 	(void)state;
 	wait_said(first, "0123456789");
 	machine_pause(first->machine);
+	read_generation(first, before);
 	assert_int_equal(machine_save(first->machine, state_fd, memory_fd, NULL), 0);
 	assert_int_equal(fstat(memory_fd, &st), 0);
 	assert_int_equal(st.st_size, MEMORY);
@@ -394,6 +418,8 @@ static void a_suspended_machine_goes_on(void **state)
 	assert_int_equal(state_reader_open(&reader, state_fd, NULL), 0);
 	make(second, &config, &reader);
 	state_reader_done(&reader);
+	read_generation(second, after);
+	assert_memory_not_equal(after, before, VMGENID_SIZE);
 	memcpy(second->output, &first->output[first->length - 1], 1);
 	second->length = 1;
 	machine_resume(second->machine);
@@ -406,6 +432,37 @@ static void a_suspended_machine_goes_on(void **state)
 		VM_RUNS);
 	check_digits(first->output, first->length);
 	check_digits(second->output, second->length);
+	done(first);
+	done(second);
+}
+
+/* As many, but otherwise in their sockets: the guest has seen what CPUID says, which is another one now. */
+static void a_state_of_other_processors_is_refused(void **state)
+{
+	_cleanup_close_ int state_fd = memfd_create("state", MFD_CLOEXEC);
+	_cleanup_close_ int memory_fd = memfd_create("memory", MFD_CLOEXEC);
+	_cleanup_error_ venv_error *error = NULL;
+	struct guest *first = new_guest(), *second = new_guest();
+	struct machine_config config = config_of(first, "guest_long", "count");
+	struct state_reader reader;
+
+	(void)state;
+	config.cpus = (struct cpus){ 2, 1 };
+	make(first, &config, NULL);
+	machine_resume(first->machine);
+	wait_said(first, "0123456789");
+	machine_pause(first->machine);
+	assert_int_equal(machine_save(first->machine, state_fd, memory_fd, NULL), 0);
+	config = config_of(second, "guest_long", "count");
+	config.cpus = (struct cpus){ 2, 2 };
+	config.memory_fd = memory_fd;
+	assert_int_equal(machine_new(second->kvm_fd, &config, &second->machine, NULL), 0);
+	assert_int_equal(state_reader_open(&reader, state_fd, NULL), 0);
+	assert_int_equal(machine_start(second->machine, &reader, NULL, NULL, &error),
+			 VENV_ERR_HOST);
+	assert_string_equal(venv_error_message(error),
+			    "the machine was suspended on another kind of processor");
+	state_reader_done(&reader);
 	done(first);
 	done(second);
 }
@@ -478,6 +535,7 @@ int main(void)
 		cmocka_unit_test(a_triple_fault_is_an_end),
 		cmocka_unit_test(the_probe_tells_what_this_host_can),
 		cmocka_unit_test(a_suspended_machine_goes_on),
+		cmocka_unit_test(a_state_of_other_processors_is_refused),
 		cmocka_unit_test(damaged_states_are_refused),
 	};
 	_cleanup_error_ venv_error *error = NULL;

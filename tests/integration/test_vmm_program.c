@@ -1,170 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The program venv-vmm as the library drives it: messages, files, rights, ends. Guests of tests/guest/. */
-#include "tests/unit/test.h"
+#include "vmm_world.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 
 #include "cgroup/cgroup.h"
-#include "disk/disk.h"
 #include "machine/kvm.h"
-#include "providers/kvm/protocol.h"
-#include "util/buf.h"
 #include "util/file.h"
 #include "util/msg.h"
-#include "util/process.h"
 #include "util/sys.h"
-
-enum { PATIENCE_MS = 30000, MEMORY = 16 << 20 };
-
-struct world {
-	char directory[64];
-	int dir_fd;
-	int socket, ctl;
-	pid_t pid;
-	int pidfd;
-};
-
-static int setup(void **state)
-{
-	struct world *world = calloc(1, sizeof(*world));
-
-	*state = world;
-	world->socket = world->ctl = world->pidfd = -1;
-	(void)snprintf(world->directory, sizeof(world->directory), "/tmp/venv-vmm-XXXXXX");
-	if (!mkdtemp(world->directory))
-		return -1;
-	world->dir_fd = open(world->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return world->dir_fd < 0;
-}
-
-static int teardown(void **state)
-{
-	struct world *world = *state;
-	const int fds[] = { world->socket, world->ctl, world->pidfd, world->dir_fd };
-
-	if (world->pidfd >= 0)
-		(void)venv__pidfd_signal(world->pidfd, SIGKILL);
-	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
-		if (fds[i] >= 0)
-			(void)close(fds[i]);
-	(void)venv__tree_delete(AT_FDCWD, world->directory, NULL);
-	free(world);
-	return 0;
-}
-
-static int open_below(const char *variable, const char *name, int flags)
-{
-	_cleanup_free_ char *path = NULL;
-	int fd;
-
-	assert_true(asprintf(&path, "%s/%s", getenv(variable), name) > 0);
-	fd = open(path, flags | O_CLOEXEC);
-	assert_true(fd >= 0);
-	return fd;
-}
-
-/* Starts the program and sends it this machine. fds: after the directory. */
-static int send_start(struct world *world, json_t *machine, const int *fds, size_t n_fds,
-		      json_t **ret, venv_error **err)
-{
-	_cleanup_free_ char *path = NULL;
-	_cleanup_json_ json_t *message = NULL;
-	char *argv[] = { (char[]){ "venv-vmm" }, NULL };
-	struct spawn spawn = { .argv = argv, .fds = { -1, -1, 2, -1 }, .n_fds = 4 };
-	int pair[2], all[MSG_FDS_MAX] = { world->dir_fd };
-
-	assert_true(asprintf(&path, "%s/venv-vmm", getenv("VENV_LIBEXEC")) > 0);
-	assert_int_equal(venv__msg_pair(pair), 0);
-	spawn.path = path;
-	spawn.fds[KVM_STARTER_FD] = pair[1];
-	message = json_pack("{s:s, s:I, s:i, s:o}", "op", "start", "spawned_us",
-			    (json_int_t)venv__now_us(), "fds", (int)n_fds + 1, "machine", machine);
-	assert_non_null(message);
-	memcpy(all + 1, fds, n_fds * sizeof(fds[0]));
-	assert_int_equal(venv__spawn(&spawn, &world->pid, &world->pidfd, NULL), 0);
-	(void)close(pair[1]);
-	world->socket = pair[0];
-	return venv__msg_call(world->socket, message, all, n_fds + 1, PATIENCE_MS, ret, NULL, err);
-}
-
-static json_t *machine_json(const char *cmdline)
-{
-	return json_pack("{s:s, s:I, s:i, s:i, s:s, s:b}", "name", "test", "memory",
-			 (json_int_t)MEMORY, "cpus", 1, "kernel", 1, "cmdline", cmdline,
-			 "debug_exit", 1);
-}
-
-static void start(struct world *world, json_t *machine)
-{
-	_cleanup_close_ int kernel = open_below("VENV_GUESTS", "guest_long", O_RDONLY);
-	_cleanup_error_ venv_error *error = NULL;
-	_cleanup_json_ json_t *ready = NULL;
-
-	if (send_start(world, machine, &kernel, 1, &ready, &error) < 0)
-		fail_msg("%s", venv_error_message(error));
-	assert_true(venv__json_bool(ready, "ready", false));
-	world->ctl = venv__msg_connect(world->dir_fd, "ctl", NULL); /* unless it has ended by now */
-}
-
-static int call(struct world *world, json_t *request, json_t **ret, struct msg_fds *fds)
-{
-	_cleanup_json_ json_t *message = request;
-
-	assert_true(world->ctl >= 0);
-	return venv__msg_call(world->ctl, message, NULL, 0, PATIENCE_MS, ret, fds, NULL);
-}
-
-static int ask(struct world *world, const char *op)
-{
-	return call(world, json_pack("{s:s}", "op", op), NULL, NULL);
-}
-
-static void wait_end(struct world *world)
-{
-	struct pollfd fd = { .fd = world->pidfd, .events = POLLIN };
-
-	assert_int_equal(poll(&fd, 1, PATIENCE_MS), 1);
-	(void)close(take_fd(&world->pidfd));
-}
-
-static bool log_has(struct world *world, const char *text)
-{
-	_cleanup_free_ char *log = NULL;
-
-	return venv__file_read(world->dir_fd, "console.log", 1 << 21, &log, NULL, NULL) == 0 &&
-	       strstr(log, text) != NULL;
-}
-
-static void wait_log(struct world *world, const char *text)
-{
-	for (int i = 0; i < PATIENCE_MS && !log_has(world, text); i++)
-		(void)usleep(1000);
-	assert_true(log_has(world, text));
-}
-
-static void assert_record(struct world *world, const char *text)
-{
-	_cleanup_free_ char *record = NULL;
-
-	assert_int_equal(venv__file_read(world->dir_fd, "alive", 4096, &record, NULL, NULL), 0);
-	if (!strstr(record, text))
-		fail_msg("'%s' is not in '%s'", text, record);
-}
 
 static void it_runs_to_its_end(void **state)
 {
 	struct world *world = *state;
 
-	start(world, machine_json("hello"));
-	wait_end(world);
-	assert_true(log_has(world, "hello from long mode\n"));
-	assert_record(world, "\"stopped\"");
+	world_start(world, world_machine("hello"));
+	world_wait_end(world);
+	assert_true(world_log_has(world, "hello from long mode\n"));
+	world_assert_record(world, "\"stopped\"");
 }
 
 static void ends_have_names(void **state)
@@ -179,14 +36,14 @@ static void ends_have_names(void **state)
 	struct world *world = *state;
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		start(world, machine_json(cases[i].cmdline));
-		wait_end(world);
-		assert_record(world, cases[i].record);
+		world_start(world, world_machine(cases[i].cmdline));
+		world_wait_end(world);
+		world_assert_record(world, cases[i].record);
 		(void)close(take_fd(&world->socket));
 		if (world->ctl >= 0)
 			(void)close(take_fd(&world->ctl));
 	}
-	assert_true(log_has(world, "venv: the guest's processor met a triple fault\n"));
+	assert_true(world_log_has(world, "venv: the guest's processor met a triple fault\n"));
 }
 
 static void it_answers(void **state)
@@ -195,17 +52,17 @@ static void it_answers(void **state)
 	_cleanup_json_ json_t *stats = NULL, *more = NULL;
 	const json_t *timing;
 
-	start(world, machine_json("spin"));
-	wait_log(world, "ready");
-	assert_int_equal(ask(world, "state"), 0);
-	assert_record(world, "\"running\"");
-	assert_int_equal(ask(world, "pause"), 0);
-	assert_int_equal(ask(world, "pause"), 0);
-	assert_record(world, "\"paused\"");
-	assert_int_equal(ask(world, "resume"), 0);
-	assert_int_equal(ask(world, "nonsense"), VENV_ERR_UNSUPPORTED);
-	assert_int_equal(ask(world, "save"), VENV_ERR_INVALID); /* no files */
-	assert_int_equal(call(world, json_pack("{s:s}", "op", "stats"), &stats, NULL), 0);
+	world_start(world, world_machine("spin"));
+	world_wait_log(world, "ready");
+	assert_int_equal(world_ask(world, "state"), 0);
+	world_assert_record(world, "\"running\"");
+	assert_int_equal(world_ask(world, "pause"), 0);
+	assert_int_equal(world_ask(world, "pause"), 0);
+	world_assert_record(world, "\"paused\"");
+	assert_int_equal(world_ask(world, "resume"), 0);
+	assert_int_equal(world_ask(world, "nonsense"), VENV_ERR_UNSUPPORTED);
+	assert_int_equal(world_ask(world, "save"), VENV_ERR_INVALID); /* no files */
+	assert_int_equal(world_call(world, json_pack("{s:s}", "op", "stats"), &stats, NULL), 0);
 	timing = json_object_get(stats, "timing_us");
 	print_message(
 		"spawn to configured %lld, made %lld, loaded %lld, jailed %lld, first KVM_RUN "
@@ -218,65 +75,34 @@ static void it_answers(void **state)
 	assert_true(venv__json_int(timing, "first_run", -1) > 0);
 	assert_int_equal(venv__json_int(json_object_get(stats, "exits"), "io_out", 0), 6);
 	/* it does not know the button: force, after a moment */
-	assert_int_equal(
-		call(world, json_pack("{s:s, s:i}", "op", "stop", "timeout_ms", 50), &more, NULL),
-		0);
-	wait_end(world);
-	assert_record(world, "\"stopped\"");
-	assert_true(log_has(world, "stopped by force"));
+	assert_int_equal(world_call(world, json_pack("{s:s, s:i}", "op", "stop", "timeout_ms", 50),
+				    &more, NULL),
+			 0);
+	world_wait_end(world);
+	world_assert_record(world, "\"stopped\"");
+	assert_true(world_log_has(world, "stopped by force"));
 }
 
 static void the_button_works_also_when_paused(void **state)
 {
 	struct world *world = *state;
 
-	start(world, machine_json("button"));
-	wait_log(world, "ready");
-	assert_int_equal(ask(world, "pause"), 0);
-	assert_int_equal(ask(world, "stop"), 0);
-	wait_end(world);
-	assert_false(log_has(world, "force"));
+	world_start(world, world_machine("button"));
+	world_wait_log(world, "ready");
+	assert_int_equal(world_ask(world, "pause"), 0);
+	assert_int_equal(world_ask(world, "stop"), 0);
+	world_wait_end(world);
+	assert_false(world_log_has(world, "force"));
 }
 
 static void resets_stay_in_the_process(void **state)
 {
 	struct world *world = *state;
 
-	start(world, machine_json("reset"));
-	wait_end(world);
-	assert_record(world, "\"debug_exit\":0");
-	assert_true(log_has(world, "again\nvenv: the guest restarted the machine\nagain\n"));
-}
-
-/* A file of a machine's directory, of that many bytes. */
-static int make_file(struct world *world, const char *name, off_t size)
-{
-	int fd = openat(world->dir_fd, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-
-	assert_true(fd >= 0);
-	assert_int_equal(ftruncate(fd, size), 0);
-	return fd;
-}
-
-/* An overlay of `backing`. */
-static int make_overlay(struct world *world, const char *name, const char *backing)
-{
-	const struct disk_create create = { .format = DISK_QCOW2,
-					    .length = 1 << 20,
-					    .backing = backing,
-					    .backing_format = DISK_RAW };
-	int fd = make_file(world, name, 0);
-
-	assert_int_equal(venv__disk_create(fd, &create, NULL), 0);
-	return fd;
-}
-
-static int reopen(struct world *world, const char *name)
-{
-	int fd = openat(world->dir_fd, name, O_RDONLY | O_CLOEXEC);
-
-	assert_true(fd >= 0);
-	return fd;
+	world_start(world, world_machine("reset"));
+	world_wait_end(world);
+	world_assert_record(world, "\"debug_exit\":0");
+	assert_true(world_log_has(world, "again\nvenv: the guest restarted the machine\nagain\n"));
 }
 
 enum { FD_KERNEL = 1, FD_RAW, FD_RAW_READ, FD_OVERLAY, FD_TAP, FD_SOCKET, FDS };
@@ -287,10 +113,10 @@ static void open_device_files(struct world *world, int fd[FDS])
 	int tap[2];
 
 	fd[0] = -1;
-	fd[FD_KERNEL] = open_below("VENV_GUESTS", "guest_long", O_RDONLY);
-	fd[FD_RAW] = make_file(world, "raw", 1 << 20);
-	fd[FD_RAW_READ] = reopen(world, "raw");
-	fd[FD_OVERLAY] = make_overlay(world, "overlay", "raw");
+	fd[FD_KERNEL] = world_open("VENV_GUESTS", "guest_long", O_RDONLY);
+	fd[FD_RAW] = world_make_file(world, "raw", 1 << 20);
+	fd[FD_RAW_READ] = world_reopen(world, "raw");
+	fd[FD_OVERLAY] = world_make_overlay(world, "overlay", "raw");
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, tap), 0);
 	fd[FD_TAP] = tap[0];
 	(void)close(tap[1]);
@@ -299,13 +125,13 @@ static void open_device_files(struct world *world, int fd[FDS])
 
 static int start_devices(struct world *world, const char *devices, venv_error **err)
 {
-	json_t *machine = machine_json("spin"), *list = json_loads(devices, 0, NULL);
+	json_t *machine = world_machine("spin"), *list = json_loads(devices, 0, NULL);
 	int fd[FDS], r;
 
 	assert_non_null(list);
 	(void)json_object_set_new(machine, "devices", list);
 	open_device_files(world, fd);
-	r = send_start(world, machine, fd + 1, FDS - 1, NULL, err);
+	r = world_send(world, machine, fd + 1, FDS - 1, NULL, err);
 	for (size_t i = 1; i < FDS; i++)
 		(void)close(fd[i]);
 	return r;
@@ -376,7 +202,7 @@ static void devices_are_as_described(void **state)
 		assert_true(start_devices(world, text, &error) < 0);
 		if (!strstr(venv_error_message(error), cases[i].message))
 			fail_msg("%s: %s", text, venv_error_message(error));
-		wait_end(world);
+		world_wait_end(world);
 		(void)close(take_fd(&world->socket));
 	}
 }
@@ -410,15 +236,15 @@ static void every_thread_is_in_the_jail(void **state)
 	if (start_devices(world, all_devices, &error) < 0)
 		fail_msg("%s", venv_error_message(error));
 	world->ctl = venv__msg_connect(world->dir_fd, "ctl", NULL);
-	wait_log(world, "ready");
+	world_wait_log(world, "ready");
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 	assert_status(world->pid, "\nSeccomp:\t2\n");
 #endif
 	assert_status(world->pid, "\nNoNewPrivs:\t1\n");
 	assert_status(world->pid, geteuid() == 0 ? "\nCapEff:\t000000000000001e\n"
 						 : "\nCapEff:\t0000000000000000\n");
-	assert_int_equal(ask(world, "kill"), 0);
-	wait_end(world);
+	assert_int_equal(world_ask(world, "kill"), 0);
+	world_wait_end(world);
 }
 
 static void the_console_is_shared(void **state)
@@ -427,15 +253,15 @@ static void the_console_is_shared(void **state)
 	_cleanup_msg_fds_ struct msg_fds fds = MSG_FDS_INIT;
 	char data[256];
 
-	start(world, machine_json("count"));
-	assert_int_equal(call(world, json_pack("{s:s}", "op", "console"), NULL, &fds), 0);
+	world_start(world, world_machine("count"));
+	assert_int_equal(world_call(world, json_pack("{s:s}", "op", "console"), NULL, &fds), 0);
 	assert_int_equal(fds.count, 1);
 	assert_int_equal(write(fds.fd[0], "typed", 5), 5);
 	assert_int_equal(recv(fds.fd[0], data, sizeof(data), MSG_WAITALL), sizeof(data));
 	for (size_t i = 1; i < sizeof(data); i++)
 		assert_int_equal(data[i], data[i - 1] == '9' ? '0' : data[i - 1] + 1);
-	assert_int_equal(ask(world, "kill"), 0);
-	wait_end(world);
+	assert_int_equal(world_ask(world, "kill"), 0);
+	world_wait_end(world);
 }
 
 static json_t *with_devices(json_t *machine)
@@ -449,39 +275,79 @@ static json_t *with_devices(json_t *machine)
 static void it_is_suspended_and_goes_on(void **state)
 {
 	struct world *world = *state;
-	_cleanup_close_ int kernel = open_below("VENV_GUESTS", "guest_long", O_RDONLY);
+	_cleanup_close_ int kernel = world_open("VENV_GUESTS", "guest_long", O_RDONLY);
 	_cleanup_close_ int state_fd = memfd_create("state", MFD_CLOEXEC);
 	_cleanup_close_ int memory_fd = memfd_create("memory", MFD_CLOEXEC);
 	_cleanup_json_ json_t *save = json_pack("{s:s}", "op", "save"), *ready = NULL;
 	const int files[] = { state_fd, memory_fd }, all[] = { kernel, state_fd, memory_fd };
-	json_t *machine = with_devices(machine_json("button"));
+	json_t *machine = with_devices(world_machine("button"));
 
-	start(world, with_devices(machine_json("button")));
-	wait_log(world, "ready");
+	world_start(world, with_devices(world_machine("button")));
+	world_wait_log(world, "ready");
 	assert_int_equal(venv__msg_call(world->ctl, save, files, 2, PATIENCE_MS, NULL, NULL, NULL),
 			 0);
-	assert_record(world, "\"paused\"");
-	assert_int_equal(ask(world, "resume"), 0); /* a snapshot: it goes on here as well */
-	assert_record(world, "\"running\"");
+	world_assert_record(world, "\"paused\"");
+	assert_int_equal(world_ask(world, "resume"), 0); /* a snapshot: it goes on here as well */
+	world_assert_record(world, "\"running\"");
 	assert_int_equal(ftruncate(state_fd, 0), 0);
 	assert_int_equal(lseek(state_fd, 0, SEEK_SET), 0);
 	assert_int_equal(venv__msg_call(world->ctl, save, files, 2, PATIENCE_MS, NULL, NULL, NULL),
 			 0);
-	assert_int_equal(ask(world, "kill"), 0);
-	wait_end(world);
+	assert_int_equal(world_ask(world, "kill"), 0);
+	world_wait_end(world);
 	(void)close(take_fd(&world->socket));
 	(void)close(take_fd(&world->ctl));
 	(void)json_object_set_new(machine, "state", json_integer(2));
 	(void)json_object_set_new(machine, "memory_file", json_integer(3));
 	(void)json_object_set_new(machine, "paused", json_true());
-	assert_int_equal(send_start(world, machine, all, 3, &ready, NULL), 0);
+	assert_int_equal(world_send(world, machine, all, 3, &ready, NULL), 0);
 	world->ctl = venv__msg_connect(world->dir_fd, "ctl", NULL);
-	assert_record(world, "\"paused\"");
-	assert_int_equal(ask(world, "resume"), 0);
-	assert_record(world, "\"running\"");
-	assert_int_equal(ask(world, "stop"), 0); /* its guest is waiting for the button */
-	wait_end(world);
-	assert_false(log_has(world, "force"));
+	world_assert_record(world, "\"paused\"");
+	assert_int_equal(world_ask(world, "resume"), 0);
+	world_assert_record(world, "\"running\"");
+	assert_int_equal(world_ask(world, "stop"), 0); /* its guest is waiting for the button */
+	world_wait_end(world);
+	assert_false(world_log_has(world, "force"));
+}
+
+/* Memory that was saved must not find disks which its guest wrote when it shut down after all. */
+static void one_that_is_saved_ends_at_once_by_a_signal(void **state)
+{
+	struct world *world = *state;
+	_cleanup_close_ int state_fd = memfd_create("state", MFD_CLOEXEC);
+	_cleanup_close_ int memory_fd = memfd_create("memory", MFD_CLOEXEC);
+	_cleanup_json_ json_t *save = json_pack("{s:s}", "op", "save");
+	const int files[] = { state_fd, memory_fd };
+
+	world_start(world, with_devices(world_machine("spin")));
+	world_wait_log(world, "ready");
+	assert_int_equal(venv__msg_call(world->ctl, save, files, 2, PATIENCE_MS, NULL, NULL, NULL),
+			 0);
+	assert_int_equal(venv__pidfd_signal(world->pidfd, SIGTERM), 0);
+	world_wait_end(world);
+	assert_false(
+		world_log_has(world, "force")); /* it was never asked, so it was not waited for */
+}
+
+/* It ends between our question and its standing still as likely as not. */
+static void one_that_restarts_on_and_on_is_paused(void **state)
+{
+	struct world *world = *state;
+	int paused = 0;
+
+	world_start(world, world_machine("again"));
+	for (int i = 0; i < 100; i++) {
+		int r = world_ask(world, "pause");
+
+		assert_true(r == 0 || r == VENV_ERR_STATE);
+		if (r < 0)
+			continue;
+		paused++;
+		assert_int_equal(world_ask(world, "resume"), 0);
+	}
+	print_message("stood still %d times of 100\n", paused);
+	assert_int_equal(world_ask(world, "kill"), 0);
+	world_wait_end(world);
 }
 
 static void bad_machines_are_refused(void **state)
@@ -508,18 +374,18 @@ static void bad_machines_are_refused(void **state)
 	struct world *world = *state;
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		_cleanup_close_ int kernel = open_below("VENV_GUESTS", "guest_long", O_RDONLY);
+		_cleanup_close_ int kernel = world_open("VENV_GUESTS", "guest_long", O_RDONLY);
 		_cleanup_json_ json_t *change = json_loads(cases[i].change, 0, NULL);
 		_cleanup_error_ venv_error *error = NULL;
-		json_t *machine = machine_json("spin");
+		json_t *machine = world_machine("spin");
 		int r;
 
 		assert_int_equal(json_object_update(machine, change), 0);
-		r = send_start(world, machine, &kernel, 1, NULL, &error);
+		r = world_send(world, machine, &kernel, 1, NULL, &error);
 		if (r != cases[i].code)
 			fail_msg("%s: %d, %s", cases[i].change, r,
 				 error ? venv_error_message(error) : "");
-		wait_end(world);
+		world_wait_end(world);
 		(void)close(take_fd(&world->socket));
 	}
 }
@@ -527,16 +393,16 @@ static void bad_machines_are_refused(void **state)
 static void two_do_not_share_a_directory(void **state)
 {
 	struct world *world = *state;
-	_cleanup_close_ int kernel = open_below("VENV_GUESTS", "guest_long", O_RDONLY);
+	_cleanup_close_ int kernel = world_open("VENV_GUESTS", "guest_long", O_RDONLY);
 	struct world second = *world;
 
-	start(world, machine_json("spin"));
-	assert_int_equal(send_start(&second, machine_json("spin"), &kernel, 1, NULL, NULL),
+	world_start(world, world_machine("spin"));
+	assert_int_equal(world_send(&second, world_machine("spin"), &kernel, 1, NULL, NULL),
 			 VENV_ERR_STATE);
-	wait_end(&second);
+	world_wait_end(&second);
 	(void)close(second.socket);
-	assert_int_equal(ask(world, "kill"), 0);
-	wait_end(world);
+	assert_int_equal(world_ask(world, "kill"), 0);
+	world_wait_end(world);
 }
 
 /* ---- Control groups ------------------------------------------------------------------------ */
@@ -545,7 +411,7 @@ static const char id[] = "0123456789abcdef0123456789abcdef";
 
 static json_t *limited_machine(json_t *limits)
 {
-	json_t *machine = machine_json("spin");
+	json_t *machine = world_machine("spin");
 
 	assert_int_equal(json_object_set_new(machine, "id", json_string(id)), 0);
 	assert_int_equal(json_object_set_new(machine, "limits", limits), 0);
@@ -601,8 +467,8 @@ static void its_process_is_limited(void **state)
 	venv__cgroup_host_find(&host);
 	have = (host.layout == CGROUP_V2 || host.layout == CGROUP_HYBRID) &&
 	       venv__strv_has(host.controllers, "memory");
-	start(world, limited_machine(json_pack("{s:I, s:I}", "memory", (json_int_t)64 << 20,
-					       "cpu_weight", (json_int_t)200)));
+	world_start(world, limited_machine(json_pack("{s:I, s:I}", "memory", (json_int_t)64 << 20,
+						     "cpu_weight", (json_int_t)200)));
 	groups = groups_of(world);
 	assert_int_equal(groups != NULL, host.layout == CGROUP_V2 || host.layout == CGROUP_HYBRID);
 	if (have)
@@ -612,8 +478,8 @@ static void its_process_is_limited(void **state)
 	for (char **group = groups; group && *group; group++)
 		assert_inside(world, *group);
 	venv__cgroup_host_done(&host);
-	assert_int_equal(ask(world, "kill"), 0);
-	wait_end(world);
+	assert_int_equal(world_ask(world, "kill"), 0);
+	world_wait_end(world);
 	/* what it says at last names them as well: who starts it again removes them */
 	venv__strv_free(groups);
 	groups = groups_of(world);
@@ -626,13 +492,13 @@ static void its_process_is_limited(void **state)
 static void a_failed_start_tells_of_its_groups(void **state)
 {
 	struct world *world = *state;
-	_cleanup_close_ int nothing = open_below("VENV_GUESTS", ".", O_RDONLY);
+	_cleanup_close_ int nothing = world_open("VENV_GUESTS", ".", O_RDONLY);
 	_cleanup_strv_ char **groups = NULL;
 	struct cgroup_host host;
 
 	venv__cgroup_host_find(&host);
-	assert_true(send_start(world, limited_machine(json_object()), &nothing, 1, NULL, NULL) < 0);
-	wait_end(world);
+	assert_true(world_send(world, limited_machine(json_object()), &nothing, 1, NULL, NULL) < 0);
+	world_wait_end(world);
 	if (host.layout == CGROUP_V2 || host.layout == CGROUP_HYBRID) {
 		groups = groups_of(world);
 		assert_non_null(groups);
@@ -648,7 +514,7 @@ static void a_failed_start_tells_of_its_groups(void **state)
 static void a_limit_that_cannot_be_is_an_error(void **state)
 {
 	struct world *world = *state;
-	_cleanup_close_ int kernel = open_below("VENV_GUESTS", "guest_long", O_RDONLY);
+	_cleanup_close_ int kernel = world_open("VENV_GUESTS", "guest_long", O_RDONLY);
 	_cleanup_error_ venv_error *error = NULL;
 	_cleanup_strv_ char **groups = NULL;
 	struct cgroup_host host;
@@ -659,10 +525,10 @@ static void a_limit_that_cannot_be_is_an_error(void **state)
 	venv__cgroup_host_done(&host);
 	if (!have)
 		skip();
-	assert_true(send_start(world, limited_machine(json_pack("{s:s}", "cpuset", "4000")),
+	assert_true(world_send(world, limited_machine(json_pack("{s:s}", "cpuset", "4000")),
 			       &kernel, 1, NULL, &error) < 0);
 	assert_non_null(strstr(venv_error_message(error), "cannot set the limit 'cpuset'"));
-	wait_end(world);
+	world_wait_end(world);
 	groups = groups_of(world);
 	assert_null(groups);
 }
@@ -670,22 +536,34 @@ static void a_limit_that_cannot_be_is_an_error(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(it_runs_to_its_end, setup, teardown),
-		cmocka_unit_test_setup_teardown(ends_have_names, setup, teardown),
-		cmocka_unit_test_setup_teardown(it_answers, setup, teardown),
-		cmocka_unit_test_setup_teardown(the_button_works_also_when_paused, setup, teardown),
-		cmocka_unit_test_setup_teardown(resets_stay_in_the_process, setup, teardown),
-		cmocka_unit_test_setup_teardown(devices_are_as_described, setup, teardown),
-		cmocka_unit_test_setup_teardown(every_thread_is_in_the_jail, setup, teardown),
-		cmocka_unit_test_setup_teardown(the_console_is_shared, setup, teardown),
-		cmocka_unit_test_setup_teardown(it_is_suspended_and_goes_on, setup, teardown),
-		cmocka_unit_test_setup_teardown(bad_machines_are_refused, setup, teardown),
-		cmocka_unit_test_setup_teardown(two_do_not_share_a_directory, setup, teardown),
-		cmocka_unit_test_setup_teardown(its_process_is_limited, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_failed_start_tells_of_its_groups, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(a_limit_that_cannot_be_is_an_error, setup,
-						teardown),
+		cmocka_unit_test_setup_teardown(it_runs_to_its_end, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(ends_have_names, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(it_answers, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(the_button_works_also_when_paused, world_setup,
+						world_teardown),
+		cmocka_unit_test_setup_teardown(resets_stay_in_the_process, world_setup,
+						world_teardown),
+		cmocka_unit_test_setup_teardown(devices_are_as_described, world_setup,
+						world_teardown),
+		cmocka_unit_test_setup_teardown(every_thread_is_in_the_jail, world_setup,
+						world_teardown),
+		cmocka_unit_test_setup_teardown(the_console_is_shared, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(it_is_suspended_and_goes_on, world_setup,
+						world_teardown),
+		cmocka_unit_test_setup_teardown(one_that_is_saved_ends_at_once_by_a_signal,
+						world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(one_that_restarts_on_and_on_is_paused, world_setup,
+						world_teardown),
+		cmocka_unit_test_setup_teardown(bad_machines_are_refused, world_setup,
+						world_teardown),
+		cmocka_unit_test_setup_teardown(two_do_not_share_a_directory, world_setup,
+						world_teardown),
+		cmocka_unit_test_setup_teardown(its_process_is_limited, world_setup,
+						world_teardown),
+		cmocka_unit_test_setup_teardown(a_failed_start_tells_of_its_groups, world_setup,
+						world_teardown),
+		cmocka_unit_test_setup_teardown(a_limit_that_cannot_be_is_an_error, world_setup,
+						world_teardown),
 	};
 	_cleanup_error_ venv_error *error = NULL;
 	_cleanup_close_ int fd = kvm_open(&error);

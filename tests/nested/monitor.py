@@ -255,11 +255,17 @@ TUNSETIFF, TUNSETVNETHDRSZ = 0x400454CA, 0x400454D8
 IFF_TAP, IFF_NO_PI, IFF_VNET_HDR = 0x2, 0x1000, 0x4000
 
 
-def tap(name, address):
-    """A TAP as venv-netd gives it, with an address of the host's."""
+def open_tap(name):
+    """A TAP with the headers that venv-netd gives it; "%d" in its name is the first free number."""
     fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
     fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI | IFF_VNET_HDR))
     fcntl.ioctl(fd, TUNSETVNETHDRSZ, struct.pack("i", 12))
+    return fd
+
+
+def tap(name, address):
+    """The same with an address of the host's."""
+    fd = open_tap(name)
     subprocess.run(["ip", "address", "add", address, "dev", name], check=True)
     subprocess.run(["ip", "link", "set", name, "up"], check=True)
     return fd

@@ -449,6 +449,7 @@ static int lock_both(enum lock_kind kind)
 	int fd = new_file("f", "");
 	struct timespec before, after;
 	pid_t child;
+	int status;
 
 	POSIX_MUST(fd >= 0 && take(kind, fd, false, F_RDLCK) == 0);
 	POSIX_MUST(try_elsewhere(kind, false, F_RDLCK) == 0);
@@ -462,12 +463,17 @@ static int lock_both(enum lock_kind kind)
 	if (child == 0) {
 		fd = open("f", O_RDWR | O_CLOEXEC);
 		if (fd < 0 || take(kind, fd, true, F_WRLCK) < 0 || mkdir("locked", 0755) < 0)
-			_exit(1);
-		sleep_ms(200);
+			_exit(errno);
+		sleep_ms(1000); /* we may see the directory late */
 		(void)kill(getpid(), SIGKILL);
 	}
-	while (access("locked", F_OK) < 0)
+	while (access("locked", F_OK) < 0) {
+		if (waitpid(child, &status, WNOHANG) == child) {
+			errno = WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
+			return posix_broken(__FILE__, __LINE__, "who waits gets it");
+		}
 		sleep_ms(5);
+	}
 	(void)clock_gettime(CLOCK_MONOTONIC, &before);
 	POSIX_MUST(take(kind, fd, true, F_WRLCK) == 0);
 	(void)clock_gettime(CLOCK_MONOTONIC, &after);

@@ -3,6 +3,7 @@
 #ifndef POSIX_FILES_H
 #define POSIX_FILES_H
 
+#include <signal.h>
 #include <stddef.h>
 
 /* What a folder may do without on purpose, by the names of --without. */
@@ -50,9 +51,11 @@ extern const size_t posix_n_checks;
 /* In a check: what does not hold ends it by its line. */
 #define POSIX_MUST(condition)                                                                      \
 	do {                                                                                       \
+		posix_line = __LINE__;                                                             \
 		if (!(condition))                                                                  \
 			return posix_broken(__FILE__, __LINE__, #condition);                       \
 	} while (0)
+extern volatile sig_atomic_t posix_line; /* what a check that hangs is at */
 int posix_broken(const char *file, int line, const char *condition);
 
 #endif

@@ -168,6 +168,7 @@ static int stop(struct machine *machine, enum stop_how how, struct venv_op *op, 
 	(void)op;
 	if (r == 0) {
 		(void)unlinkat(machine->dir_fd, "running", 0);
+		(void)unlinkat(machine->dir_fd, "alive", 0);
 		(void)unlinkat(machine->dir_fd, "suspended", 0);
 	}
 	return r;
@@ -179,7 +180,9 @@ static int observe(struct machine *machine, enum machine_state *ret, venv_error 
 	*ret = faccessat(machine->dir_fd, "made", F_OK, 0) == 0 ? MACHINE_STOPPED : MACHINE_ABSENT;
 	if (faccessat(machine->dir_fd, "suspended", F_OK, 0) == 0)
 		*ret = MACHINE_SUSPENDED;
-	if (faccessat(machine->dir_fd, "running", F_OK, 0) == 0)
+	if (faccessat(machine->dir_fd, "alive", F_OK, 0) == 0)
+		*ret = MACHINE_CRASHED;
+	else if (faccessat(machine->dir_fd, "running", F_OK, 0) == 0)
 		*ret = faccessat(machine->dir_fd, "paused", F_OK, 0) == 0 ? MACHINE_PAUSED
 									  : MACHINE_RUNNING;
 	if (ends_when_seen && *ret == MACHINE_RUNNING) {
@@ -363,14 +366,27 @@ static int run_sshd(const struct machine *machine, enum ssh_fault fault, int soc
 	return venv__spawn(&spawn, NULL, NULL, err);
 }
 
+/* As a process that ended leaves it: nobody holds its lock. */
+static void leave_record(const struct machine *machine, bool told)
+{
+	static const char crashed[] = "{\"state\":\"crashed\",\"reason\":\"a triple fault\"}\n",
+			  running[] = "{\"state\":\"running\"}\n";
+	const char *text = told ? crashed : running;
+
+	(void)venv__file_write(machine->dir_fd, "alive", text, strlen(text), 0600, WRITE_VOLATILE,
+			       NULL);
+}
+
 static int connect_ssh(struct machine *machine, int *ret_fd, venv_error **err)
 {
 	enum ssh_fault fault = next_fault();
 	int pair[2], r = 0;
 
+	if (fault == SSH_CRASHES || fault == SSH_KILLED)
+		leave_record(machine, fault == SSH_CRASHES);
 	if (fault == SSH_ENDS)
 		(void)unlinkat(machine->dir_fd, "running", 0);
-	if (fault == SSH_CLOSED || fault == SSH_ENDS)
+	if (fault == SSH_CLOSED || fault >= SSH_ENDS)
 		return venv__fail(err, VENV_ERR_NETWORK, "nobody answers");
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return venv__fail(err, VENV_ERR_SYSTEM, "no socket");
@@ -384,6 +400,26 @@ static int connect_ssh(struct machine *machine, int *ret_fd, venv_error **err)
 	return r;
 }
 
+/* Of the one machine that has a network: what its process would keep. */
+static int attached = -1;
+
+static void keep_network(const struct machine *machine)
+{
+	if (attached >= 0)
+		(void)close(attached);
+	attached = machine->net && machine->net->socket >= 0
+			   ? fcntl(machine->net->socket, F_DUPFD_CLOEXEC, 3)
+			   : -1;
+}
+
+static int stop_ssh(struct machine *machine, enum stop_how how, struct venv_op *op,
+		    venv_error **err)
+{
+	if (attached >= 0)
+		(void)close(take_fd(&attached));
+	return stop(machine, how, op, err);
+}
+
 static int start_ssh(struct machine *machine, struct venv_op *op, venv_error **err)
 {
 	_cleanup_close_ int log = openat(machine->dir_fd, "console.log",
@@ -391,6 +427,7 @@ static int start_ssh(struct machine *machine, struct venv_op *op, venv_error **e
 
 	if (console_text && venv__write_all(log, console_text, strlen(console_text)) < 0)
 		return venv__fail(err, VENV_ERR_SYSTEM, "no console");
+	keep_network(machine);
 	return start(machine, op, err);
 }
 
@@ -400,7 +437,7 @@ const struct provider kvm_provider = {
 	.create = create,
 	.destroy = destroy,
 	.start = start_ssh,
-	.stop = stop,
+	.stop = stop_ssh,
 	.observe = observe,
 	.connect = connect_ssh,
 	.pause = pause_it,

@@ -29,7 +29,9 @@ enum ssh_fault {
 	SSH_MUTE,     /* answers and closes */
 	SSH_HOST_KEY, /* another one than is pinned */
 	SSH_NO_KEY,   /* lets nobody in */
-	SSH_ENDS      /* the machine is gone at the first try */
+	SSH_ENDS,     /* the machine is gone at the first try */
+	SSH_CRASHES,  /* it crashed, and its process told why */
+	SSH_KILLED    /* its process was killed */
 };
 /* times: how many tries meet it, -1: all */
 void fake_ssh(enum ssh_fault fault, int times);

@@ -3,8 +3,11 @@
 #include "test.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "cgroup/cgroup.h"
 #include "spec.h"
@@ -133,6 +136,87 @@ static void a_process_enters_all_groups(void **state)
 	(void)venv__tree_delete(AT_FDCWD, template, NULL);
 }
 
+/* A process that waits, in groups as a machine's: where this user may make any, and without systemd. */
+static pid_t start_member(struct cgroup *cgroup, const json_t *limits)
+{
+	struct cgroup_order order = { .id = "00000000test", .limits = limits };
+	pid_t pid;
+
+	pid = fork();
+	if (pid == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		(void)pause();
+		_exit(0);
+	}
+	assert_true(pid > 0);
+	assert_int_equal(venv__cgroup_open(cgroup, &order, NULL), 0);
+	assert_int_equal(venv__cgroup_enter(cgroup, pid, NULL), 0);
+	return pid;
+}
+
+static void expect_limit(const struct cgroup *cgroup, int64_t bytes)
+{
+	bool v1 = cgroup->layout == CGROUP_HYBRID;
+
+	assert_int_equal(venv__cgroup_read_number(v1 ? venv__cgroup_v1_fd(cgroup, "memory")
+						     : cgroup->machine_fd,
+						  v1 ? "memory.limit_in_bytes" : "memory.max", -1),
+			 bytes);
+}
+
+/* Whoever did not make them finds the same groups, and no others. */
+static void groups_are_found_by_a_process(void **state)
+{
+	_cleanup_json_ json_t *first = json_pack("{s:i}", "memory", 64 << 20);
+	_cleanup_json_ json_t *second = json_pack("{s:i}", "memory", 96 << 20);
+	_cleanup_strv_ char **made = NULL, **found_paths = NULL;
+	struct cgroup cgroup, found;
+	struct cgroup_host host;
+	bool can;
+	pid_t pid;
+
+	(void)state;
+	venv__cgroup_host_find(&host);
+	can = (host.layout == CGROUP_HYBRID || host.layout == CGROUP_V2) &&
+	      venv__strv_has(host.controllers, "memory");
+	venv__cgroup_host_done(&host);
+	if (!can)
+		skip();
+	pid = start_member(&cgroup, first);
+	expect_limit(&cgroup, 64 << 20);
+	assert_int_equal(venv__cgroup_find(&found, "00000000test", pid, NULL), 0);
+	assert_int_equal(found.layout, cgroup.layout);
+	made = venv__cgroup_paths(&cgroup);
+	found_paths = venv__cgroup_paths(&found);
+	assert_int_equal(venv__strv_count(found_paths), venv__strv_count(made));
+	for (char **path = found_paths; path && *path; path++)
+		assert_true(venv__strv_has(made, *path));
+	assert_int_equal(venv__cgroup_limit(&found, second, NULL), 0);
+	expect_limit(&cgroup, 96 << 20);
+	venv__cgroup_done(&found);
+	/* another machine's are not its */
+	assert_int_equal(venv__cgroup_find(&found, "00000000else", pid, NULL), 0);
+	assert_int_equal(found.layout, CGROUP_NONE);
+	assert_int_equal(venv__cgroup_limit(&found, first, NULL), 0);
+	expect_limit(&cgroup, 96 << 20);
+	venv__cgroup_done(&found);
+	(void)kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	venv__cgroup_remove(&cgroup);
+	venv__cgroup_done(&cgroup);
+}
+
+static void a_process_that_is_gone_has_no_groups(void **state)
+{
+	_cleanup_error_ venv_error *err = NULL;
+	struct cgroup cgroup;
+
+	(void)state;
+	assert_int_equal(venv__cgroup_find(&cgroup, "00000000test", 0, &err), VENV_ERR_STATE);
+	assert_string_equal(venv_error_message(err), "the machine is not running");
+	venv__cgroup_done(&cgroup);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -142,6 +226,8 @@ int main(void)
 		cmocka_unit_test(cleans_groups_that_nobody_noted),
 		cmocka_unit_test(warns_of_limits_that_cannot_be),
 		cmocka_unit_test(a_process_enters_all_groups),
+		cmocka_unit_test(groups_are_found_by_a_process),
+		cmocka_unit_test(a_process_that_is_gone_has_no_groups),
 	};
 
 	return cmocka_run_group_tests_name("cgroup", tests, NULL, NULL);

@@ -93,7 +93,7 @@ static void bad_values_name_their_place(void **state)
 		  "true or false" },
 		{ "box: a\nprovider: docker\n", 2, 11, "'provider' cannot be 'docker'",
 		  "auto, container or kvm" },
-		{ "box: a\nkvm: {sockets: 2}\n", 2, 16, "2 is out of range", NULL },
+		{ "box: a\nkvm: {sockets: 33}\n", 2, 16, "33 is out of range", NULL },
 		{ "box: a\nkvm: {initrd: ./i}\n", 2, 6,
 		  "'initrd' is for a kernel that is booted directly", "'kernel: ./vmlinuz'" },
 		{ "box: a\nkvm: {cmdline: quiet}\n", 2, 6,

@@ -11,6 +11,16 @@
 
 enum { MB = 1 << 20 };
 
+static int next_sync; /* the errno that the next fdatasync() fails with */
+
+/* A disk that fails is one of the faults that a real one cannot be made to show; this one takes libc's place. */
+int fdatasync(int fd)
+{
+	errno = next_sync;
+	next_sync = 0;
+	return errno ? -1 : fsync(fd);
+}
+
 static int new_image(const struct disk_create *create)
 {
 	_cleanup_error_ venv_error *err = NULL;
@@ -281,6 +291,36 @@ static void checks_count(void **state)
 	assert_int_equal(venv__disk_close(disk, NULL), 0);
 }
 
+/* The kernel tells of data that it could not write once, and drops them: the second flush must not be good. */
+static void a_failed_flush_is_not_forgotten(void **state)
+{
+	static const enum disk_format formats[] = { DISK_RAW, DISK_QCOW2 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {
+		const struct disk_create create = { .format = formats[i], .length = MB };
+		int fd = new_image(&create);
+		struct disk *disk = open_image(fd, formats[i], NULL);
+		_cleanup_error_ venv_error *err = NULL;
+
+		fill(disk, 0, 1, 4096);
+		next_sync = EIO;
+		assert_true(venv__disk_flush(disk, NULL) < 0);
+		assert_true(venv__disk_flush(disk, &err) < 0);
+		assert_non_null(
+			strstr(venv_error_message(err), "an earlier flush of disk 'top' failed"));
+		assert_int_equal(venv__disk_flush_fd(disk), -1);
+		assert_true(venv__disk_close(disk, NULL) < 0);
+		disk = open_image(fd, formats[i], NULL); /* as it is after a restart */
+		fill(disk, 0, 2, 4096);
+		assert_int_equal(venv__disk_flush(disk, NULL), 0);
+		venv__disk_flush_failed(disk, ENOSPC); /* by somebody with a queue of his own */
+		assert_true(venv__disk_flush(disk, NULL) < 0);
+		assert_true(venv__disk_close(disk, NULL) < 0);
+		(void)close(fd);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -292,6 +332,7 @@ int main(void)
 		cmocka_unit_test(nonsense_is_not_created),
 		cmocka_unit_test(images_tell_about_themselves),
 		cmocka_unit_test(checks_count),
+		cmocka_unit_test(a_failed_flush_is_not_forgotten),
 	};
 	return cmocka_run_group_tests_name("disk_image", tests, NULL, NULL);
 }

@@ -156,6 +156,39 @@ static void what_is_no_disk_is_refused(void **state)
 	assert_error(gone, VENV_ERR_NOT_FOUND, "aaaa.raw");
 }
 
+static void damage(const char *dir, const char *name)
+{
+	_cleanup_free_ char *path = venv__path_join(dir, name);
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	assert_int_equal(pwrite(fd, "no qcow2", 8, 0), 8);
+}
+
+static void a_damaged_disk_has_a_way_out(void **state)
+{
+	struct world *w = *state;
+	_cleanup_error_ venv_error *err = NULL, *growing = NULL, *below = NULL;
+	char message[160];
+
+	(void)snprintf(message, sizeof(message), "disk '%s/disk.qcow2': not a qcow2", w->dir);
+	assert_int_equal(kvm_disk_create(&w->machine, NULL), 0);
+	damage(w->dir, KVM_DISK);
+	assert_int_equal(kvm_order_new(&w->machine, &w->order, NULL), 0);
+	assert_true(kvm_disk_order(&w->machine, &w->order, &err) < 0);
+	assert_error(err, VENV_ERR_CORRUPT, message);
+	assert_non_null(strstr(venv_error_hint(err), "'venv destroy web' and 'venv up web'"));
+	assert_non_null(strstr(venv_error_hint(err), "'venv snapshot list web'"));
+	w->spec.disk = 64 * MIB;
+	assert_true(kvm_disk_create(&w->machine, &growing) < 0);
+	assert_error(growing, VENV_ERR_CORRUPT, message);
+	assert_non_null(venv_error_hint(growing));
+	/* the box's is another matter */
+	(void)venv__fail(&below, VENV_ERR_CORRUPT, "%s: disk '%s': not a qcow2 image", message,
+			 w->image);
+	assert_int_equal(kvm_disk_advise(VENV_ERR_CORRUPT, &w->machine, &below), VENV_ERR_CORRUPT);
+	assert_null(venv_error_hint(below));
+}
+
 /* venv-vmm writes the overlay: what it names there gets it no other file. */
 static void an_overlay_names_only_its_box(void **state)
 {
@@ -226,16 +259,25 @@ static void disks_go_as_descriptors(void **state)
 static void figures_follow_the_file(void **state)
 {
 	struct world *w = *state;
-	_cleanup_error_ venv_error *err = NULL;
+	_cleanup_error_ venv_error *err = NULL, *many = NULL;
 
 	w->spec.cpus = 3;
 	w->spec.memory = 100 * MIB + 1;
 	assert_int_equal(kvm_order_new(&w->machine, &w->order, NULL), 0);
 	assert_int_equal(venv__json_int(w->order.json, "cpus", 0), 3);
+	assert_int_equal(venv__json_int(w->order.json, "sockets", 0), 1);
 	assert_int_equal(venv__json_int(w->order.json, "memory", 0), 102 * MIB);
 	(void)device(w, "rng", KVM_SLOT_RNG);
 	(void)device(w, "balloon", KVM_SLOT_BALLOON);
 	kvm_order_done(&w->order);
+	w->spec.cpus = 31.5;
+	assert_int_equal(kvm_order_new(&w->machine, &w->order, NULL), 0);
+	assert_int_equal(venv__json_int(w->order.json, "cpus", 0), 32);
+	kvm_order_done(&w->order);
+	w->spec.cpus = 48;
+	assert_true(kvm_order_new(&w->machine, &w->order, &many) < 0);
+	assert_error(many, VENV_ERR_UNSUPPORTED, "more than 32 processors ('cpus')");
+	w->spec.cpus = 2;
 	w->spec.memory = 1ULL << 50;
 	assert_true(kvm_order_new(&w->machine, &w->order, &err) < 0);
 	assert_error(err, VENV_ERR_HOST, "this host has");
@@ -287,7 +329,7 @@ static void a_kernel_is_booted_with_a_line(void **state)
 		{ true, NULL, "console=ttyS0 root=/dev/vda1 rw" },
 		{ true, "quiet root=UUID=1", "console=ttyS0 quiet root=UUID=1" },
 	};
-	char kernel[128], cmdline[64];
+	char kernel[128], name[160], cmdline[64];
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct world *w = *state;
@@ -309,6 +351,8 @@ static void a_kernel_is_booted_with_a_line(void **state)
 		assert_int_equal(kvm_boot_order(&w->machine, &w->order, NULL), 0);
 		assert_string_equal(venv__json_str(w->order.json, "cmdline"), cases[i].expected);
 		assert_int_equal(flags_of(w, w->order.json, "kernel"), O_RDONLY);
+		(void)snprintf(name, sizeof(name), "kvm.kernel '%s'", kernel);
+		assert_string_equal(venv__json_str(w->order.json, "kernel_name"), name);
 		kvm_order_done(&w->order);
 	}
 }
@@ -321,12 +365,41 @@ static void a_file_to_boot_must_be_there(void **state)
 
 	(void)snprintf(path, sizeof(path), "%s/none", w->root);
 	w->spec.kvm.kernel = path;
+	w->spec.kvm.kernel_place = (struct place){ "venv.yml", 7, 3 };
 	assert_int_equal(kvm_order_new(&w->machine, &w->order, NULL), 0);
 	assert_true(kvm_boot_order(&w->machine, &w->order, &missing) < 0);
 	assert_error(missing, VENV_ERR_NOT_FOUND, "cannot open kvm.kernel");
+	assert_non_null(venv_error_hint(missing));
+	assert_int_equal(venv_error_line(missing), 7);
 	assert_int_equal(symlink("/etc/passwd", path), 0);
 	assert_true(kvm_boot_order(&w->machine, &w->order, &link) < 0);
 	assert_error(link, VENV_ERR_DENIED, "leads out of the project");
+	assert_non_null(venv_error_hint(link));
+}
+
+/* venv-vmm tells what it refuses by the name that it was given. */
+static void what_is_refused_has_a_place(void **state)
+{
+	struct world *w = *state;
+	struct kvm_spec *kvm = &w->spec.kvm;
+	char kernel[128], initrd[128], cmdline[] = "quiet", message[160];
+
+	(void)snprintf(kernel, sizeof(kernel), "%s/vmlinuz", w->root);
+	(void)snprintf(initrd, sizeof(initrd), "%s/initrd", w->root);
+	write_at(w->root, "vmlinuz", "x", 1);
+	write_at(w->root, "initrd", "x", 1);
+	kvm->kernel = kernel;
+	kvm->initrd = initrd;
+	assert_int_equal(kvm_disk_create(&w->machine, NULL), 0);
+	assert_int_equal(kvm_order_new(&w->machine, &w->order, NULL), 0);
+	assert_int_equal(kvm_boot_order(&w->machine, &w->order, NULL), 0);
+	(void)snprintf(message, sizeof(message), "kvm.kernel '%s' is no kernel", kernel);
+	assert_ptr_equal(kvm_boot_place(&w->machine, &w->order, message), &kvm->kernel_place);
+	(void)snprintf(message, sizeof(message), "kvm.initrd '%s' is empty", initrd);
+	assert_ptr_equal(kvm_boot_place(&w->machine, &w->order, message), &kvm->initrd_place);
+	assert_null(kvm_boot_place(&w->machine, &w->order, "too long"));
+	kvm->cmdline = cmdline;
+	assert_ptr_equal(kvm_boot_place(&w->machine, &w->order, "too long"), &kvm->place);
 }
 
 /* A guest may write in the project: a pipe there would be waited for without end. */
@@ -345,6 +418,7 @@ static void a_file_to_boot_is_a_file(void **state)
 	w->spec.kvm.kernel = w->dir;
 	assert_true(kvm_boot_order(&w->machine, &w->order, &directory) < 0);
 	assert_error(directory, VENV_ERR_CONFIG, "is not a regular file");
+	assert_non_null(venv_error_hint(directory));
 }
 
 static void folders_have_tags_and_owners(void **state)
@@ -500,6 +574,7 @@ int main(void)
 		CASE(disks_go_as_descriptors),      CASE(figures_follow_the_file),
 		CASE(its_process_is_limited),       CASE(a_kernel_is_booted_with_a_line),
 		CASE(a_file_to_boot_must_be_there), CASE(a_file_to_boot_is_a_file),
+		CASE(what_is_refused_has_a_place),  CASE(a_damaged_disk_has_a_way_out),
 		CASE(folders_have_tags_and_owners), CASE(a_volume_keeps_owners),
 		CASE(the_seed_is_the_second_disk),  CASE(networks_go_as_taps),
 	};

@@ -124,6 +124,10 @@ static void what_a_machine_cannot_have_is_refused(void **state)
 		{ { .pids = 10 }, "('pids')" },
 		{ { .oom = OOM_FREEZE }, "('oom')" },
 		{ { .profile = PROFILE_APP }, "('profile')" },
+		{ { .cpus = 33 }, "more than 32 processors ('cpus')" },
+		{ { .cpus = 32.5 }, "more than 32 processors ('cpus')" },
+		{ { .cpus = 4096, .kvm.sockets = 3 }, "more than 32 processors ('cpus')" },
+		{ { .cpus = 3, .kvm.sockets = 2 }, "('kvm.sockets')" },
 	};
 	const struct world *w = *state;
 
@@ -135,7 +139,27 @@ static void what_a_machine_cannot_have_is_refused(void **state)
 		assert_false(verdict.accept);
 		assert_non_null(strstr(verdict.reason, cases[i].reason));
 		assert_non_null(verdict.hint);
-		assert_ptr_equal(verdict.place, &cases[i].spec.place);
+		assert_ptr_equal(verdict.place, strstr(cases[i].reason, "'cpus'")
+							? &cases[i].spec.cpus_place
+							: &cases[i].spec.place);
+		venv__verdict_done(&verdict);
+	}
+}
+
+/* A part of a processor is a whole one, slowed down: 31 and a half are 32. */
+static void a_machine_has_up_to_32_processors(void **state)
+{
+	static const double counts[] = { 0, 0.5, 31.5, 32 };
+	const struct world *w = *state;
+
+	write_program(w, "{\"ok\":true}");
+	for (size_t i = 0; i < ARRAY_SIZE(counts); i++) {
+		const struct machine_spec spec = { .cpus = counts[i] };
+		struct verdict verdict = { 0 };
+
+		assert_int_equal(kvm_probe(w->ctx, &spec, &verdict, NULL), 0);
+		assert_true(verdict.accept);
+		assert_null(verdict.place);
 		venv__verdict_done(&verdict);
 	}
 }
@@ -263,6 +287,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_venv_vmm_says_is_the_verdict, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_a_machine_cannot_have_is_refused, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(a_machine_has_up_to_32_processors, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_the_host_does_not_limit_is_warned_of, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(a_lasting_answer_is_asked_for_once, setup,

@@ -49,6 +49,15 @@ static int receive_start(void)
 	return venv__msg_fds_take(&fds, 0);
 }
 
+static int refuse(int code, const char *message)
+{
+	_cleanup_error_ venv_error *error = NULL;
+
+	(void)venv__fail(&error, code, "%s", message);
+	(void)venv__msg_send_error(STARTER, error);
+	return 1;
+}
+
 static int be_vmm(const char *how)
 {
 	_cleanup_json_ json_t *ready = json_pack("{s:b}", "ready", 1);
@@ -63,6 +72,10 @@ static int be_vmm(const char *how)
 	dir = receive_start();
 	if (strcmp(how, "mute") == 0)
 		return 1;
+	if (strncmp(how, "refuse: ", 8) == 0)
+		return refuse(VENV_ERR_INVALID, how + 8);
+	if (strncmp(how, "damage: ", 8) == 0)
+		return refuse(VENV_ERR_CORRUPT, how + 8);
 	alive = openat(dir, "alive", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	(void)venv__lock_try(alive, true);
 	(void)venv__write_all(alive, "{\"state\":\"paused\"}", 18);
@@ -241,14 +254,56 @@ static void who_ends_has_said_why(void **state)
 	}
 }
 
+/* A file that venv.yml names; what else it was told is not the user's. */
+static void what_is_refused_has_its_place(void **state)
+{
+	static const struct {
+		const char *before, *after; /* the directory */
+		unsigned line;
+	} cases[] = { { "kvm.kernel '", "/k' is no kernel", 11 },
+		      { "the kernel below ", " is damaged", 0 } };
+	struct world *w = *state;
+	char kernel[128], message[192];
+
+	(void)snprintf(kernel, sizeof(kernel), "%s/k", w->root);
+	put(w->root, "k", "kernel");
+	w->spec.kvm.kernel = kernel;
+	w->spec.kvm.kernel_place = (struct place){ "venv.yml", 11, 3 };
+	w->machine.image.kernel = NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_error_ venv_error *error = NULL;
+
+		(void)snprintf(message, sizeof(message), "refuse: %s%s%s", cases[i].before, w->root,
+			       cases[i].after);
+		assert_int_equal(setenv(VMM_ENV, message, 1), 0);
+		assert_int_equal(kvm_start(&w->machine, NULL, &error), VENV_ERR_INVALID);
+		assert_string_equal(venv_error_message(error), message + 8);
+		assert_int_equal(venv_error_line(error), cases[i].line);
+	}
+}
+
+/* What venv-vmm finds out, who reads more of it. */
+static void a_damaged_disk_has_a_way_out(void **state)
+{
+	_cleanup_error_ venv_error *error = NULL;
+	struct world *w = *state;
+	char message[160];
+
+	(void)snprintf(message, sizeof(message), "damage: device 'blk': disk '%s/%s': bad L1",
+		       w->dir, KVM_DISK);
+	assert_int_equal(setenv(VMM_ENV, message, 1), 0);
+	assert_int_equal(kvm_start(&w->machine, NULL, &error), VENV_ERR_CORRUPT);
+	assert_non_null(strstr(venv_error_hint(error), "'venv destroy web'"));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(a_suspended_machine_goes_on),
-		TEST(a_start_that_fails_leaves_it_suspended),
-		TEST(who_ends_has_said_why),
+		TEST(a_suspended_machine_goes_on),  TEST(a_start_that_fails_leaves_it_suspended),
+		TEST(who_ends_has_said_why),        TEST(what_is_refused_has_its_place),
+		TEST(a_damaged_disk_has_a_way_out),
 	};
 
 	if (argc > 0 && strcmp(argv[0], "venv-vmm") == 0)

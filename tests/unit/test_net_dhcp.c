@@ -294,6 +294,33 @@ static void floods_get_few_answers(void **state)
 	assert_true(venv__dhcp_serve(&w->project, w->message, w->length, w->reply, &w->to) > 0);
 }
 
+/* What netd tells of a machine that is not reached. */
+static void it_is_remembered_who_asked(void **state)
+{
+	struct world *w = *state;
+	struct interface *own = &w->web[0];
+
+	own->lease = LEASE_NONE;
+	begin(w, DHCP_DISCOVER);
+	memcpy(w->message + 28, "\2\0\0\0\0\1", 6); /* another's */
+	assert_int_equal(ask(w), 0);
+	assert_int_equal(own->lease, LEASE_NONE);
+	begin(w, DHCP_DISCOVER);
+	assert_int_equal(ask(w), DHCP_OFFER);
+	assert_int_equal(own->lease, LEASE_ASKED);
+	begin(w, DHCP_REQUEST);
+	add_address(w, 50, own->address + 1);
+	assert_int_equal(ask(w), DHCP_NAK);
+	assert_int_equal(own->lease, LEASE_ASKED);
+	begin(w, DHCP_REQUEST);
+	add_address(w, 50, own->address);
+	assert_int_equal(ask(w), DHCP_ACK);
+	assert_int_equal(own->lease, LEASE_USED);
+	begin(w, DHCP_DISCOVER);
+	assert_int_equal(ask(w), DHCP_OFFER);
+	assert_int_equal(own->lease, LEASE_USED);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -303,6 +330,7 @@ int main(void)
 		TEST(nonsense_gets_no_answer),
 		TEST(long_names_are_left_out),
 		TEST(floods_get_few_answers),
+		TEST(it_is_remembered_who_asked),
 	};
 
 	return cmocka_run_group_tests_name("net_dhcp", tests, NULL, NULL);

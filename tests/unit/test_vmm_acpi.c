@@ -14,9 +14,9 @@
 #include "util/process.h"
 
 static const struct acpi_config direct = {
-	.n_cpus = 4, .window = 0xc0000000, .window_end = 0xe8000000, .generation = 0x7fff000
+	.cpus = { 4, 1 }, .window = 0xc0000000, .window_end = 0xe8000000, .generation = 0x7fff000
 };
-static const struct acpi_config firmware = { .n_cpus = 32,
+static const struct acpi_config firmware = { .cpus = { 30, 10 },
 					     .window = 0x08000000,
 					     .window_end = 0xfec00000,
 					     .firmware = true,

@@ -166,6 +166,7 @@ static void bad_headers_are_refused(void **state)
 		if (boot(kernel, sizeof(*kernel), MEMORY, "initrd", &mem, &entry, &error) !=
 		    VENV_ERR_INVALID)
 			fail_msg("%s = %#llx", cases[i].name, (unsigned long long)cases[i].value);
+		assert_non_null(venv_error_hint(error));
 		mem_done(&mem);
 	}
 }
@@ -186,6 +187,74 @@ static void what_is_cut_short_is_refused(void **state)
 				 VENV_ERR_INVALID);
 		mem_done(&mem);
 	}
+}
+
+static int boot_named(const void *data, size_t size, struct boot_source source, venv_error **err)
+{
+	_cleanup_close_ int fd = file_of(data, size);
+	struct boot_entry entry;
+	struct mem mem;
+	int r;
+
+	assert_int_equal(mem_init(&mem, MEMORY, -1, 0, NULL), 0);
+	source.mem = &mem;
+	source.kernel_fd = fd;
+	r = boot_kernel(&source, &entry, err);
+	mem_done(&mem);
+	return r;
+}
+
+static void what_is_no_kernel_is_told(void **state)
+{
+	static const char text[1024] = "box: debian\nprovider: kvm\n", program[] = "\177ELF\2\1\1";
+	_cleanup_free_ struct kernel *kernel = good_kernel();
+	const struct {
+		const void *data;
+		size_t size;
+		const char *message;
+	} cases[] = {
+		{ text, 1, "'/k' is no kernel: it is neither a bzImage nor an ELF program" },
+		{ text, 30, "'/k' is no kernel" },
+		{ text, 0x201, "'/k' is no kernel" },
+		{ text, 0x210, "'/k' is no kernel" },
+		{ text, sizeof(text), "'/k' is no kernel" },
+		{ kernel, 0x205, "'/k' is no kernel" },
+		{ kernel, 0x206, "'/k' cannot be booted: the file is cut short" },
+		{ kernel, 0x230, "'/k' cannot be booted: the file is cut short" },
+		{ kernel, PAYLOAD_AT, "'/k' cannot be booted: the file is cut short" },
+		{ program, 3, "'/k' is no kernel" },
+		{ program, sizeof(program), "'/k' is cut short" },
+		{ text, 0, "'/k' is empty or no file" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct boot_source source = { .initrd_fd = -1,
+						    .kernel_name = "kvm.kernel '/k'",
+						    .cmdline = "" };
+		_cleanup_error_ venv_error *error = NULL;
+
+		assert_int_equal(boot_named(cases[i].data, cases[i].size, source, &error),
+				 VENV_ERR_INVALID);
+		if (!strstr(venv_error_message(error), cases[i].message))
+			fail_msg("%s", venv_error_message(error));
+		assert_non_null(venv_error_hint(error));
+	}
+}
+
+static void a_bad_initrd_is_told(void **state)
+{
+	_cleanup_free_ struct kernel *kernel = good_kernel();
+	_cleanup_close_ int empty = file_of("", 0);
+	const struct boot_source source = { .initrd_fd = empty,
+					    .initrd_name = "kvm.initrd '/i'",
+					    .cmdline = "" };
+	_cleanup_error_ venv_error *error = NULL;
+
+	(void)state;
+	assert_int_equal(boot_named(kernel, sizeof(*kernel), source, &error), VENV_ERR_INVALID);
+	assert_string_equal(venv_error_message(error), "kvm.initrd '/i' is empty or no file");
+	assert_non_null(venv_error_hint(error));
 }
 
 struct program {
@@ -287,13 +356,15 @@ static void bad_programs_are_refused(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct program program = good_program();
+		_cleanup_error_ venv_error *error = NULL;
 		struct boot_entry entry;
 		struct mem mem;
 
 		memcpy((uint8_t *)&program + cases[i].at, &cases[i].value, cases[i].size);
-		if (boot(&program, sizeof(program), MEMORY, NULL, &mem, &entry, NULL) !=
+		if (boot(&program, sizeof(program), MEMORY, NULL, &mem, &entry, &error) !=
 		    VENV_ERR_INVALID)
 			fail_msg("%s = %#llx", cases[i].name, (unsigned long long)cases[i].value);
+		assert_non_null(venv_error_hint(error));
 		mem_done(&mem);
 	}
 }
@@ -330,7 +401,7 @@ static void initrds_must_fit(void **state)
 	initrd[MEMORY - 1] = '\0';
 	assert_int_equal(boot(kernel, sizeof(*kernel), MEMORY, initrd, &mem, &entry, &error),
 			 VENV_ERR_INVALID);
-	assert_non_null(strstr(venv_error_message(error), "do not fit"));
+	assert_non_null(strstr(venv_error_message(error), "does not fit"));
 	mem_done(&mem);
 }
 
@@ -376,14 +447,19 @@ static void firmware_is_put_below_1_mib(void **state)
 	memset(image, 0xea, 524288);
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		_cleanup_close_ int fd = file_of(image, bad[i]);
+		_cleanup_error_ venv_error *error = NULL;
 
-		assert_int_equal(firmware_init(&firmware, fd, NULL), VENV_ERR_INVALID);
+		assert_int_equal(firmware_init(&firmware, fd, "kvm.firmware '/f'", &error),
+				 VENV_ERR_INVALID);
+		assert_non_null(strstr(venv_error_message(error),
+				       "kvm.firmware '/f' is no firmware for PCs"));
+		assert_non_null(venv_error_hint(error));
 	}
 	for (size_t size = 65536; size <= 262144; size *= 2) {
 		_cleanup_close_ int fd = file_of(image, size);
 
 		assert_int_equal(mem_init(&mem, MEM_ALIGN, -1, 0, NULL), 0);
-		assert_int_equal(firmware_init(&firmware, fd, NULL), 0);
+		assert_int_equal(firmware_init(&firmware, fd, NULL, NULL), 0);
 		assert_int_equal(firmware_boot(&firmware, &mem, &entry, NULL), 0);
 		assert_int_equal(entry.mode, BOOT_RESET);
 		assert_int_equal(*(uint8_t *)mem_at(&mem, 0xffff0, 1), 0xea);
@@ -400,6 +476,8 @@ int main(void)
 		cmocka_unit_test(it_moves_when_it_may),
 		cmocka_unit_test(bad_headers_are_refused),
 		cmocka_unit_test(what_is_cut_short_is_refused),
+		cmocka_unit_test(what_is_no_kernel_is_told),
+		cmocka_unit_test(a_bad_initrd_is_told),
 		cmocka_unit_test(an_elf_is_loaded),
 		cmocka_unit_test(bad_programs_are_refused),
 		cmocka_unit_test(bad_notes_are_none),

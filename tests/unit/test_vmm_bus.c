@@ -213,6 +213,33 @@ static void calls_are_made_there(void **state)
 	worker_free(count.worker);
 }
 
+static void meet(void *user)
+{
+	(void)pthread_barrier_wait(user);
+}
+
+/* Each waits for the other: they would wait for ever if one came after the other. */
+static void calls_on_several_go_on_at_once(void **state)
+{
+	pthread_barrier_t barrier;
+	struct worker *workers[2];
+	struct worker_call calls[2];
+
+	(void)state;
+	assert_int_equal(pthread_barrier_init(&barrier, NULL, 2), 0);
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(worker_new("test", &workers[i], NULL), 0);
+		calls[i] = (struct worker_call){ .fn = meet, .user = &barrier };
+		worker_begin(workers[i], &calls[i]);
+	}
+	for (size_t i = 0; i < 2; i++) {
+		worker_finish(workers[i], &calls[i]);
+		assert_true(calls[i].done);
+		worker_free(workers[i]);
+	}
+	(void)pthread_barrier_destroy(&barrier);
+}
+
 static void tick(void *user, int fd, uint32_t events)
 {
 	(void)fd;
@@ -281,6 +308,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_range_without_handlers, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(written_may_change_the_bus, set_up, tear_down),
 		cmocka_unit_test(calls_are_made_there),
+		cmocka_unit_test(calls_on_several_go_on_at_once),
 		cmocka_unit_test(a_parked_worker_only_takes_calls),
 		cmocka_unit_test(an_adopted_worker_is_the_caller),
 	};

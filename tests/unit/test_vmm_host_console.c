@@ -96,9 +96,10 @@ static void who_is_attached_sees_and_types(void **state)
 	int pair[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	console_on_input(world->console, take, world);
+	console_peer(world->console)->take = take;
+	console_peer(world->console)->user = world;
 	world->room = 3;
-	assert_int_equal(console_attach(world->console, pair[1], NULL), 0);
+	assert_int_equal(venv__peer_attach(console_peer(world->console), pair[1], NULL), 0);
 	console_put(world->console, "login: ", 7);
 	assert_int_equal(write(pair[0], "root\n", 5), 5);
 	run(world, 20);
@@ -123,7 +124,7 @@ static void who_does_not_read_holds_nobody_up(void **state)
 
 	memset(chunk, 'x', sizeof(chunk));
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	assert_int_equal(console_attach(world->console, pair[1], NULL), 0);
+	assert_int_equal(venv__peer_attach(console_peer(world->console), pair[1], NULL), 0);
 	for (int i = 0; i < 100; i++) {
 		console_put(world->console, chunk, sizeof(chunk));
 		console_flush(world->console);

@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <linux/vhost.h>
+#include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
@@ -43,6 +45,8 @@ static int allowed(void)
 		return 2;
 	memory[0] = 1;
 	free(malloc(1 << 20));
+	if (poll(NULL, 0, 0) < 0) /* MSI-X asks its eventfds what is pending */
+		return 4;
 	/* KVM's ioctls reach the descriptor, which refuses them */
 	return ioctl(0, 0xae80, 0) == -1 ? 0 : 3;
 }
@@ -188,6 +192,34 @@ static int allowed_net(void)
 	return getpid() < 0; /* what follows in the list */
 }
 
+static void *use_the_heap(void *user)
+{
+	enum { BLOCKS = 64, BLOCK = 65536 }; /* below what is mapped by itself */
+	void *blocks[BLOCKS];
+
+	*(int *)user = jail_thread(JAIL_SOCKETS);
+	for (unsigned i = 0; i < BLOCKS; i++) {
+		blocks[i] = malloc(BLOCK);
+		memset(blocks[i], 1, BLOCK);
+	}
+	for (unsigned i = BLOCKS; i-- > 0;)
+		free(blocks[i]);
+	return NULL;
+}
+
+/* A thread's heap that shrinks: libc must not look anything up for it. */
+static int allowed_heap(void)
+{
+	pthread_t thread;
+	int r = 1;
+
+	jail_libc();
+	if (pthread_create(&thread, NULL, use_the_heap, &r) != 0)
+		return 2;
+	(void)pthread_join(thread, NULL);
+	return r;
+}
+
 static int allowed_sockets(void)
 {
 	const struct sockaddr_un nobody = { AF_UNIX, "/nobody" };
@@ -211,6 +243,7 @@ static void filters_let_through_what_is_needed(void **state)
 	assert_int_equal(in_child(allowed), 0);
 	assert_int_equal(in_child(allowed_net), 0);
 	assert_int_equal(in_child(allowed_sockets), 0);
+	assert_int_equal(in_child(allowed_heap), 0);
 	assert_int_equal(in_child(allowed_folder), 0);
 	assert_int_equal(in_child(owner_of_volume), 0);
 }

@@ -36,12 +36,19 @@ void venv__dial_cancel(struct client *client)
 	free_dial(client->dial);
 }
 
+static void answered(const struct dial *dial)
+{
+	venv__interface_used(dial->client->netd, ntohl(dial->target.sin_addr.s_addr));
+}
+
 static void fail(struct dial *dial, int number)
 {
 	struct client *client = dial->client;
 	_cleanup_error_ venv_error *err = NULL;
 	unsigned port = ntohs(dial->target.sin_port);
 
+	if (number == ECONNREFUSED)
+		answered(dial);
 	free_dial(dial);
 	(void)venv__fail(&err, VENV_ERR_NETWORK, "nobody answers on its port %u: %s", port,
 			 strerror(number));
@@ -52,6 +59,7 @@ static void finish(struct dial *dial)
 {
 	_cleanup_json_ json_t *reply = json_object();
 
+	answered(dial);
 	venv__control_reply(dial->client, reply, &dial->fd, 1);
 	free_dial(dial);
 }

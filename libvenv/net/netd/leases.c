@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Who gets which address by DHCP: whom we know, the address that it was given when it was attached. So
- * nothing is remembered here, and a netd that was started again goes on where the last one was.
+ * nothing is remembered here but that it was asked for, and a netd that was started again goes on where the last one
+ * was.
  *
  * Who has no address yet can only be reached by a broadcast; clients tell answers apart by the number of
  * their question. Each interface gets a few answers a second.
@@ -82,8 +83,11 @@ size_t venv__dhcp_serve(const struct network *network, const uint8_t *message, s
 	};
 	(void)snprintf(domain, sizeof(domain), "%s.venv", network->netd->project);
 	type = venv__dhcp_answer(&request, &lease);
+	interface->lease = MAX(interface->lease, LEASE_ASKED);
 	if (!type || !may_answer(interface))
 		return 0;
+	if (type == DHCP_ACK)
+		interface->lease = LEASE_USED;
 	*ret_to = (struct sockaddr_in){
 		.sin_family = AF_INET,
 		.sin_port = htons(DHCP_CLIENT_PORT),

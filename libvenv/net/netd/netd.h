@@ -32,9 +32,18 @@ struct network {
 	struct loop_source *udp, *tcp, *dhcp;
 };
 
+/* Whether the machine uses its address; seen from DHCP, and from who calls it there. */
+enum lease {
+	LEASE_UNKNOWN, /* another netd may have seen it */
+	LEASE_NONE,
+	LEASE_ASKED,
+	LEASE_USED,
+};
+
 struct interface {
 	struct network *network;
 	uint32_t address;
+	enum lease lease;
 	bool default_route;
 	char name[16];   /* in the machine: "eth0" */
 	char device[16]; /* our end */
@@ -154,6 +163,8 @@ struct machine *venv__machine_find(struct netd *netd, const char *id);
 void venv__machine_free(struct machine *machine);                /* with everything that it has */
 json_t *venv__machine_interfaces(const struct machine *machine); /* as clients are told */
 json_t *venv__machine_ports(const struct machine *machine);
+/* Somebody answered there. */
+void venv__interface_used(struct netd *netd, uint32_t address);
 /* Answers with an interface's description for venv-netns. */
 json_t *venv__interface_plug(const struct interface *interface);
 void venv__machine_plug(struct client *client, int netns_fd, venv_error **err);

@@ -49,8 +49,10 @@ static bool take_console(struct keeper *keeper, int fd)
 	char chunk[CHUNK];
 	ssize_t n = read(fd, chunk, sizeof(chunk));
 
-	if (n > 0)
+	if (n > 0) {
 		append(keeper, chunk, (size_t)n);
+		venv__peer_show(&keeper->console_peer, chunk, (size_t)n);
+	}
 	return n > 0;
 }
 
@@ -100,6 +102,23 @@ static void on_quiet(void *user, int fd, uint32_t events)
 		return;
 	venv__loop_remove(keeper->console_source);
 	keeper->console_source = venv__loop_add(keeper->loop, fd, EPOLLIN, on_console, keeper);
+}
+
+/* What a machine that restarts was typed meanwhile, the new one gets. */
+static size_t type(void *user, const void *data, size_t size)
+{
+	const struct keeper *keeper = user;
+	ssize_t n = write(keeper->console_fd, data, size);
+
+	return n > 0 ? (size_t)n : 0;
+}
+
+int keeper_console_connect(struct keeper *keeper, venv_error **err)
+{
+	keeper->console_peer.loop = keeper->loop;
+	keeper->console_peer.take = type;
+	keeper->console_peer.user = keeper;
+	return venv__peer_connect(&keeper->console_peer, err);
 }
 
 void keeper_console_attach(struct keeper *keeper, int master_fd)

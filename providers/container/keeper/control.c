@@ -97,6 +97,19 @@ static void op_lend(struct client *client, const json_t *request, struct msg_fds
 	keeper_client_fail(client, error);
 }
 
+static void op_console(struct client *client, const json_t *request, struct msg_fds *fds)
+{
+	_cleanup_error_ venv_error *error = NULL;
+	_cleanup_close_ int fd = keeper_console_connect(client->keeper, &error);
+
+	(void)request;
+	(void)fds;
+	if (fd < 0)
+		keeper_client_fail(client, error);
+	else
+		keeper_client_reply(client, NULL, &fd, 1);
+}
+
 /* A new netd has taken the project's namespace up: give it ours again. */
 static void op_plug(struct client *client, const json_t *request, struct msg_fds *fds)
 {
@@ -184,7 +197,7 @@ static const struct serve_op ops[] = {
 	{ "kill", op_kill, false },    { "pause", op_pause, false },
 	{ "resume", op_pause, false }, { "limits", op_limits, false },
 	{ "stats", op_stats, false },  { "lend", op_lend, false },
-	{ "plug", op_plug, false },
+	{ "plug", op_plug, false },    { "console", op_console, false },
 };
 
 static void run_request(struct client *client, const json_t *request, struct msg_fds *fds)

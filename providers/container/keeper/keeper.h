@@ -27,6 +27,7 @@
 #include "plan.h"
 #include "ssh/wire/door.h"
 #include "util/loop.h"
+#include "util/peer.h"
 #include "util/serve.h"
 
 enum keeper_state {
@@ -73,6 +74,7 @@ struct keeper {
 	int machine_mntns_fd;
 	int console_fd, console_log_fd;
 	struct loop_source *console_source;
+	struct peer console_peer;       /* who is attached, across restarts */
 	struct loop_source *stop_timer; /* while the machine is asked to stop */
 	int stop_signal;                /* what asks process 1 */
 	bool confined;
@@ -115,6 +117,8 @@ const char *keeper_state_name(enum keeper_state state);
 int keeper_console_open(struct keeper *keeper, venv_error **err);
 void keeper_console_attach(struct keeper *keeper, int master_fd);
 void keeper_console_detach(struct keeper *keeper);
+/* A stream socket of somebody who sees and types, or a code */
+int keeper_console_connect(struct keeper *keeper, venv_error **err);
 void keeper_console_say(struct keeper *keeper, const char *format, ...) _printf_(2, 3);
 
 /* control.c */

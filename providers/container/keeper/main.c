@@ -282,6 +282,7 @@ int main(int argc, char **argv)
 		.machine_netns_fd = -1,
 		.machine_mntns_fd = -1,
 		.console_fd = -1,
+		.console_peer = { .fd = -1 },
 		.console_log_fd = -1,
 		.ctl_fd = -1,
 		.cgroup = CGROUP_INIT,

@@ -112,9 +112,11 @@ static int op_sync(const struct guest *guest, struct agent_stream *stream,
 static int op_poweroff(const struct guest *guest, struct agent_stream *stream,
 		       const struct words *request)
 {
+	int r = finish(stream, 0, ""); /* first: shutting down ends who would say it */
+
 	(void)request;
 	guest_shut_down(guest);
-	return finish(stream, 0, "");
+	return r;
 }
 
 /* ---- A connection ---- */
@@ -244,7 +246,6 @@ pid_t guest_agent_start(const struct guest *guest)
 	(void)prctl(PR_SET_NAME, "venv-agent", 0, 0, 0);
 	(void)setsid();
 	(void)signal(SIGCHLD, SIG_IGN); /* workers reap themselves */
-	(void)signal(SIGTERM, SIG_IGN);
 	(void)signal(SIGHUP, SIG_IGN);
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)sigemptyset(&none); /* process 1 has them blocked */

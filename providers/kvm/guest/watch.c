@@ -2,6 +2,9 @@
 /*
  * The agent was killed, as the machine's root may do, or died: it is started again. At once the first time, and ever
  * later as long as it does not live, so that one which cannot keeps nobody from working.
+ *
+ * Both end by SIGTERM: an init that switches the machine off sends it to all that is left, and waits for them, systemd for
+ * a minute and a half.
  */
 #include <errno.h>
 #include <signal.h>
@@ -76,13 +79,15 @@ static _Noreturn void watch(struct guest *guest)
 pid_t guest_watch_fork(struct guest *guest)
 {
 	pid_t pid = fork();
+	sigset_t none;
 
 	if (pid != 0)
 		return pid < 0 ? -errno : pid;
 	(void)prctl(PR_SET_NAME, "venv-watch", 0, 0, 0);
 	(void)setsid();
-	(void)signal(SIGTERM, SIG_IGN);
 	(void)signal(SIGHUP, SIG_IGN);
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	guest_agent_protect();
 	watch(guest);
 }

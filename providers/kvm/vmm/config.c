@@ -9,6 +9,8 @@
 
 enum { RECEIVE_MS = 10000, STOP_TIMEOUT_MS = 60000 };
 
+_Static_assert((int)LAYOUT_CPUS_MAX == (int)KVM_CPUS_MAX, "what is ordered can be had");
+
 int config_fd(const struct config *config, const json_t *json, const char *key)
 {
 	const json_t *value = json_object_get(json, key);
@@ -50,12 +52,16 @@ static int parse_fds(struct config *config, venv_error **err)
 int config_parse(struct config *config, venv_error **err)
 {
 	const json_t *json = config->json;
-	int64_t memory = venv__json_int(json, "memory", 0), cpus = venv__json_int(json, "cpus", 1);
+	int64_t memory = venv__json_int(json, "memory", 0), cpus = venv__json_int(json, "cpus", 1),
+		sockets = venv__json_int(json, "sockets", 1);
 	int64_t timeout = venv__json_int(json, "stop_timeout_ms", STOP_TIMEOUT_MS);
 
 	config->name = venv__json_str(json, "name");
 	config->cmdline = venv__json_str(json, "cmdline");
 	config->boot_order = venv__json_str(json, "boot_order");
+	config->kernel_name = venv__json_str(json, "kernel_name");
+	config->initrd_name = venv__json_str(json, "initrd_name");
+	config->firmware_name = venv__json_str(json, "firmware_name");
 	config->debug_exit = venv__json_bool(json, "debug_exit", false);
 	config->has_ids = venv__idmap_from_json(json_object_get(json, "ids"), &config->ids);
 	config->paused = venv__json_bool(json, "paused", false);
@@ -70,11 +76,15 @@ int config_parse(struct config *config, venv_error **err)
 		return venv__fail(err, VENV_ERR_INVALID,
 				  "a machine has 1 to %d processors, not %lld", LAYOUT_CPUS_MAX,
 				  (long long)cpus);
+	if (sockets < 1 || sockets > cpus || cpus % sockets)
+		return venv__fail(err, VENV_ERR_INVALID,
+				  "%lld processors cannot be in %lld sockets", (long long)cpus,
+				  (long long)sockets);
 	if (timeout < 0 || timeout > UINT32_MAX)
 		return venv__fail(err, VENV_ERR_INVALID, "no time to stop: %lld ms",
 				  (long long)timeout);
 	config->memory = (uint64_t)memory;
-	config->cpus = (unsigned)cpus;
+	config->cpus = (struct cpus){ (unsigned)cpus, (unsigned)sockets };
 	config->stop_timeout_ms = (unsigned)timeout;
 	return parse_fds(config, err);
 }

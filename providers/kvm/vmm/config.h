@@ -4,6 +4,7 @@
 #define VMM_CONFIG_H
 
 #include "../protocol.h"
+#include "machine/cpus.h"
 #include "util/idmap.h"
 #include "util/json.h"
 #include "util/msg.h"
@@ -16,8 +17,9 @@ struct config {
 
 	const char *name; /* in json, as are the others */
 	uint64_t memory;
-	unsigned cpus;
-	int kernel, initrd, firmware; /* -1: none */
+	struct cpus cpus;
+	int kernel, initrd, firmware;                          /* -1: none */
+	const char *kernel_name, *initrd_name, *firmware_name; /* or NULL */
 	int state, memory_file;
 	const char *cmdline, *boot_order;
 	unsigned stop_timeout_ms;

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "console.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
 
@@ -16,13 +14,10 @@
 
 enum {
 	RING_SIZE = 64 * 1024,
-	INPUT_SIZE = 4096,
 	DELAY_NS = 2 * 1000 * 1000,
-	RETRY_MS = 5,
 };
 
 struct console {
-	struct loop *loop;
 	pthread_mutex_t lock;
 	uint8_t ring[RING_SIZE]; /* under lock, as the next two */
 	size_t first, count;
@@ -35,12 +30,7 @@ struct console {
 	uint64_t left_out;
 	bool in_line; /* the last byte in the log was no line's end */
 
-	int peer; /* who is attached */
-	struct loop_source *peer_source, *retry;
-	uint8_t input[INPUT_SIZE];
-	size_t n_input;
-	size_t (*take)(void *user, const void *data, size_t size);
-	void *user;
+	struct peer peer; /* who is attached */
 };
 
 void console_put(void *user, const void *data, size_t size)
@@ -135,30 +125,6 @@ static void log_output(struct console *console, const uint8_t *data, size_t size
 	console->left_out += size - n;
 }
 
-static void let_go(struct console *console)
-{
-	venv__loop_remove(take_ptr(console->peer_source));
-	if (console->peer >= 0)
-		(void)close(take_fd(&console->peer));
-}
-
-/* The socket's buffer is the backlog; what it does not take is lost for who is attached. */
-static void show(struct console *console, const uint8_t *data, size_t size)
-{
-	while (size && console->peer >= 0) {
-		ssize_t n = send(console->peer, data, size, MSG_NOSIGNAL);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno != EAGAIN)
-			let_go(console);
-		if (n <= 0)
-			return;
-		data += n;
-		size -= (size_t)n;
-	}
-}
-
 static size_t take_ring(struct console *console, uint8_t *ret, uint64_t *ret_dropped)
 {
 	size_t n, head;
@@ -182,7 +148,7 @@ void console_flush(struct console *console)
 	size_t n = take_ring(console, chunk, &dropped);
 
 	log_output(console, chunk, n);
-	show(console, chunk, n);
+	venv__peer_show(&console->peer, chunk, n);
 	console->left_out += dropped;
 }
 
@@ -195,76 +161,9 @@ static void on_timer(void *user, int fd, uint32_t events)
 	console_flush(user);
 }
 
-static void on_retry(void *user, int fd, uint32_t events);
-
-/* To the guest; what it does not take now is offered again, and no more is read meanwhile. */
-static void offer(struct console *console)
+struct peer *console_peer(struct console *console)
 {
-	size_t n = console->take ? console->take(console->user, console->input, console->n_input)
-				 : console->n_input;
-
-	n = MIN(n, console->n_input);
-	console->n_input -= n;
-	memmove(console->input, console->input + n, console->n_input);
-	if (console->n_input && !console->retry)
-		console->retry =
-			venv__loop_timer(console->loop, RETRY_MS, RETRY_MS, on_retry, console);
-	if (!console->n_input)
-		venv__loop_remove(take_ptr(console->retry));
-	if (console->peer_source)
-		(void)venv__loop_set_events(console->peer_source,
-					    console->n_input ? EPOLLRDHUP : EPOLLIN);
-}
-
-static void on_retry(void *user, int fd, uint32_t events)
-{
-	(void)fd;
-	(void)events;
-	offer(user);
-}
-
-static void on_peer(void *user, int fd, uint32_t events)
-{
-	struct console *console = user;
-	ssize_t n = 0;
-
-	if (events & EPOLLIN) {
-		n = read(fd, console->input + console->n_input, INPUT_SIZE - console->n_input);
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
-			return;
-	}
-	if (n <= 0) {
-		let_go(console);
-		return;
-	}
-	console->n_input += (size_t)n;
-	offer(console);
-}
-
-int console_attach(struct console *console, int fd, venv_error **err)
-{
-	int r;
-
-	let_go(console);
-	console->n_input = 0;
-	if (fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK) < 0)
-		goto fail;
-	console->peer_source = venv__loop_add(console->loop, fd, EPOLLIN, on_peer, console);
-	if (!console->peer_source)
-		goto fail;
-	console->peer = fd;
-	return 0;
-fail:
-	r = venv__fail_errno(err, errno, "cannot attach to the console");
-	(void)close(fd);
-	return r;
-}
-
-void console_on_input(struct console *console,
-		      size_t (*fn)(void *user, const void *data, size_t size), void *user)
-{
-	console->take = fn;
-	console->user = user;
+	return &console->peer;
 }
 
 int console_new(struct loop *loop, int log, int old_log, struct console **ret, venv_error **err)
@@ -274,12 +173,11 @@ int console_new(struct loop *loop, int log, int old_log, struct console **ret, v
 
 	if (!console)
 		return venv__fail_nomem(err);
-	*console = (struct console){ .loop = loop,
-				     .log = log,
+	*console = (struct console){ .log = log,
 				     .old_log = old_log,
-				     .peer = -1,
 				     .credit = CONSOLE_LOG_BURST,
 				     .credited_us = venv__now_us() };
+	venv__peer_init(&console->peer, loop);
 	(void)pthread_mutex_init(&console->lock, NULL);
 	console->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	if (console->timer_fd >= 0)
@@ -299,8 +197,7 @@ void console_free(struct console *console)
 	if (!console)
 		return;
 	console_flush(console);
-	let_go(console);
-	venv__loop_remove(console->retry);
+	venv__peer_let_go(&console->peer);
 	venv__loop_remove(console->timer);
 	if (console->timer_fd >= 0)
 		(void)close(console->timer_fd);

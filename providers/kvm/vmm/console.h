@@ -16,6 +16,7 @@
 
 #include "util/error.h"
 #include "util/loop.h"
+#include "util/peer.h"
 
 enum {
 	CONSOLE_LOG_MAX = 1024 * 1024,
@@ -33,10 +34,7 @@ void console_put(void *console, const void *data, size_t size);
 /* A line of our own into the log: "venv: …". The loop's thread, as all that follows. */
 void console_say(struct console *console, const char *format, ...) _printf_(2, 3);
 void console_flush(struct console *console);
-/* Who takes what is typed: returns how much; the rest is offered again soon. */
-void console_on_input(struct console *console,
-		      size_t (*fn)(void *user, const void *data, size_t size), void *user);
-/* A stream socket, taken over; whoever was attached before is let go. 0 or a code */
-int console_attach(struct console *console, int fd, venv_error **err);
+/* Who is attached: to be asked who takes what is typed, and for a connection. */
+struct peer *console_peer(struct console *console);
 
 #endif

@@ -102,18 +102,10 @@ static int op_save(struct client *client, const json_t *request, struct msg_fds 
 static int op_console(struct client *client, const json_t *request, struct msg_fds *fds,
 		      struct answer *ret, venv_error **err)
 {
-	int pair[2], r;
-
 	(void)request;
 	(void)fds;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-		return venv__fail_errno(err, errno, "cannot make a connection");
-	r = console_attach(client->vmm->console, pair[0], err);
-	if (r < 0)
-		(void)close(pair[1]);
-	else
-		ret->fd = pair[1];
-	return r;
+	ret->fd = venv__peer_connect(console_peer(client->vmm->console), err);
+	return MIN(ret->fd, 0);
 }
 
 static int op_balloon(struct client *client, const json_t *request, struct msg_fds *fds,

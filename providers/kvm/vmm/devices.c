@@ -157,8 +157,10 @@ void devices_go_on(struct devices *devices)
 }
 
 struct filter {
+	struct worker *worker;
 	enum jail_thread thread;
 	int result;
+	struct worker_call call;
 };
 
 static void install(void *user)
@@ -168,23 +170,35 @@ static void install(void *user)
 	filter->result = jail_thread(filter->thread);
 }
 
-static int jail_worker(struct worker *worker, enum jail_thread thread, venv_error **err)
+static void add_filter(struct filter *filters, size_t *n, struct worker *worker,
+		       enum jail_thread thread)
 {
-	struct filter filter = { thread, 0 };
+	struct filter *filter = &filters[*n];
 
-	if (worker)
-		worker_call(worker, install, &filter);
-	return filter.result < 0 ? venv__fail_errno(err, -filter.result,
-						    "a thread of the machine cannot be secured")
-				 : 0;
+	if (!worker) /* the device has none of its own, or none is shared */
+		return;
+	(*n)++;
+	*filter = (struct filter){ .worker = worker, .thread = thread };
+	filter->call = (struct worker_call){ .fn = install, .user = filter };
+	worker_begin(worker, &filter->call);
 }
 
+/* The kernel takes its time to compile a filter: all of them at once. */
 int devices_jail(struct devices *devices, venv_error **err)
 {
-	int r = jail_worker(devices->shared, JAIL_WORKER, err);
+	struct filter filters[PCI_SLOTS + 1];
+	size_t n = 0;
+	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < devices->n; i++)
-		r = jail_worker(devices->device[i].worker, devices->device[i].thread, err);
+	add_filter(filters, &n, devices->shared, JAIL_WORKER);
+	for (size_t i = 0; i < devices->n; i++)
+		add_filter(filters, &n, devices->device[i].worker, devices->device[i].thread);
+	for (size_t i = 0; i < n; i++) {
+		worker_finish(filters[i].worker, &filters[i].call);
+		if (r == 0 && filters[i].result < 0)
+			r = venv__fail_errno(err, -filters[i].result,
+					     "a thread of the machine cannot be secured");
+	}
 	return r;
 }
 

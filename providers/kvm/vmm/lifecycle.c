@@ -67,7 +67,10 @@ static void on_end(void *user, int fd, uint32_t events)
 	}
 }
 
-/* Somebody ends us: the guest gets its chance to stop. */
+/*
+ * Somebody ends us: the guest gets its chance to stop, unless its state was saved. Whoever goes on from there
+ * needs the disks as they are now: a guest that shuts down would change them below that memory.
+ */
 static void on_signal(void *user, int fd, uint32_t events)
 {
 	struct vmm *vmm = user;
@@ -75,7 +78,10 @@ static void on_signal(void *user, int fd, uint32_t events)
 
 	(void)events;
 	while (read(fd, &info, sizeof(info)) == sizeof(info))
-		vmm_stop(vmm, vmm->config.stop_timeout_ms);
+		if (vmm->devices.held)
+			vmm_kill(vmm);
+		else
+			vmm_stop(vmm, vmm->config.stop_timeout_ms);
 }
 
 static void on_warning(void *user, int fd, uint32_t events)
@@ -112,6 +118,16 @@ static void go_on(struct vmm *vmm)
 	machine_resume(vmm->machine);
 }
 
+/* A guest that ended by itself meanwhile is on_end()'s, which lets it run again or ends us. */
+static bool stand_still(struct vmm *vmm)
+{
+	unsigned value;
+	char text[256];
+
+	machine_pause(vmm->machine);
+	return vm_ended(vmm->machine->vm, &value, text, sizeof(text)) == VM_RUNS;
+}
+
 int vmm_pause(struct vmm *vmm, bool pause, venv_error **err)
 {
 	enum vmm_state wanted = pause ? VMM_PAUSED : VMM_RUNNING;
@@ -120,10 +136,12 @@ int vmm_pause(struct vmm *vmm, bool pause, venv_error **err)
 		return 0;
 	if (vmm->state == VMM_STOPPING)
 		return venv__fail(err, VENV_ERR_STATE, "the machine is stopping");
-	if (pause)
-		machine_pause(vmm->machine);
-	else
+	if (!pause)
 		go_on(vmm);
+	else if (!stand_still(vmm))
+		return venv__hint(venv__fail(err, VENV_ERR_STATE,
+					     "the guest is just restarting or switching off"),
+				  err, "try again in a moment");
 	set_state(vmm, wanted);
 	return 0;
 }

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>
-#include <malloc.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 
 #include "machine/kvm.h"
 #include "machine/probe.h"
@@ -79,10 +77,13 @@ static int make(struct vmm *vmm, venv_error **err)
 {
 	const struct config *config = &vmm->config;
 	const struct machine_config machine = { .memory = config->memory,
-						.n_cpus = config->cpus,
+						.cpus = config->cpus,
 						.kernel_fd = config->kernel,
 						.initrd_fd = config->initrd,
 						.firmware_fd = config->firmware,
+						.kernel_name = config->kernel_name,
+						.initrd_name = config->initrd_name,
+						.firmware_name = config->firmware_name,
 						.cmdline = config->cmdline,
 						.boot_order = config->boot_order,
 						.debug_exit = config->debug_exit,
@@ -93,7 +94,8 @@ static int make(struct vmm *vmm, venv_error **err)
 
 	if (r < 0)
 		return r;
-	console_on_input(vmm->console, on_input, &vmm->machine->uart);
+	console_peer(vmm->console)->take = on_input;
+	console_peer(vmm->console)->user = &vmm->machine->uart;
 	r = devices_make(&vmm->devices, config, vmm->machine, err);
 	return r < 0 ? r : vmm_watch(vmm, err);
 }
@@ -159,8 +161,6 @@ static int close_doors(struct vmm *vmm, venv_error **err)
 	return r;
 }
 
-enum { ARENAS = 4 };
-
 /* A connection that ends and a file that grows too large are errors, not ends. Folders take descriptors. */
 static void set_up_process(void)
 {
@@ -168,10 +168,7 @@ static void set_up_process(void)
 
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)signal(SIGXFSZ, SIG_IGN);
-	/* What libc would do in the midst of the work: malloc() counts processors in /sys, gmtime_r()
-	 * looks for the time zone. */
-	(void)mallopt(M_ARENA_MAX, ARENAS);
-	tzset();
+	jail_libc();
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
 		files.rlim_cur = files.rlim_max;
 		(void)setrlimit(RLIMIT_NOFILE, &files);

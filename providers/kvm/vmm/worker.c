@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: who calls puts a call, which lives on its own stack, on the worker's list, rings
- * the eventfd and waits for the call to be marked done. The worker takes the list as a whole and runs it
+ * Theory of operation: who calls puts a call, which is its own, on the worker's list, rings the eventfd
+ * and later waits for the call to be marked done. The worker takes the list as a whole and runs it
  * in order. Calls that are still on the list when the loop ends are run then, so nobody waits for ever.
  *   A parked worker sits in the callback of its eventfd, and takes calls there.
  */
@@ -14,13 +14,6 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 
-struct call {
-	struct call *next;
-	void (*fn)(void *user);
-	void *user;
-	bool done;
-};
-
 struct worker {
 	struct loop *loop;
 	struct loop_source *source;
@@ -31,14 +24,14 @@ struct worker {
 	pthread_cond_t changed; /* anything below */
 	bool quit;
 	bool park, parked; /* wanted, reached */
-	struct call *first, **last;
+	struct worker_call *first, **last;
 };
 
 /* Under lock, but for the calls themselves. */
 static void run_calls(struct worker *worker)
 {
 	while (worker->first) {
-		struct call *call = worker->first;
+		struct worker_call *call = worker->first;
 
 		worker->first = call->next;
 		if (!worker->first)
@@ -176,23 +169,36 @@ struct loop *worker_loop(struct worker *worker)
 	return worker->loop;
 }
 
-void worker_call(struct worker *worker, void (*fn)(void *user), void *user)
+void worker_begin(struct worker *worker, struct worker_call *call)
 {
-	struct call call = { .fn = fn, .user = user };
-
-	if (pthread_equal(worker->thread, pthread_self())) {
-		fn(user);
+	call->next = NULL;
+	call->done = pthread_equal(worker->thread, pthread_self());
+	if (call->done) {
+		call->fn(call->user);
 		return;
 	}
 	(void)pthread_mutex_lock(&worker->lock);
-	*worker->last = &call;
-	/* cppcheck-suppress autoVariables ; it is off the list before this returns */
-	worker->last = &call.next;
+	*worker->last = call;
+	worker->last = &call->next;
 	(void)eventfd_write(worker->event_fd, 1);
 	(void)pthread_cond_broadcast(&worker->changed);
-	while (!call.done)
+	(void)pthread_mutex_unlock(&worker->lock);
+}
+
+void worker_finish(struct worker *worker, struct worker_call *call)
+{
+	(void)pthread_mutex_lock(&worker->lock);
+	while (!call->done)
 		(void)pthread_cond_wait(&worker->changed, &worker->lock);
 	(void)pthread_mutex_unlock(&worker->lock);
+}
+
+void worker_call(struct worker *worker, void (*fn)(void *user), void *user)
+{
+	struct worker_call call = { .fn = fn, .user = user };
+
+	worker_begin(worker, &call);
+	worker_finish(worker, &call);
 }
 
 void worker_park(struct worker *worker)

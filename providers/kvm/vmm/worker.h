@@ -9,6 +9,8 @@
 #ifndef VMM_WORKER_H
 #define VMM_WORKER_H
 
+#include <stdbool.h>
+
 #include "util/error.h"
 #include "util/loop.h"
 
@@ -27,6 +29,18 @@ struct loop *worker_loop(struct worker *worker); /* to be used on the worker's t
  * lock that work on the worker takes, and the worker must not be waiting for who calls.
  */
 void worker_call(struct worker *worker, void (*fn)(void *user), void *user);
+/*
+ * The same in two steps, so that several workers are at it at once. The call is the caller's, who sets
+ * fn and user, and it must stay where it is until worker_finish() has returned.
+ */
+struct worker_call {
+	void (*fn)(void *user);
+	void *user;
+	struct worker_call *next;
+	bool done;
+};
+void worker_begin(struct worker *worker, struct worker_call *call);
+void worker_finish(struct worker *worker, struct worker_call *call);
 /*
  * Let the worker do nothing but calls until worker_unpark(): returns when its callbacks have ended. Not
  * for an adopted worker, which is parked while its thread does something else.

@@ -195,10 +195,10 @@ static void add_madt(struct acpi_tables *acpi, const struct acpi_config *config)
 	size_t at = here(acpi);
 
 	venv__buf_add(&acpi->tables, &madt, sizeof(madt));
-	for (unsigned i = 0; i < config->n_cpus; i++) {
+	for (unsigned i = 0; i < config->cpus.n; i++) {
 		const struct madt_lapic lapic = { .length = sizeof(lapic),
 						  .uid = (uint8_t)i,
-						  .apic_id = (uint8_t)i,
+						  .apic_id = (uint8_t)cpus_apic_id(config->cpus, i),
 						  .flags = 1 };
 
 		venv__buf_add(&acpi->tables, &lapic, sizeof(lapic));

@@ -9,13 +9,14 @@
 #ifndef VMM_ACPI_TABLES_H
 #define VMM_ACPI_TABLES_H
 
+#include "../machine/cpus.h"
 #include "../mem.h"
 #include "util/buf.h"
 
 enum { ACPI_RSDP_SIZE = 36, ACPI_POINTERS_MAX = 16, ACPI_SUMS_MAX = 16 };
 
 struct acpi_config {
-	unsigned n_cpus;             /* CPU i has APIC id i */
+	struct cpus cpus;
 	uint32_t window, window_end; /* of PCI memory; window_end is the first byte after it */
 	bool firmware;               /* PICs, RTC; no ECAM */
 	uint64_t generation;         /* where the generation id is */

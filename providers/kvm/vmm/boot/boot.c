@@ -3,6 +3,7 @@
 #include "boot.h"
 
 #include <asm/bootparam.h>
+#include <elf.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -14,9 +15,10 @@ int boot_file_size(int fd, const char *what, uint64_t *ret, venv_error **err)
 	struct stat st;
 
 	if (fstat(fd, &st) < 0)
-		return venv__fail_errno(err, errno, "cannot read the %s", what);
+		return venv__fail_errno(err, errno, "cannot read %s", what);
 	if (!S_ISREG(st.st_mode) || st.st_size <= 0)
-		return venv__fail(err, VENV_ERR_INVALID, "the %s is empty or no file", what);
+		return venv__hint(venv__fail(err, VENV_ERR_INVALID, "%s is empty or no file", what),
+				  err, "make or download it again, or name another file");
 	*ret = (uint64_t)st.st_size;
 	return 0;
 }
@@ -31,14 +33,37 @@ int boot_read(int fd, const char *what, uint64_t offset, void *data, size_t size
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return venv__fail_errno(err, errno, "cannot read the %s", what);
+			return venv__fail_errno(err, errno, "cannot read %s", what);
 		if (n == 0)
-			return venv__fail(err, VENV_ERR_INVALID, "the %s is cut short", what);
+			return venv__hint(
+				venv__fail(err, VENV_ERR_INVALID, "%s is cut short", what), err,
+				"make or download it again");
 		at += n;
 		size -= (size_t)n;
 		offset += (uint64_t)n;
 	}
 	return 0;
+}
+
+const char *boot_kernel_name(const struct boot_source *source)
+{
+	return source->kernel_name ? source->kernel_name : "the kernel";
+}
+
+int boot_not_this(const struct boot_source *source, const char *why, venv_error **err)
+{
+	int r = venv__fail(err, VENV_ERR_INVALID, "%s cannot be booted: %s",
+			   boot_kernel_name(source), why);
+
+	return venv__hint(r, err, BOOT_KERNEL_HINT);
+}
+
+int boot_too_large(const char *what, venv_error **err)
+{
+	int r = venv__fail(err, VENV_ERR_INVALID, "%s does not fit into the machine's memory",
+			   what);
+
+	return venv__hint(r, err, "give the machine more memory in venv.yml");
 }
 
 int boot_place(const struct mem *mem, int fd, const char *what, uint64_t offset,
@@ -47,8 +72,7 @@ int boot_place(const struct mem *mem, int fd, const char *what, uint64_t offset,
 	void *at = mem_at(mem, piece->address, piece->size);
 
 	if (!at)
-		return venv__fail(err, VENV_ERR_INVALID,
-				  "the %s does not fit into the machine's memory", what);
+		return boot_too_large(what, err);
 	return boot_read(fd, what, offset, at, piece->size, err);
 }
 
@@ -56,11 +80,12 @@ int boot_initrd(const struct boot_source *source, const struct boot_piece *kerne
 		struct boot_piece *ret, venv_error **err)
 {
 	uint64_t end = MIN(limit, e820_kept_page(source->mem)) & ~(MEM_PAGE - 1), size = 0;
+	const char *name = source->initrd_name ? source->initrd_name : "the initrd";
 	struct boot_piece piece = { 0 };
 	int r;
 
 	if (source->initrd_fd >= 0) {
-		r = boot_file_size(source->initrd_fd, "initrd", &size, err);
+		r = boot_file_size(source->initrd_fd, name, &size, err);
 		if (r < 0)
 			return r;
 	}
@@ -68,11 +93,13 @@ int boot_initrd(const struct boot_source *source, const struct boot_piece *kerne
 		piece.size = size;
 		piece.address = size <= end ? (end - size) & ~(MEM_PAGE - 1) : 0;
 		if (piece.address < kernel->address + kernel->size) {
-			r = venv__fail(err, VENV_ERR_INVALID,
-				       "kernel and initrd do not fit into the machine's memory");
+			r = venv__fail(
+				err, VENV_ERR_INVALID,
+				"%s does not fit into the machine's memory beside the kernel",
+				name);
 			return venv__hint(r, err, "give the machine more memory in venv.yml");
 		}
-		r = boot_place(source->mem, source->initrd_fd, "initrd", 0, &piece, err);
+		r = boot_place(source->mem, source->initrd_fd, name, 0, &piece, err);
 		if (r < 0)
 			return r;
 	}
@@ -85,9 +112,12 @@ int boot_cmdline(const struct boot_source *source, size_t max, venv_error **err)
 	size_t length = strlen(source->cmdline);
 
 	if (length > max || length >= LAYOUT_CMDLINE_SIZE)
-		return venv__fail(err, VENV_ERR_INVALID,
-				  "the kernel's command line is too long (%zu bytes, it takes %zu)",
-				  length, max);
+		return venv__hint(
+			venv__fail(
+				err, VENV_ERR_INVALID,
+				"the kernel's command line is too long (%zu bytes, it takes %zu)",
+				length, max),
+			err, "shorten kvm.cmdline in venv.yml");
 	if (mem_write(source->mem, LAYOUT_CMDLINE, source->cmdline, length + 1) < 0)
 		return venv__fail(err, VENV_ERR_INVALID, "the machine has no memory");
 	return 0;
@@ -156,17 +186,16 @@ int boot_tables(const struct mem *mem, venv_error **err)
 
 int boot_kernel(const struct boot_source *source, struct boot_entry *ret, venv_error **err)
 {
-	static const char elf[4] = { 0x7f, 'E', 'L', 'F' };
-	char first[sizeof(elf)];
+	const char *name = boot_kernel_name(source);
+	char first[SELFMAG] = "";
 	uint64_t size;
-	int r = boot_file_size(source->kernel_fd, "kernel", &size, err);
+	int r = boot_file_size(source->kernel_fd, name, &size, err);
 
 	if (r == 0)
-		r = boot_read(source->kernel_fd, "kernel", 0, first, sizeof(first), err);
-
+		r = boot_read(source->kernel_fd, name, 0, first, MIN(size, sizeof(first)), err);
 	if (r < 0)
 		return r;
-	if (memcmp(first, elf, sizeof(elf)) == 0)
+	if (memcmp(first, ELFMAG, SELFMAG) == 0)
 		return boot_elf(source, ret, err);
-	return boot_bzimage(source, ret, err);
+	return boot_bzimage(source, size, ret, err);
 }

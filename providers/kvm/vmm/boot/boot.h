@@ -23,7 +23,8 @@ struct boot_entry {
 
 struct boot_source {
 	const struct mem *mem;
-	int kernel_fd, initrd_fd; /* regular files; initrd_fd may be -1 */
+	int kernel_fd, initrd_fd;              /* regular files; initrd_fd may be -1 */
+	const char *kernel_name, *initrd_name; /* in messages; or NULL */
 	const char *cmdline;
 	uint64_t rsdp; /* LAYOUT_ACPI, or 0 */
 };
@@ -35,12 +36,20 @@ struct boot_piece {
 
 /* A kernel of either kind, told by its first bytes. VENV_ERR_INVALID: it is none, or damaged. */
 int boot_kernel(const struct boot_source *source, struct boot_entry *ret, venv_error **err);
-int boot_bzimage(const struct boot_source *source, struct boot_entry *ret, venv_error **err);
+int boot_bzimage(const struct boot_source *source, uint64_t size, struct boot_entry *ret,
+		 venv_error **err);
 int boot_elf(const struct boot_source *source, struct boot_entry *ret, venv_error **err);
 
 /*
  * For the loaders. `what` names the file in messages.
  */
+#define BOOT_KERNEL_HINT                                                                           \
+	"name a Linux kernel for x86-64 (a bzImage, or an ELF program with a PVH note), or leave " \
+	"kvm.kernel away"
+const char *boot_kernel_name(const struct boot_source *source);
+/* Fail, for a kernel that is not for this; for what does not fit. */
+int boot_not_this(const struct boot_source *source, const char *why, venv_error **err);
+int boot_too_large(const char *what, venv_error **err);
 int boot_file_size(int fd, const char *what, uint64_t *ret, venv_error **err);
 int boot_read(int fd, const char *what, uint64_t offset, void *data, size_t size, venv_error **err);
 /* size bytes of the file into RAM; VENV_ERR_INVALID when it is not RAM, or not in the file. */

@@ -7,6 +7,7 @@
  * needs there to unpack itself.
  */
 #include <asm/bootparam.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "boot.h"
@@ -21,55 +22,65 @@ enum {
 	SETUP_SECTS_DEFAULT = 4,
 };
 
-static int not_this(venv_error **err, const char *why)
+static int no_kernel(const struct boot_source *source, venv_error **err)
 {
-	int r = venv__fail(err, VENV_ERR_INVALID, "the kernel cannot be booted: %s", why);
+	int r = venv__fail(err, VENV_ERR_INVALID,
+			   "%s is no kernel: it is neither a bzImage nor an ELF program",
+			   boot_kernel_name(source));
 
-	return venv__hint(r, err,
-			  "name a Linux kernel for x86-64 (bzImage or ELF), or boot the disk "
-			  "by firmware");
+	return venv__hint(r, err, BOOT_KERNEL_HINT);
 }
 
-/* Returns how much of the header the kernel has. */
-static int read_header(int fd, struct setup_header *ret, size_t *ret_size, venv_error **err)
+/* What is told by its first bytes comes first: a file of another kind may be of any length. Returns how much of
+ * the header the kernel has. */
+static int read_header(const struct boot_source *source, uint64_t size, struct setup_header *ret,
+		       size_t *ret_size, venv_error **err)
 {
-	enum { BOOT_FLAG = 0xaa55, HDRS = 0x53726448 };
-	struct setup_header header;
+	enum {
+		BOOT_FLAG = 0xaa55,
+		HDRS = 0x53726448,
+		MAGIC_END = HEADER_AT + offsetof(struct setup_header, version)
+	};
+	const uint64_t there = size > HEADER_AT ? size - HEADER_AT : 0;
+	struct setup_header header = { 0 };
 	uint8_t jump = 0;
-	int r = boot_read(fd, "kernel", HEADER_AT, &header, sizeof(header), err);
+	int r = boot_read(source->kernel_fd, boot_kernel_name(source), HEADER_AT, &header,
+			  MIN(there, sizeof(header)), err);
 
-	if (r == 0)
-		r = boot_read(fd, "kernel", JUMP_AT, &jump, sizeof(jump), err);
 	if (r < 0)
 		return r;
-	if (header.boot_flag != BOOT_FLAG || header.header != HDRS)
-		return not_this(err, "the file is neither a bzImage nor an ELF program");
+	if (size < MAGIC_END || header.boot_flag != BOOT_FLAG || header.header != HDRS)
+		return no_kernel(source, err);
+	if (there < sizeof(header))
+		return boot_not_this(source, "the file is cut short", err);
+	r = boot_read(source->kernel_fd, boot_kernel_name(source), JUMP_AT, &jump, sizeof(jump),
+		      err);
+	if (r < 0)
+		return r;
 	if (header.version < VERSION_MIN || !(header.xloadflags & XLF_KERNEL_64))
-		return not_this(err, "it has no 64-bit entry (Linux 3.8 and later have one)");
+		return boot_not_this(source,
+				     "it has no 64-bit entry (Linux 3.8 and later have one)", err);
 	if (!(header.loadflags & LOADED_HIGH))
-		return not_this(err, "it wants to be below 1 MiB");
+		return boot_not_this(source, "it wants to be below 1 MiB", err);
 	*ret = header;
 	*ret_size = MIN((size_t)jump + JUMP_AT + 1 - HEADER_AT, sizeof(header));
 	return 0;
 }
 
 /* What is in the file, and where: offset, size. */
-static int find_payload(int fd, const struct setup_header *header, struct boot_piece *ret,
-			venv_error **err)
+static int find_payload(const struct boot_source *source, uint64_t file,
+			const struct setup_header *header, struct boot_piece *ret, venv_error **err)
 {
 	uint64_t sectors = header->setup_sects ? header->setup_sects : SETUP_SECTS_DEFAULT;
-	uint64_t offset = (sectors + 1) * SECTOR, size = (uint64_t)header->syssize * 16, file;
-	int r = boot_file_size(fd, "kernel", &file, err);
+	uint64_t offset = (sectors + 1) * SECTOR, size = (uint64_t)header->syssize * 16;
 
-	if (r < 0)
-		return r;
 	if (offset >= file || size > file - offset)
-		return not_this(err, "the file is cut short");
+		return boot_not_this(source, "the file is cut short", err);
 	/* Old tools rounded syssize as they liked: the rest of the file, within what is needed. */
 	ret->address = offset;
 	ret->size = MIN(file - offset, (uint64_t)header->init_size);
 	if (size > ret->size || ret->size <= ENTRY_64)
-		return not_this(err, "its header contradicts itself");
+		return boot_not_this(source, "its header contradicts itself", err);
 	return 0;
 }
 
@@ -80,13 +91,14 @@ static bool fits(const struct mem *mem, uint64_t address, uint64_t size)
 }
 
 /* Where it likes to be; else, if it does not mind, at 1 MiB. */
-static int choose_address(const struct mem *mem, const struct setup_header *header, uint64_t *ret,
-			  venv_error **err)
+static int choose_address(const struct boot_source *source, const struct setup_header *header,
+			  uint64_t *ret, venv_error **err)
 {
+	const struct mem *mem = source->mem;
 	uint64_t align = header->kernel_alignment, lowest;
 
 	if (align < MEM_PAGE || align > MEM_HOLE || (align & (align - 1)))
-		return not_this(err, "its header contradicts itself");
+		return boot_not_this(source, "its header contradicts itself", err);
 	lowest = (LAYOUT_KERNEL + align - 1) & ~(align - 1);
 	if (header->pref_address < MEM_HOLE && fits(mem, header->pref_address, header->init_size)) {
 		*ret = header->pref_address;
@@ -96,26 +108,26 @@ static int choose_address(const struct mem *mem, const struct setup_header *head
 		*ret = lowest;
 		return 0;
 	}
-	return venv__hint(venv__fail(err, VENV_ERR_INVALID,
-				     "the kernel does not fit into the machine's memory"),
-			  err, "give the machine more memory in venv.yml");
+	return boot_too_large(boot_kernel_name(source), err);
 }
 
-int boot_bzimage(const struct boot_source *source, struct boot_entry *ret, venv_error **err)
+int boot_bzimage(const struct boot_source *source, uint64_t size, struct boot_entry *ret,
+		 venv_error **err)
 {
 	struct boot_piece payload = { 0 }, kernel = { 0 }, initrd = { 0 };
-	struct setup_header header;
+	struct setup_header header = { 0 };
 	size_t header_size = 0;
-	int r = read_header(source->kernel_fd, &header, &header_size, err);
+	int r = read_header(source, size, &header, &header_size, err);
 
 	if (r == 0)
-		r = find_payload(source->kernel_fd, &header, &payload, err);
+		r = find_payload(source, size, &header, &payload, err);
 	if (r == 0)
-		r = choose_address(source->mem, &header, &kernel.address, err);
+		r = choose_address(source, &header, &kernel.address, err);
 	if (r < 0)
 		return r;
 	kernel.size = payload.size;
-	r = boot_place(source->mem, source->kernel_fd, "kernel", payload.address, &kernel, err);
+	r = boot_place(source->mem, source->kernel_fd, boot_kernel_name(source), payload.address,
+		       &kernel, err);
 	kernel.size = header.init_size;
 	if (r == 0)
 		r = boot_initrd(source, &kernel, (uint64_t)header.initrd_addr_max + 1, &initrd,

@@ -42,29 +42,28 @@ struct program {
 	uint64_t pvh_entry;       /* 0: none */
 };
 
-static int damaged(venv_error **err)
+static int damaged(const struct boot_source *source, venv_error **err)
 {
-	return venv__fail(err, VENV_ERR_INVALID,
-			  "the kernel cannot be booted: its ELF headers are damaged");
+	return boot_not_this(source, "its ELF headers are damaged", err);
 }
 
-static int read_headers(int fd, struct program *program, venv_error **err)
+static int read_headers(const struct boot_source *source, struct program *program, venv_error **err)
 {
 	Elf64_Ehdr *header = &program->header;
-	int r = boot_file_size(fd, "kernel", &program->size, err);
+	const char *name = boot_kernel_name(source);
+	int r = boot_file_size(source->kernel_fd, name, &program->size, err);
 
 	if (r == 0)
-		r = boot_read(fd, "kernel", 0, header, sizeof(*header), err);
+		r = boot_read(source->kernel_fd, name, 0, header, sizeof(*header), err);
 	if (r < 0)
 		return r;
 	if (header->e_ident[EI_CLASS] != ELFCLASS64 || header->e_ident[EI_DATA] != ELFDATA2LSB ||
 	    header->e_machine != EM_X86_64)
-		return venv__fail(err, VENV_ERR_INVALID,
-				  "the kernel cannot be booted: it is not for x86-64");
+		return boot_not_this(source, "it is not for x86-64", err);
 	if (header->e_phentsize != sizeof(Elf64_Phdr) || header->e_phnum == 0 ||
 	    header->e_phnum > HEADERS_MAX || header->e_phoff > program->size)
-		return damaged(err);
-	return boot_read(fd, "kernel", header->e_phoff, program->segments,
+		return damaged(source, err);
+	return boot_read(source->kernel_fd, name, header->e_phoff, program->segments,
 			 header->e_phnum * sizeof(Elf64_Phdr), err);
 }
 
@@ -81,16 +80,15 @@ static int load_segment(const struct boot_source *source, struct program *progra
 	if (segment->p_memsz == 0)
 		return 0;
 	at = mem_at(source->mem, segment->p_paddr, segment->p_memsz);
-	if (segment->p_filesz > segment->p_memsz || segment->p_paddr < LAYOUT_KERNEL)
-		return damaged(err);
-	if (!at || segment->p_paddr >= MEM_HOLE) {
-		r = venv__fail(err, VENV_ERR_INVALID,
-			       "the kernel does not fit into the machine's memory");
-		return venv__hint(r, err, "give the machine more memory in venv.yml");
-	}
+	if (segment->p_filesz > segment->p_memsz)
+		return damaged(source, err);
+	if (segment->p_paddr < LAYOUT_KERNEL)
+		return boot_not_this(source, "it wants to be below 1 MiB", err);
+	if (!at || segment->p_paddr >= MEM_HOLE)
+		return boot_too_large(boot_kernel_name(source), err);
 	if (piece.size)
-		r = boot_place(source->mem, source->kernel_fd, "kernel", segment->p_offset, &piece,
-			       err);
+		r = boot_place(source->mem, source->kernel_fd, boot_kernel_name(source),
+			       segment->p_offset, &piece, err);
 	if (r < 0)
 		return r;
 	memset(at + segment->p_filesz, 0, segment->p_memsz - segment->p_filesz);
@@ -143,8 +141,8 @@ static int read_notes(const struct boot_source *source, struct program *program,
 	notes = malloc(segment->p_filesz + 1);
 	if (!notes)
 		return venv__fail_nomem(err);
-	r = boot_read(source->kernel_fd, "kernel", segment->p_offset, notes, segment->p_filesz,
-		      err);
+	r = boot_read(source->kernel_fd, boot_kernel_name(source), segment->p_offset, notes,
+		      segment->p_filesz, err);
 	if (r == 0)
 		program->pvh_entry = find_entry(notes, segment->p_filesz);
 	return r;
@@ -152,7 +150,7 @@ static int read_notes(const struct boot_source *source, struct program *program,
 
 static int load(const struct boot_source *source, struct program *program, venv_error **err)
 {
-	int r = read_headers(source->kernel_fd, program, err);
+	int r = read_headers(source, program, err);
 
 	for (size_t i = 0; r == 0 && i < program->header.e_phnum; i++) {
 		const Elf64_Phdr *segment = &program->segments[i];
@@ -161,12 +159,12 @@ static int load(const struct boot_source *source, struct program *program, venv_
 			continue;
 		if (segment->p_offset > program->size ||
 		    segment->p_filesz > program->size - segment->p_offset)
-			return damaged(err);
+			return damaged(source, err);
 		r = segment->p_type == PT_LOAD ? load_segment(source, program, segment, err)
 					       : read_notes(source, program, segment, err);
 	}
 	if (r == 0 && program->memory.size == 0)
-		return damaged(err);
+		return damaged(source, err);
 	return r;
 }
 
@@ -211,7 +209,7 @@ int boot_elf(const struct boot_source *source, struct boot_entry *ret, venv_erro
 					       LAYOUT_ZERO_PAGE };
 	if (entry.ip < program.memory.address ||
 	    entry.ip - program.memory.address >= program.memory.size)
-		return damaged(err);
+		return damaged(source, err);
 	r = boot_initrd(source, &program.memory, MEM_HOLE, &initrd, err);
 	if (r == 0)
 		r = boot_cmdline(source, CMDLINE_MAX, err);

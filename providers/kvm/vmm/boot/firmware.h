@@ -9,6 +9,7 @@
 #define VMM_FIRMWARE_H
 
 #include "boot.h"
+#include "machine/cpus.h"
 #include "platform/fwcfg.h"
 
 struct firmware {
@@ -16,14 +17,14 @@ struct firmware {
 	uint64_t size;
 };
 
-/* VENV_ERR_INVALID: no image of 64, 128 or 256 KiB */
-int firmware_init(struct firmware *firmware, int fd, venv_error **err);
+/* VENV_ERR_INVALID: no image of 64, 128 or 256 KiB. name: in messages, or NULL */
+int firmware_init(struct firmware *firmware, int fd, const char *name, venv_error **err);
 void firmware_done(struct firmware *firmware);
 /* Also for a reboot. */
 int firmware_boot(const struct firmware *firmware, const struct mem *mem, struct boot_entry *ret,
 		  venv_error **err);
 /* Tell it what machine this is. boot_order: lines for "bootorder", or NULL. */
-int firmware_describe(struct fwcfg *fwcfg, const struct mem *mem, unsigned n_cpus,
+int firmware_describe(struct fwcfg *fwcfg, const struct mem *mem, struct cpus cpus,
 		      const char *boot_order, venv_error **err);
 
 #endif

@@ -1,12 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "jail.h"
 
+#include <limits.h>
 #include <linux/capability.h>
 #include <linux/landlock.h>
+#include <malloc.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
+
+enum { ARENAS = 4 };
+
+/* malloc() counts processors in /sys, free() asks /proc whether memory is overcommitted before it gives a part of a
+ * thread's heap back, gmtime_r() looks for the time zone. */
+void jail_libc(void)
+{
+	(void)mallopt(M_ARENA_MAX, ARENAS);
+	(void)mallopt(M_TRIM_THRESHOLD, INT_MAX);
+	tzset();
+}
 
 /* Rights of Landlock's first version; each later one adds a bit. */
 enum { FS_RIGHTS_1 = (1 << 13) - 1 };

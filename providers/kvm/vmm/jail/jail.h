@@ -40,6 +40,8 @@ struct jail_closed {
 	bool files;      /* Landlock: and nothing leads out of the folders */
 };
 
+/* What libc would open files for in the midst of the work, before there are threads. */
+void jail_libc(void);
 int jail_process(const struct jail_folder *folders, size_t n_folders, struct jail_closed *ret,
 		 venv_error **err);
 /* namespaces.c: 0 or -errno. In a process of one thread. */

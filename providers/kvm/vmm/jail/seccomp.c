@@ -52,7 +52,8 @@
 		__NR_fgetxattr, __NR_fsetxattr, __NR_flistxattr, __NR_fremovexattr, __NR_flock,    \
 		__NR_syncfs
 
-static const uint16_t vcpu_calls[] = { COMMON, __NR_timerfd_settime, __NR_epoll_ctl };
+/* poll: whether an interrupt of MSI-X is pending */
+static const uint16_t vcpu_calls[] = { COMMON, __NR_timerfd_settime, __NR_epoll_ctl, __NR_poll };
 static const uint16_t worker_calls[] = { COMMON, LOOP };
 static const uint16_t disk_calls[] = { COMMON, LOOP, DISK };
 static const uint16_t folder_calls[] = { COMMON, LOOP, DISK, FILES };

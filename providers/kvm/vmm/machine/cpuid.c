@@ -22,6 +22,7 @@ enum {
 
 #define ECX_HYPERVISOR (1U << 31)
 #define LEAF_AMD_SIZES 0x80000008U
+#define LEAF_AMD_CACHES 0x8000001dU
 #define LEAF_AMD_TOPOLOGY 0x8000001eU
 
 static size_t size_of(unsigned entries)
@@ -29,53 +30,51 @@ static size_t size_of(unsigned entries)
 	return sizeof(struct kvm_cpuid2) + entries * sizeof(struct kvm_cpuid_entry2);
 }
 
-/* Bits that tell n ids apart. */
-static unsigned id_bits(unsigned n)
+static void set_features(struct kvm_cpuid_entry2 *entry, struct cpus cpus, unsigned id)
 {
-	return n > 1 ? 32 - (unsigned)__builtin_clz(n - 1) : 0;
-}
-
-static void set_features(struct kvm_cpuid_entry2 *entry, unsigned index, unsigned n)
-{
-	entry->ebx = (entry->ebx & 0xffff) | index << 24 | (1U << id_bits(n)) << 16;
+	entry->ebx = (entry->ebx & 0xffff) | id << 24 | (1U << cpus_core_bits(cpus)) << 16;
 	entry->ecx |= ECX_HYPERVISOR | ECX_X2APIC | ECX_TSC_DEADLINE;
-	if (n > 1)
+	if (cpus_per_socket(cpus) > 1)
 		entry->edx |= EDX_SEVERAL;
 	else
 		entry->edx &= ~(uint32_t)EDX_SEVERAL;
 }
 
-/* One core a processor; the last cache is shared by all, the others by nobody. */
-static void set_caches(struct kvm_cpuid_entry2 *entry, unsigned n)
+/* A core has one thread; the last cache is shared by all of a socket, the others by nobody. */
+static void set_caches(struct kvm_cpuid_entry2 *entry, struct cpus cpus)
 {
-	uint32_t level = entry->eax >> 5 & 7, ids = (1U << id_bits(n)) - 1;
+	uint32_t level = entry->eax >> 5 & 7, ids = (1U << cpus_core_bits(cpus)) - 1;
 
 	if ((entry->eax & 31) == 0)
 		return;
-	entry->eax = (entry->eax & 0x3fff) | (level >= 3 ? ids << 14 : 0) | ids << 26;
+	entry->eax = (entry->eax & 0x3fff) | (level >= 3 ? ids << 14 : 0);
+	if (entry->function == LEAF_CACHES)
+		entry->eax |= ids << 26;
 }
 
-static void set_amd_topology(struct kvm_cpuid_entry2 *entry, unsigned index)
+/* The core in its socket, and the socket as its memory's node. */
+static void set_amd_topology(struct kvm_cpuid_entry2 *entry, struct cpus cpus, unsigned id)
 {
-	entry->eax = index;
-	entry->ebx = index;
-	entry->ecx = 0;
+	entry->eax = id;
+	entry->ebx = id & ((1U << cpus_core_bits(cpus)) - 1);
+	entry->ecx = id >> cpus_core_bits(cpus);
 }
 
-static bool keep(struct kvm_cpuid_entry2 *entry, unsigned index, unsigned n)
+static bool keep(struct kvm_cpuid_entry2 *entry, struct cpus cpus, unsigned id)
 {
 	switch (entry->function) {
 	case LEAF_FEATURES:
-		set_features(entry, index, n);
+		set_features(entry, cpus, id);
 		return true;
 	case LEAF_CACHES:
-		set_caches(entry, n);
+	case LEAF_AMD_CACHES:
+		set_caches(entry, cpus);
 		return true;
 	case LEAF_AMD_SIZES:
-		entry->ecx = id_bits(n) << 12 | (n - 1);
+		entry->ecx = cpus_core_bits(cpus) << 12 | (cpus_per_socket(cpus) - 1);
 		return true;
 	case LEAF_AMD_TOPOLOGY:
-		set_amd_topology(entry, index);
+		set_amd_topology(entry, cpus, id);
 		return true;
 	case LEAF_TOPOLOGY:
 	case LEAF_TOPOLOGY_2:
@@ -85,11 +84,14 @@ static bool keep(struct kvm_cpuid_entry2 *entry, unsigned index, unsigned n)
 	}
 }
 
-static void add_topology(struct kvm_cpuid2 *cpuid, uint32_t leaf, unsigned index, unsigned n)
+static void add_topology(struct kvm_cpuid2 *cpuid, uint32_t leaf, struct cpus cpus, unsigned id)
 {
 	const struct kvm_cpuid_entry2 levels[] = {
 		{ .index = 0, .eax = 0, .ebx = 1, .ecx = LEVEL_THREADS << 8 },
-		{ .index = 1, .eax = id_bits(n), .ebx = n, .ecx = LEVEL_CORES << 8 | 1 },
+		{ .index = 1,
+		  .eax = cpus_core_bits(cpus),
+		  .ebx = cpus_per_socket(cpus),
+		  .ecx = LEVEL_CORES << 8 | 1 },
 		{ .index = 2, .ecx = 2 },
 	};
 
@@ -99,22 +101,22 @@ static void add_topology(struct kvm_cpuid2 *cpuid, uint32_t leaf, unsigned index
 		*entry = levels[i];
 		entry->function = leaf;
 		entry->flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX;
-		entry->edx = index;
+		entry->edx = id;
 	}
 }
 
 /* As the first processor sees it, without the topology: nothing in it depends on where we run. */
-static void make_common(struct kvm_cpuid2 *cpuid, unsigned n)
+static void make_common(struct kvm_cpuid2 *cpuid, struct cpus cpus)
 {
 	uint32_t kept = 0;
 
 	for (uint32_t i = 0; i < cpuid->nent; i++)
-		if (keep(&cpuid->entries[i], 0, n))
+		if (keep(&cpuid->entries[i], cpus, 0))
 			cpuid->entries[kept++] = cpuid->entries[i];
 	cpuid->nent = kept;
 }
 
-int cpuid_read(int kvm_fd, unsigned n_cpus, struct kvm_cpuid2 **ret, venv_error **err)
+int cpuid_read(int kvm_fd, struct cpus cpus, struct kvm_cpuid2 **ret, venv_error **err)
 {
 	struct kvm_cpuid2 *cpuid = calloc(1, size_of(ENTRIES_MAX));
 	int r;
@@ -127,7 +129,7 @@ int cpuid_read(int kvm_fd, unsigned n_cpus, struct kvm_cpuid2 **ret, venv_error 
 		free(cpuid);
 		return venv__fail_errno(err, -r, "cannot ask KVM what processors it has");
 	}
-	make_common(cpuid, n_cpus);
+	make_common(cpuid, cpus);
 	*ret = cpuid;
 	return 0;
 }
@@ -135,7 +137,8 @@ int cpuid_read(int kvm_fd, unsigned n_cpus, struct kvm_cpuid2 **ret, venv_error 
 int cpuid_set(const struct vcpu *vcpu, venv_error **err)
 {
 	const struct kvm_cpuid2 *common = vcpu->vm->cpuid;
-	const unsigned n = vcpu->vm->config.n_cpus;
+	const struct cpus cpus = vcpu->vm->config.cpus;
+	const unsigned id = cpus_apic_id(cpus, vcpu->index);
 	_cleanup_free_ struct kvm_cpuid2 *cpuid = calloc(1, size_of(ENTRIES_MAX));
 	uint32_t last = 0;
 	int r;
@@ -147,13 +150,13 @@ int cpuid_set(const struct vcpu *vcpu, venv_error **err)
 
 		if (entry.function == 0)
 			last = entry.eax;
-		(void)keep(&entry, vcpu->index, n);
+		(void)keep(&entry, cpus, id);
 		cpuid->entries[cpuid->nent++] = entry;
 	}
 	if (last >= LEAF_TOPOLOGY)
-		add_topology(cpuid, LEAF_TOPOLOGY, vcpu->index, n);
+		add_topology(cpuid, LEAF_TOPOLOGY, cpus, id);
 	if (last >= LEAF_TOPOLOGY_2)
-		add_topology(cpuid, LEAF_TOPOLOGY_2, vcpu->index, n);
+		add_topology(cpuid, LEAF_TOPOLOGY_2, cpus, id);
 	r = kvm_ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid);
 	return r < 0 ? venv__fail_errno(err, -r, "cannot give processor %u its identity",
 					vcpu->index)

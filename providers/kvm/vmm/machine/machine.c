@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "acpi/tables.h"
 #include "boot/e820.h"
@@ -79,12 +80,13 @@ static int make_vm(struct machine *machine, int kvm_fd, venv_error **err)
 	struct vm_config vm = { .mem = &machine->mem,
 				.ports = &machine->ports,
 				.memory = &machine->memory,
-				.n_cpus = config->n_cpus,
+				.cpus = config->cpus,
 				.firmware = config->firmware_fd >= 0 };
 	int r = 0;
 
 	if (vm.firmware)
-		r = firmware_init(&machine->firmware, config->firmware_fd, err);
+		r = firmware_init(&machine->firmware, config->firmware_fd, config->firmware_name,
+				  err);
 	if (r < 0)
 		return r;
 	vm.rom = machine->firmware.rom;
@@ -99,7 +101,7 @@ static int make_devices(struct machine *machine, venv_error **err)
 	int r;
 
 	uart_init(&machine->uart, machine->com1_fd, config->output, config->output_user);
-	rtc_init(&machine->rtc, &machine->mem, config->n_cpus);
+	rtc_init(&machine->rtc, &machine->mem, config->cpus.n);
 	machine->power = (struct power){ on_power, machine, machine->power_fd };
 	r = fwcfg_init(&machine->fwcfg, &machine->mem);
 	if (r == 0)
@@ -109,7 +111,7 @@ static int make_devices(struct machine *machine, venv_error **err)
 	if (r < 0)
 		return venv__fail_errno(err, -r, "cannot make the machine's devices");
 	if (config->firmware_fd >= 0) {
-		r = firmware_describe(&machine->fwcfg, &machine->mem, config->n_cpus,
+		r = firmware_describe(&machine->fwcfg, &machine->mem, config->cpus,
 				      config->boot_order, err);
 		if (r < 0)
 			return r;
@@ -120,15 +122,14 @@ static int make_devices(struct machine *machine, venv_error **err)
 /* What is mapped beyond a file's end kills who touches it. */
 static int check_memory_file(const struct machine_config *config, venv_error **err)
 {
-	uint64_t size = 0;
-	int r;
+	struct stat st;
 
 	if (config->memory_fd < 0)
 		return 0;
-	r = boot_file_size(config->memory_fd, "memory of the suspended machine", &size, err);
-	if (r < 0)
-		return r;
-	return size == config->memory
+	if (fstat(config->memory_fd, &st) < 0)
+		return venv__fail_errno(err, errno,
+					"cannot read the memory of the suspended machine");
+	return S_ISREG(st.st_mode) && (uint64_t)st.st_size == config->memory
 		       ? 0
 		       : venv__fail(err, VENV_ERR_CORRUPT,
 				    "the memory of the suspended machine has another size");
@@ -206,13 +207,15 @@ static int place_restart(const struct mem *mem)
 static int load_kernel(struct machine *machine, struct boot_entry *ret, venv_error **err)
 {
 	const struct machine_config *config = &machine->config;
-	const struct acpi_config acpi_config = { .n_cpus = config->n_cpus,
+	const struct acpi_config acpi_config = { .cpus = config->cpus,
 						 .window = LAYOUT_PCI_WINDOW,
 						 .window_end = LAYOUT_PCI_WINDOW_END,
 						 .generation = e820_kept_page(&machine->mem) };
 	const struct boot_source source = { .mem = &machine->mem,
 					    .kernel_fd = config->kernel_fd,
 					    .initrd_fd = config->initrd_fd,
+					    .kernel_name = config->kernel_name,
+					    .initrd_name = config->initrd_name,
 					    .cmdline = config->cmdline,
 					    .rsdp = LAYOUT_ACPI };
 	struct acpi_tables acpi;

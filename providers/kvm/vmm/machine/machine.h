@@ -19,9 +19,10 @@
 
 struct machine_config {
 	uint64_t memory; /* bytes, a multiple of MEM_ALIGN */
-	unsigned n_cpus;
+	struct cpus cpus;
 	int kernel_fd, initrd_fd; /* stay the caller's, open for reboots; -1: none */
 	int firmware_fd;          /* instead of a kernel */
+	const char *kernel_name, *initrd_name, *firmware_name; /* in messages; or NULL */
 	const char *cmdline;
 	const char *boot_order; /* for firmware: bootorder of fw_cfg, or NULL */
 	bool debug_exit;        /* a port that ends the machine: in tests */

@@ -69,7 +69,7 @@ struct vm {
 enum { EFER_LME = 1 << 8, EFER_LMA = 1 << 10 };
 
 /* cpuid.c */
-int cpuid_read(int kvm_fd, unsigned n_cpus, struct kvm_cpuid2 **ret, venv_error **err);
+int cpuid_read(int kvm_fd, struct cpus cpus, struct kvm_cpuid2 **ret, venv_error **err);
 int cpuid_set(const struct vcpu *vcpu, venv_error **err);
 /* msr.c */
 int msr_init(const struct vcpu *vcpu, venv_error **err);

@@ -106,7 +106,7 @@ static int probe(int kvm_fd, const struct mem *mem, struct bus *ports, struct bu
 		 venv_error **err)
 {
 	const struct vm_config config = {
-		.mem = mem, .ports = ports, .memory = memory, .n_cpus = 1
+		.mem = mem, .ports = ports, .memory = memory, .cpus = { 1, 1 }
 	};
 	struct power power = { .event = on_exit_port, .button_fd = -1 };
 	struct vm *vm = NULL;

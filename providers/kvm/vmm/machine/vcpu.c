@@ -200,7 +200,7 @@ int vcpu_init(struct vcpu *vcpu, struct vm *vm, unsigned index, venv_error **err
 	int r;
 
 	*vcpu = (struct vcpu){ .vm = vm, .index = index };
-	vcpu->fd = kvm_ioctl_number(vm->fd, KVM_CREATE_VCPU, index);
+	vcpu->fd = kvm_ioctl_number(vm->fd, KVM_CREATE_VCPU, cpus_apic_id(vm->config.cpus, index));
 	if (vcpu->fd < 0)
 		return venv__fail_errno(err, -vcpu->fd, "cannot make processor %u", index);
 	vcpu->run = mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);

@@ -78,8 +78,8 @@ static int make_vcpus(struct vm *vm, venv_error **err)
 	int r = ask_sizes(vm, err);
 
 	if (r == 0)
-		r = cpuid_read(vm->kvm_fd, vm->config.n_cpus, &vm->cpuid, err);
-	while (r == 0 && vm->n_vcpus < vm->config.n_cpus) {
+		r = cpuid_read(vm->kvm_fd, vm->config.cpus, &vm->cpuid, err);
+	while (r == 0 && vm->n_vcpus < vm->config.cpus.n) {
 		r = vcpu_init(&vm->vcpus[vm->n_vcpus], vm, vm->n_vcpus, err);
 		if (r == 0)
 			vm->n_vcpus++;
@@ -94,9 +94,9 @@ int vm_new(int kvm_fd, const struct vm_config *config, struct vm **ret, venv_err
 	struct vm *vm;
 	int r;
 
-	if (config->n_cpus < 1 || config->n_cpus > LAYOUT_CPUS_MAX)
+	if (config->cpus.n < 1 || config->cpus.n > LAYOUT_CPUS_MAX)
 		return venv__fail(err, VENV_ERR_INVALID, "a machine has 1 to %d processors, not %u",
-				  LAYOUT_CPUS_MAX, config->n_cpus);
+				  LAYOUT_CPUS_MAX, config->cpus.n);
 	vm = calloc(1, sizeof(*vm));
 	if (!vm)
 		return venv__fail_nomem(err);

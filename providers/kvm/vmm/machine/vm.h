@@ -22,6 +22,7 @@
 #include "../bus.h"
 #include "../irq.h"
 #include "../mem.h"
+#include "cpus.h"
 
 struct state_writer;
 struct state_reader;
@@ -51,7 +52,7 @@ struct vm;
 struct vm_config {
 	const struct mem *mem;
 	struct bus *ports, *memory;
-	unsigned n_cpus;
+	struct cpus cpus;
 	bool firmware; /* with the interrupt controllers and the timer of 1981 */
 	void *rom;     /* read-only up to 4 GiB, or NULL */
 	uint64_t rom_size;

@@ -38,12 +38,24 @@ static void run_engine(struct blk *blk)
 	signal_guest(blk);
 }
 
+static void flush_earlier_writes(struct blk *blk)
+{
+	venv_error *error = NULL;
+
+	blk->flush_due = false;
+	if (venv__disk_flush(blk->disk, &error) < 0)
+		blk_warn(blk, error);
+	venv_error_free(error);
+}
+
 static void on_notify(struct virtio_device *device, unsigned queue)
 {
 	struct blk *blk = blk_of(device);
 	struct virtq *q = &device->queue[queue];
 	unsigned n = 0;
 
+	if (blk->flush_due)
+		flush_earlier_writes(blk);
 	virtq_mute(q);
 	while (n < TURN_MAX) {
 		int r = virtio_pop(device, queue, &blk->chain);
@@ -96,7 +108,7 @@ static void on_config_read(struct virtio_device *device, uint32_t offset, void *
 	memcpy(data, (const uint8_t *)&blk_of(device)->config + offset, size);
 }
 
-/* One byte may be written: whether writes last only after a flush. */
+/* One byte may be written: whether writes last only after a flush. The flush itself is the worker's. */
 static void on_config_write(struct virtio_device *device, uint32_t offset, const void *data,
 			    size_t size)
 {
@@ -107,11 +119,8 @@ static void on_config_write(struct virtio_device *device, uint32_t offset, const
 		return;
 	blk->config.wce = *(const uint8_t *)data & 1;
 	if (!blk->config.wce) {
-		venv_error *error = NULL;
-
-		if (venv__disk_flush(blk->disk, &error) < 0)
-			blk_warn(blk, error);
-		venv_error_free(error);
+		blk->flush_due = true;
+		virtio_again(device, 0);
 	}
 }
 

@@ -16,6 +16,7 @@ struct blk {
 	struct loop_source *source; /* of the engine */
 	struct virtio_blk_config config;
 	char serial[BLK_SERIAL_SIZE];
+	bool flush_due; /* the driver wants no cache any more: what was written before is flushed */
 	unsigned n_warnings;
 	uint32_t answered; /* queues that the guest is to be told of: bits */
 	struct virtq_chain chain;

@@ -176,6 +176,15 @@ bool blk_is_write_back(const struct blk *blk)
 	return virtio_has(&blk->device, VIRTIO_BLK_F_FLUSH);
 }
 
+static void on_flushed(struct engine_op *op, int result)
+{
+	struct blk_request *request = CONTAINER_OF(op, struct blk_request, op);
+
+	if (result < 0)
+		venv__disk_flush_failed(request->blk->disk, -result);
+	on_whole(op, result);
+}
+
 void blk_begin_flush(struct blk_request *request)
 {
 	struct blk *blk = request->blk;
@@ -192,7 +201,7 @@ void blk_begin_flush(struct blk_request *request)
 		blk_end_part(request, status_of(blk, r, error));
 		return;
 	}
-	request->op = (struct engine_op){ .what = ENGINE_FLUSH, .fd = fd, .done = on_whole };
+	request->op = (struct engine_op){ .what = ENGINE_FLUSH, .fd = fd, .done = on_flushed };
 	engine_add(blk->engine, &request->op);
 }
 

@@ -299,6 +299,7 @@ static void on_drain(struct virtio_device *device)
 	stop_waiting(c);
 	if (!c->at_hand)
 		return;
+	virtio_again(device, TX); /* what came behind it rang no bell */
 	if (!send_at_hand(c)) {
 		stop_waiting(c);
 		drop(c);
