@@ -21,21 +21,6 @@ struct console {
 	bool leave; /* when that is out: there is no more */
 };
 
-static bool write_out(int fd, const char *data, size_t size)
-{
-	while (size) {
-		ssize_t n = write(fd, data, size);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		data += n;
-		size -= (size_t)n;
-	}
-	return true;
-}
-
 static enum way show(const struct console *console)
 {
 	char chunk[CHUNK];
@@ -45,7 +30,7 @@ static enum way show(const struct console *console)
 		return GOES_ON;
 	if (n <= 0)
 		return MACHINE_CLOSED;
-	if (!write_out(console->out, chunk, (size_t)n))
+	if (!out_write(console->out, chunk, (size_t)n))
 		return FAILED;
 	if (console->capture)
 		capture_pump(console->capture);

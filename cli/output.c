@@ -38,22 +38,28 @@ void out_open(struct output *out, int fd, enum color_when color)
 	out->utf8 = charset_is_utf8();
 }
 
+bool out_write(int fd, const char *data, size_t size)
+{
+	while (size) {
+		ssize_t n = write(fd, data, size);
+
+		if (n >= 0) {
+			data += n;
+			size -= (size_t)n;
+		} else if (errno == EAGAIN) {
+			(void)poll(&(struct pollfd){ .fd = fd, .events = POLLOUT }, 1, -1);
+		} else if (errno != EINTR) {
+			return false;
+		}
+	}
+	return true;
+}
+
 void out_flush(struct output *out)
 {
-	size_t at = 0;
-	ssize_t n;
-
 	if (out->fd < 0)
 		return;
-	while (at < out->buffer.length && !out->broken) {
-		n = write(out->fd, out->buffer.data + at, out->buffer.length - at);
-		if (n >= 0)
-			at += (size_t)n;
-		else if (errno == EAGAIN)
-			(void)poll(&(struct pollfd){ .fd = out->fd, .events = POLLOUT }, 1, -1);
-		else if (errno != EINTR)
-			out->broken = true;
-	}
+	out->broken = out->broken || !out_write(out->fd, out->buffer.data, out->buffer.length);
 	text_clear(&out->buffer);
 }
 

@@ -30,6 +30,8 @@ struct output {
 };
 
 void out_open(struct output *out, int fd, enum color_when color);
+/* All of it as it is, waiting for who does not read yet. false: nobody reads any more */
+bool out_write(int fd, const char *data, size_t size);
 void out_flush(struct output *out);
 void out_done(struct output *out);
 

@@ -185,28 +185,32 @@ static const char *without_address(const struct work *work)
 	}
 }
 
+static int no_address(struct contact *contact, const char *why, venv_error **err)
+{
+	return venv__hint(
+		unreached(contact, VENV_ERR_TIMEOUT, why, err), err,
+		"'venv logs %s' shows how far it came; its box must bring up the first "
+		"network card, by DHCP or cloud-init ('boot_timeout:' gives it more time)",
+		contact->work->spec->name);
+}
+
 static int timed_out(struct contact *contact, venv_error **err)
 {
 	_cleanup_free_ char *why = NULL;
-	const char *last = contact->last ? venv_error_message(contact->last) : "no answer";
-	const char *name = contact->work->spec->name, *lack;
+	const char *last = contact->last ? venv_error_message(contact->last) : "no answer", *lack;
 	unsigned seconds = contact->work->spec->boot_timeout_ms / 1000;
-	int r;
+	int n;
 
 	if (contact->denied_since)
 		return refused(contact, err);
 	lack = without_address(contact->work);
-	if (asprintf(&why, "no answer within %u s%s%s%s%s%s", seconds, lack ? ": " : "",
-		     lack ? lack : "", lack ? "; " : " (", last, lack ? "" : ")") < 0)
-		why = NULL;
-	if (!lack)
-		return give_up(contact, VENV_ERR_TIMEOUT, why ? why : "no answer", err);
-	r = unreached(contact, VENV_ERR_TIMEOUT, why ? why : lack, err);
-	return venv__hint(
-		r, err,
-		"'venv logs %s' shows how far it came; its box must bring up the first "
-		"network card, by DHCP or cloud-init ('boot_timeout:' gives it more time)",
-		name);
+	if (lack)
+		n = asprintf(&why, "no answer within %u s: %s; %s", seconds, lack, last);
+	else
+		n = asprintf(&why, "no answer within %u s (%s)", seconds, last);
+	if (n < 0)
+		return venv__fail_nomem(err);
+	return lack ? no_address(contact, why, err) : give_up(contact, VENV_ERR_TIMEOUT, why, err);
 }
 
 /* 0: it may still come. */

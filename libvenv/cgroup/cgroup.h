@@ -124,7 +124,7 @@ char *venv__cgroup_path(const char *hierarchy, const char *own);
  * in there; both may be written to. hybrid: v1 controllers are in use. 0 or -errno
  */
 typedef void venv__cgroup_line_fn(void *user, char *controllers, char *own, bool hybrid);
-int venv__cgroup_lines(const char *proc, venv__cgroup_line_fn *take, void *user);
+int venv__cgroup_lines(const char *proc, bool hybrid, venv__cgroup_line_fn *take, void *user);
 /* small helpers of the drivers (files.c): 0 or -errno */
 int venv__cgroup_write(int dir_fd, const char *name, const char *text);
 int venv__cgroup_write_number(int dir_fd, const char *name, int64_t value);

@@ -100,7 +100,7 @@ int venv__cgroup_find(struct cgroup *ret, const char *id, pid_t member, venv_err
 	*ret = (struct cgroup)CGROUP_INIT;
 	(void)snprintf(ret->name, sizeof(ret->name), "venv-%s", id);
 	(void)snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)member);
-	if (venv__cgroup_lines(path, take_line, ret) < 0)
+	if (venv__cgroup_lines(path, !venv__cgroup_is_v2(CGROUP_ROOT), take_line, ret) < 0)
 		return venv__fail(err, VENV_ERR_STATE, "the machine is not running");
 	return 0;
 }

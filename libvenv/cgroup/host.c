@@ -92,10 +92,9 @@ static void split_line(char *line, bool hybrid, venv__cgroup_line_fn *take, void
 	take(user, controllers, own, hybrid);
 }
 
-int venv__cgroup_lines(const char *proc, venv__cgroup_line_fn *take, void *user)
+int venv__cgroup_lines(const char *proc, bool hybrid, venv__cgroup_line_fn *take, void *user)
 {
 	_cleanup_free_ char *text = NULL;
-	bool hybrid = !venv__cgroup_is_v2(root);
 	char *line, *save = NULL;
 	int r = venv__file_read(AT_FDCWD, proc, 65536, &text, NULL, NULL);
 
@@ -149,7 +148,8 @@ void venv__cgroup_host_find(struct cgroup_host *ret)
 	bool hybrid = !venv__cgroup_is_v2(root);
 
 	*ret = (struct cgroup_host){ .layout = CGROUP_NONE };
-	if (access(root, F_OK) < 0 || venv__cgroup_lines("/proc/self/cgroup", take_line, ret) < 0)
+	if (access(root, F_OK) < 0 ||
+	    venv__cgroup_lines("/proc/self/cgroup", hybrid, take_line, ret) < 0)
 		return;
 	if (!hybrid && venv__systemd_runs())
 		find_systemd_controllers(ret);

@@ -38,6 +38,13 @@ void venv__layer_done(struct disk *layer)
 	(void)pthread_mutex_destroy(&layer->lock);
 }
 
+int venv__layer_sync(struct disk *layer)
+{
+	if (!layer->lost && fdatasync(layer->fd) < 0)
+		layer->lost = errno;
+	return -layer->lost;
+}
+
 int venv__layer_find(struct disk *layer, uint64_t offset, uint64_t length, struct layer_run *run,
 		     struct disk **owner, venv_error **err)
 {

@@ -60,6 +60,8 @@ struct disk {
 int venv__layer_init(struct disk *layer, const struct layer_ops *ops, int fd, const char *name,
 		     bool read_only, venv_error **err);
 void venv__layer_done(struct disk *layer); /* not what is below */
+int venv__layer_sync(
+	struct disk *layer); /* fdatasync(); its failure stays, see `lost`. 0 or -errno */
 
 /* Read through the chain, without the lock. Beyond the end of a layer there are zeroes. */
 int venv__layer_read(struct disk *layer, uint64_t offset, struct vec *vec, uint64_t length,

@@ -14,10 +14,10 @@ int venv__qcow2_io(const struct qcow2 *q, int r, venv_error **err)
 
 int venv__qcow2_barrier(struct qcow2 *q, venv_error **err)
 {
-	if (!q->disk.lost && fdatasync(q->disk.fd) < 0)
-		q->disk.lost = errno;
-	if (q->disk.lost)
-		return venv__qcow2_io(q, -q->disk.lost, err);
+	int r = venv__layer_sync(&q->disk);
+
+	if (r < 0)
+		return venv__qcow2_io(q, r, err);
 	q->unsynced = false;
 	return 0;
 }

@@ -41,10 +41,9 @@ static int discard(struct disk *disk, uint64_t offset, uint64_t length, venv_err
 
 static int flush(struct disk *disk, venv_error **err)
 {
-	if (!disk->lost && fdatasync(disk->fd) < 0)
-		disk->lost = errno;
-	return disk->lost ? venv__fail_errno(err, disk->lost, "cannot flush disk '%s'", disk->name)
-			  : 0;
+	int r = venv__layer_sync(disk);
+
+	return r < 0 ? venv__fail_errno(err, -r, "cannot flush disk '%s'", disk->name) : 0;
 }
 
 static bool is_flat(struct disk *disk)

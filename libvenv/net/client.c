@@ -172,20 +172,6 @@ int venv__net_query(const struct net_project *project, const char *op_name, json
 	return *ret ? 0 : venv__fail_nomem(err);
 }
 
-static enum net_lease lease_of(const json_t *machine)
-{
-	static const char *const names[] = {
-		[NET_LEASE_NONE] = "none", [NET_LEASE_ASKED] = "asked", [NET_LEASE_USED] = "used"
-	};
-	const char *name =
-		venv__json_str(json_array_get(json_object_get(machine, "interfaces"), 0), "lease");
-
-	for (size_t i = NET_LEASE_NONE; name && i < ARRAY_SIZE(names); i++)
-		if (strcmp(name, names[i]) == 0)
-			return (enum net_lease)i;
-	return NET_LEASE_UNKNOWN;
-}
-
 enum net_lease venv__net_lease(const struct machine *machine)
 {
 	const struct net_project project = { .dir_fd = machine->project_fd };
@@ -200,7 +186,8 @@ enum net_lease venv__net_lease(const struct machine *machine)
 		const char *id = venv__json_str(item, "machine");
 
 		if (id && strcmp(id, machine->id) == 0)
-			return lease_of(item);
+			return venv__net_lease_of(venv__json_str(
+				json_array_get(json_object_get(item, "interfaces"), 0), "lease"));
 	}
 	return NET_LEASE_UNKNOWN;
 }

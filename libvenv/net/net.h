@@ -42,6 +42,7 @@
 #include "../op.h"
 #include "../provider.h"
 #include "../spec.h"
+#include "common/lease.h"
 
 /* What core must know of a project to serve its network. */
 struct net_project {
@@ -71,7 +72,6 @@ int venv__net_attach(int *socket, const struct net_project *project, const char 
 int venv__net_query(const struct net_project *project, const char *op_name, json_t **ret,
 		    venv_error **err);
 /* What a running netd saw of an attached machine's first address, "lease" above. */
-enum net_lease { NET_LEASE_UNKNOWN, NET_LEASE_NONE, NET_LEASE_ASKED, NET_LEASE_USED };
 enum net_lease venv__net_lease(const struct machine *machine);
 /* Remove the socket that a killed netd left, if it did. A running one, or one just starting, keeps its. */
 void venv__net_clean(int project_fd);

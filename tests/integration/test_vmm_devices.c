@@ -11,7 +11,6 @@
 #include <sys/uio.h>
 
 #include "disk/disk.h"
-#include "machine/kvm.h"
 #include "util/file.h"
 
 enum { FD_KERNEL = 1, FD_RAW, FD_RAW_READ, FD_OVERLAY, FDS };
@@ -188,12 +187,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(hostile_guests_break_their_devices_alone,
 						world_setup, world_teardown),
 	};
-	_cleanup_error_ venv_error *error = NULL;
-	_cleanup_close_ int fd = kvm_open(&error);
 
-	if (fd < 0) {
-		print_message("SKIPPED: %s\n", venv_error_message(error));
+	if (world_skips())
 		return 77;
-	}
 	return cmocka_run_group_tests_name("vmm_devices", tests, NULL, NULL);
 }

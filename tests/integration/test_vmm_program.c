@@ -9,7 +9,6 @@
 #include <sys/socket.h>
 
 #include "cgroup/cgroup.h"
-#include "machine/kvm.h"
 #include "util/file.h"
 #include "util/msg.h"
 #include "util/sys.h"
@@ -565,12 +564,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_limit_that_cannot_be_is_an_error, world_setup,
 						world_teardown),
 	};
-	_cleanup_error_ venv_error *error = NULL;
-	_cleanup_close_ int fd = kvm_open(&error);
 
-	if (fd < 0) {
-		print_message("SKIPPED: %s\n", venv_error_message(error));
+	if (world_skips())
 		return 77;
-	}
 	return cmocka_run_group_tests_name("vmm_program", tests, NULL, NULL);
 }

@@ -22,6 +22,8 @@ struct world {
 	int patience_ms; /* of world_wait_end() */
 };
 
+/* 77, which says why, when this host has no /dev/kvm to test with; else 0: what main() returns or goes on with. */
+int world_skips(void);
 int world_setup(void **state);
 int world_teardown(void **state);
 

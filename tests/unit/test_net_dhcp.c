@@ -300,25 +300,25 @@ static void it_is_remembered_who_asked(void **state)
 	struct world *w = *state;
 	struct interface *own = &w->web[0];
 
-	own->lease = LEASE_NONE;
+	own->lease = NET_LEASE_NONE;
 	begin(w, DHCP_DISCOVER);
 	memcpy(w->message + 28, "\2\0\0\0\0\1", 6); /* another's */
 	assert_int_equal(ask(w), 0);
-	assert_int_equal(own->lease, LEASE_NONE);
+	assert_int_equal(own->lease, NET_LEASE_NONE);
 	begin(w, DHCP_DISCOVER);
 	assert_int_equal(ask(w), DHCP_OFFER);
-	assert_int_equal(own->lease, LEASE_ASKED);
+	assert_int_equal(own->lease, NET_LEASE_ASKED);
 	begin(w, DHCP_REQUEST);
 	add_address(w, 50, own->address + 1);
 	assert_int_equal(ask(w), DHCP_NAK);
-	assert_int_equal(own->lease, LEASE_ASKED);
+	assert_int_equal(own->lease, NET_LEASE_ASKED);
 	begin(w, DHCP_REQUEST);
 	add_address(w, 50, own->address);
 	assert_int_equal(ask(w), DHCP_ACK);
-	assert_int_equal(own->lease, LEASE_USED);
+	assert_int_equal(own->lease, NET_LEASE_USED);
 	begin(w, DHCP_DISCOVER);
 	assert_int_equal(ask(w), DHCP_OFFER);
-	assert_int_equal(own->lease, LEASE_USED);
+	assert_int_equal(own->lease, NET_LEASE_USED);
 }
 
 int main(void)

@@ -51,7 +51,7 @@ static int add_interface(struct machine *machine, const json_t *use, venv_error 
 	if (r < 0)
 		return r;
 	interface->network = network;
-	interface->lease = machine->netd->adopted ? LEASE_UNKNOWN : LEASE_NONE;
+	interface->lease = machine->netd->adopted ? NET_LEASE_UNKNOWN : NET_LEASE_NONE;
 	interface->default_route = network->nat;
 	for (size_t i = 0; i < machine->n_interfaces; i++)
 		if (machine->interfaces[i].default_route)

@@ -83,11 +83,11 @@ size_t venv__dhcp_serve(const struct network *network, const uint8_t *message, s
 	};
 	(void)snprintf(domain, sizeof(domain), "%s.venv", network->netd->project);
 	type = venv__dhcp_answer(&request, &lease);
-	interface->lease = MAX(interface->lease, LEASE_ASKED);
+	interface->lease = MAX(interface->lease, NET_LEASE_ASKED);
 	if (!type || !may_answer(interface))
 		return 0;
 	if (type == DHCP_ACK)
-		interface->lease = LEASE_USED;
+		interface->lease = NET_LEASE_USED;
 	*ret_to = (struct sockaddr_in){
 		.sin_family = AF_INET,
 		.sin_port = htons(DHCP_CLIENT_PORT),

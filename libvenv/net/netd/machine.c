@@ -55,14 +55,11 @@ void venv__interface_used(struct netd *netd, uint32_t address)
 	for (struct machine *m = netd->machines; m; m = m->next)
 		for (size_t i = 0; i < m->n_interfaces; i++)
 			if (m->interfaces[i].address == address)
-				m->interfaces[i].lease = LEASE_USED;
+				m->interfaces[i].lease = NET_LEASE_USED;
 }
 
 json_t *venv__machine_interfaces(const struct machine *machine)
 {
-	static const char *const leases[] = {
-		[LEASE_NONE] = "none", [LEASE_ASKED] = "asked", [LEASE_USED] = "used"
-	};
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < machine->n_interfaces; i++) {
@@ -78,7 +75,7 @@ json_t *venv__machine_interfaces(const struct machine *machine)
 				 interface->mac);
 		if (interface->default_route)
 			(void)venv__json_set_str(item, "gateway", gateway);
-		(void)venv__json_set_str(item, "lease", leases[interface->lease]);
+		(void)venv__json_set_str(item, "lease", venv__net_lease_name(interface->lease));
 		(void)json_array_append_new(list, item);
 	}
 	return list;

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <sys/socket.h>
 
+#include "../common/lease.h"
 #include "../common/ranges.h"
 #include "util/idmap.h"
 #include "util/loop.h"
@@ -32,18 +33,10 @@ struct network {
 	struct loop_source *udp, *tcp, *dhcp;
 };
 
-/* Whether the machine uses its address; seen from DHCP, and from who calls it there. */
-enum lease {
-	LEASE_UNKNOWN, /* another netd may have seen it */
-	LEASE_NONE,
-	LEASE_ASKED,
-	LEASE_USED,
-};
-
 struct interface {
 	struct network *network;
 	uint32_t address;
-	enum lease lease;
+	enum net_lease lease;
 	bool default_route;
 	char name[16];   /* in the machine: "eth0" */
 	char device[16]; /* our end */

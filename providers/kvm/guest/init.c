@@ -149,29 +149,21 @@ static void make_system(struct guest *guest)
  * Images for containers have no udev, without which no device ever appears for systemd: a login on the console
  * would keep it starting for a minute and a half (systemd-getty-generator(8)).
  */
-static char **without_login(char **env)
+static struct words more_environment(void)
 {
-	static const char udev[] = "/lib/systemd/systemd-udevd";
-	char **longer;
-	size_t n = 0;
+	static const char without_login[] = "env=SYSTEMD_GETTY_AUTO=0";
 
-	while (env && env[n])
-		n++;
-	if (!env || access(udev, X_OK) == 0)
-		return env;
-	longer = realloc(env, (n + 2) * sizeof(char *));
-	if (longer) {
-		longer[n] = strdup("SYSTEMD_GETTY_AUTO=0");
-		longer[n + 1] = NULL;
-	}
-	return longer;
+	if (access("/lib/systemd/systemd-udevd", X_OK) == 0)
+		return (struct words){ 0 };
+	return (struct words){ without_login, sizeof(without_login) };
 }
 
 /* The image's own systemd takes our place. */
 static _Noreturn void become(const struct guest *guest)
 {
 	char **argv = calloc(words_count(&guest->config, "init") + 1, sizeof(char *));
-	char **env = without_login(guest_enter_environment(guest, &(struct words){ 0 }));
+	const struct words more = more_environment();
+	char **env = guest_enter_environment(guest, &more);
 	const char *at = NULL, *word;
 	size_t n = 0;
 
