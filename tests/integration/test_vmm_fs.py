@@ -11,6 +11,7 @@ import errno
 import faulthandler
 import fcntl
 import filecmp
+import json
 import mmap
 import os
 import random
@@ -207,6 +208,40 @@ class Programs(FolderTest):
                 thread.join(100)
             self.assertEqual(run("sqlite3", db, "select n from t; select count(distinct n) from log; "
                                  "pragma integrity_check;").split(), ["160", "160", "ok"])
+
+    @unittest.skipUnless(shutil.which("npm"), "no npm")
+    def test_npm(self):
+        """Packages from files: unpacked, linked into .bin, moved aside and replaced, its cache in the folder as well."""
+        def npm(*argv, cwd=None):
+            return run("npm", "--offline", "--no-audit", "--no-fund", "--no-update-notifier", *argv,
+                       cwd=cwd or self.at("app"), env={**os.environ, "HOME": self.dir, "npm_config_cache": self.at("cache")})
+
+        def describe(directory, **more):
+            with open(self.at(directory, "package.json"), "w", encoding="utf8") as file:
+                json.dump({"name": os.path.basename(directory), "version": "1.0.0", **more}, file)
+
+        packages = ["p%d" % i for i in range(6)]
+        for name in packages:
+            os.makedirs(self.at(name, "lib"))
+            for i in range(40):
+                self.write("%s/lib/%d.js" % (name, i), "module.exports = %d\n" % i)
+            self.write(name + "/index.js", "#!/usr/bin/env node\nlet sum = 0\nfor (let i = 0; i < 40; i++) "
+                       "sum += require('./lib/' + i + '.js')\nconsole.log('%s', sum)\n" % name)
+            describe(name, main="index.js", bin={name + "-run": "index.js"})
+            npm("pack", "--silent", "--pack-destination", self.dir, cwd=self.at(name))
+        os.mkdir(self.at("app"))
+        needs = {name: "file:../%s-1.0.0.tgz" % name for name in packages}
+        describe("app", dependencies=needs, scripts={"start": "p3-run && p5-run"})
+        npm("install")
+        said = "p3 780\np5 780\n"
+        self.assertEqual(npm("run", "--silent", "start"), said)
+        self.assertEqual(len(npm("ls", "--parseable").splitlines()), 1 + len(packages))
+        self.assertIn("up to date", npm("install"))
+        npm("uninstall", "p0")
+        self.assertFalse(os.path.lexists(self.at("app", "node_modules", ".bin", "p0-run")))
+        npm("ci")  # takes all away and makes it again
+        self.assertEqual(npm("run", "--silent", "start"), said)
+        run("diff", "-r", self.at("app"), os.path.join(self.host_dir, "app"))
 
     def test_many_small_files(self):
         packages, files = 200, 15
@@ -615,7 +650,7 @@ class Model(FolderTest):
         def work(seed):
             rng = random.Random(seed)
             os.chdir(self.dir)
-            names = ["%s%d" % (top, i) for top in ("", "d0/", "d1/", "d0/d2/") for i in range(12)]
+            names = ["%s%d" % (top, i) for top in ("", "d0/", "d1/", "d0/d2/") for i in range(6)]
             for _ in range(1500):
                 a, b = rng.choice(names), rng.choice(names)
                 try:
