@@ -40,7 +40,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct words_out out = { .data = request,
 				 .length = sizeof(request),
 				 .size = sizeof(request) };
-	const struct agent_call call = { -1, &out, 0, 0, -1 };
+	const struct relay relay = { .machine_fd = -1, .ctl_fd = -1, .vmm_fd = -1 };
+	const struct agent_call call = { &relay, &out, 0, 0, -1 };
 	_cleanup_close_ int theirs = -1, fd = -1, client = -1;
 	_cleanup_error_ venv_error *error = NULL;
 	struct words reply;

@@ -7,11 +7,14 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 
 #include "providers/kvm/kvm.h"
 #include "util/msg.h"
+#include "util/sys.h"
 
 struct world {
 	char dir[64];
@@ -84,7 +87,8 @@ static int teardown(void **state)
 
 	(void)shutdown(w->order.fd[0], SHUT_RDWR);
 	(void)pthread_join(w->agent, NULL);
-	(void)close(w->ctl_fd);
+	if (w->ctl_fd >= 0)
+		(void)close(w->ctl_fd);
 	for (int i = 0; i < 1000 && there(w, "relay"); i++)
 		(void)usleep(10000);
 	kvm_order_done(&w->order);
@@ -201,6 +205,25 @@ static void none_is_started_for_a_machine_that_starts_or_ended(void **state)
 	assert_int_equal(unlinkat(w->machine.dir_fd, "relay", 0), 0);
 }
 
+/* Nobody answers in the machine, and then it ends: who still asks must not go on asking. */
+static void all_of_it_ends_with_the_machine(void **state)
+{
+	struct world *w = *state;
+	uint64_t from;
+
+	assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), 0);
+	assert_int_equal(shutdown(w->order.fd[0], SHUT_RDWR), 0);
+	assert_int_equal(kvm_agent_start(&w->machine, NULL), 0);
+	(void)usleep(200000); /* the first question is asked again and again */
+	(void)close(take_fd(&w->ctl_fd));
+	from = venv__now_us();
+	while (waitpid(-1, NULL, 0) > 0)
+		;
+	assert_int_equal(errno, ECHILD);
+	assert_true(venv__now_us() - from <
+		    4 * 1000 * 1000); /* five seconds is how long it may ask */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -208,6 +231,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(several_start_one, setup, teardown),
 		cmocka_unit_test_setup_teardown(none_is_started_for_a_machine_that_starts_or_ended,
 						setup, teardown),
+		cmocka_unit_test_setup_teardown(all_of_it_ends_with_the_machine, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("kvm_agent", tests, NULL, NULL);

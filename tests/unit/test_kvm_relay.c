@@ -29,6 +29,7 @@ static int setup(void **state)
 
 	memcpy(w->path, "/tmp/venv-test-XXXXXX", sizeof("/tmp/venv-test-XXXXXX"));
 	assert_non_null(mkdtemp(w->path));
+	w->relay.vmm_fd = -1;
 	w->relay.machine_fd = open(w->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	w->relay.loop = venv__loop_new();
 	w->relay.config = json_pack("{s:s}", "login", "dev");
@@ -82,7 +83,7 @@ static int call(const struct world *w, struct agent_stream *stream, struct words
 {
 	char text[] = "hello";
 	struct words_out out = { .data = text, .length = sizeof(text), .size = sizeof(text) };
-	const struct agent_call how = { w->relay.machine_fd, &out, 0, 5000, -1 };
+	const struct agent_call how = { &w->relay, &out, 0, 5000, -1 };
 
 	return relay_agent_call(&how, stream, reply, err);
 }

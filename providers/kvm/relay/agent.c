@@ -14,24 +14,28 @@
 
 enum { LINE_MAX_LENGTH = 32, LINE_MS = 5000, PAUSE_MS = 50, WHAT_MAX = 200 };
 
-/* 1: readable; 0: the time is over; -ECANCELED: who watches is gone */
-static int wait_for(int fd, short events, int watch, uint64_t until_us)
+/* 1: readable; -ETIMEDOUT; -ECANCELED: who watches is gone; -EHOSTDOWN: the machine is */
+static int wait_for(int fd, short events, const struct agent_call *call, uint64_t until_us)
 {
-	struct pollfd wait[2] = { { .fd = fd, .events = events }, { .fd = watch } };
+	struct pollfd wait[] = { { .fd = fd, .events = events },
+				 { .fd = call->watch },
+				 { .fd = call->relay->vmm_fd } };
 
 	for (;;) {
 		uint64_t now = venv__now_us();
 		int ms = until_us == UINT64_MAX ? -1
 			 : now >= until_us      ? 0
 						: (int)((until_us - now + 999) / 1000);
-		int n = poll(wait, 2, ms);
+		int n = poll(wait, ARRAY_SIZE(wait), ms);
 
 		if (n < 0 && errno != EINTR)
 			return -errno;
 		if (n > 0 && wait[1].revents)
 			return -ECANCELED;
-		if (n > 0)
+		if (n > 0 && wait[0].revents) /* also the last words of a machine that has ended */
 			return 1;
+		if (n > 0)
+			return -EHOSTDOWN;
 		if (n == 0)
 			return -ETIMEDOUT;
 	}
@@ -50,7 +54,7 @@ static int connect_vmm(int machine_fd)
 }
 
 /* "OK N", and no byte more. -ECONNREFUSED: nobody listens there */
-static int read_line(int fd, int watch, uint64_t until)
+static int read_line(int fd, const struct agent_call *call, uint64_t until)
 {
 	char line[LINE_MAX_LENGTH];
 
@@ -61,7 +65,7 @@ static int read_line(int fd, int watch, uint64_t until)
 		if (got == 0 || (got < 0 && errno == ECONNRESET))
 			return -ECONNREFUSED;
 		if (got < 0 && errno == EAGAIN)
-			r = wait_for(fd, POLLIN, watch, until);
+			r = wait_for(fd, POLLIN, call, until);
 		else if (got < 0 && errno != EINTR)
 			r = -errno;
 		if (r < 0)
@@ -83,12 +87,12 @@ static int exchange(struct agent_stream *stream, const struct agent_call *call,
 	if (!agent_stream_put(stream, AGENT_REQUEST, call->request->data, call->request->length))
 		return -E2BIG;
 	while ((r = agent_stream_flush(stream)) == -EAGAIN)
-		if ((r = wait_for(stream->fd, POLLOUT, call->watch, until)) < 0)
+		if ((r = wait_for(stream->fd, POLLOUT, call, until)) < 0)
 			return r;
 	while (r == 0 && (r = agent_stream_read(stream, frame)) <= 0) {
 		if (r != -EAGAIN)
 			return r == 0 ? -ECONNRESET : r;
-		r = wait_for(stream->fd, POLLIN, call->watch, until);
+		r = wait_for(stream->fd, POLLIN, call, until);
 		r = r > 0 ? 0 : r;
 	}
 	if (r < 0)
@@ -104,7 +108,7 @@ static int open_port(int fd, const struct agent_call *call, uint64_t until)
 
 	if (send(fd, line, (size_t)n, MSG_NOSIGNAL) != n)
 		return -ECONNREFUSED;
-	r = read_line(fd, call->watch, until);
+	r = read_line(fd, call, until);
 	return r == -ETIMEDOUT ? -ECONNREFUSED : r;
 }
 
@@ -133,7 +137,7 @@ static int talk_patiently(const struct agent_call *call, struct agent_stream *st
 	uint64_t until = venv__now_us() + (uint64_t)call->retry_ms * 1000;
 
 	for (;;) {
-		_cleanup_close_ int fd = connect_vmm(call->machine_fd);
+		_cleanup_close_ int fd = connect_vmm(call->relay->machine_fd);
 		uint64_t line_until = venv__now_us() + LINE_MS * 1000ULL;
 		int r = fd < 0 ? fd : relay_agent_talk(fd, call, line_until, stream, reply);
 
@@ -143,7 +147,7 @@ static int talk_patiently(const struct agent_call *call, struct agent_stream *st
 			r = -ECONNREFUSED;
 		if (r != -ECONNREFUSED || venv__now_us() >= until)
 			return r;
-		r = wait_for(-1, 0, call->watch, venv__now_us() + PAUSE_MS * 1000ULL);
+		r = wait_for(-1, 0, call, venv__now_us() + PAUSE_MS * 1000ULL);
 		if (r != -ETIMEDOUT)
 			return r;
 	}
@@ -162,6 +166,8 @@ static int told(int r, venv_error **err)
 				  "the machine's agent says what nobody understands");
 	if (r == -ECANCELED)
 		return venv__fail(err, VENV_ERR_CANCELLED, "nobody waits for it any more");
+	if (r == -EHOSTDOWN)
+		return venv__fail(err, VENV_ERR_STATE, "the machine ended");
 	return venv__fail_errno(err, -r, "cannot reach the machine's agent");
 }
 
@@ -203,11 +209,11 @@ int relay_agent_call(const struct agent_call *call, struct agent_stream *stream,
 	return 0;
 }
 
-int relay_agent_time(int machine_fd, venv_error **err)
+int relay_agent_time(const struct relay *relay, venv_error **err)
 {
 	char text[128];
 	struct words_out out = { .data = text, .size = sizeof(text) };
-	const struct agent_call call = { machine_fd, &out, 0, RELAY_ANSWER_MS, -1 };
+	const struct agent_call call = { relay, &out, 0, RELAY_ANSWER_MS, -1 };
 	struct agent_stream *stream = calloc(1, sizeof(*stream));
 	struct timespec now;
 	struct words reply;

@@ -40,7 +40,7 @@ static void op_time(struct client *client, const json_t *request, struct msg_fds
 	(void)request;
 	if (fork() == 0) {
 		relay_let_go(client->relay, -1, fds);
-		_exit(relay_agent_time(client->relay->machine_fd, NULL) < 0);
+		_exit(relay_agent_time(client->relay, NULL) < 0);
 	}
 	venv__serve_reply(client->fd, NULL, NULL, 0);
 }

@@ -252,7 +252,7 @@ static int start(const struct relay *relay, struct run *run, const json_t *reque
 {
 	_cleanup_free_ char *text = malloc(AGENT_FRAME_MAX);
 	struct words_out out = { .data = text, .size = AGENT_FRAME_MAX };
-	const struct agent_call call = { relay->machine_fd, &out, RELAY_RETRY_MS, RELAY_ANSWER_MS,
+	const struct agent_call call = { relay, &out, RELAY_RETRY_MS, RELAY_ANSWER_MS,
 					 run->client };
 	struct words reply;
 	int r;

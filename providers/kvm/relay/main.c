@@ -62,7 +62,7 @@ static _Noreturn void say_hello(const struct relay *relay, int told)
 {
 	char text[16];
 	struct words_out out = { .data = text, .size = sizeof(text) };
-	const struct agent_call call = { relay->machine_fd, &out, HELLO_MS, HELLO_MS, -1 };
+	const struct agent_call call = { relay, &out, HELLO_MS, HELLO_MS, -1 };
 	struct agent_stream *stream = calloc(1, sizeof(*stream));
 	struct words reply;
 
@@ -72,7 +72,7 @@ static _Noreturn void say_hello(const struct relay *relay, int told)
 	    words_number(&reply, "version", 1000, 0) < 1)
 		_exit(1);
 	/* a machine that was suspended may have slept long */
-	(void)relay_agent_time(relay->machine_fd, NULL);
+	(void)relay_agent_time(relay, NULL);
 	_exit(write(told, "", 1) != 1);
 }
 

@@ -34,7 +34,8 @@ enum { RELAY_ANSWER_MS = 30000, RELAY_RETRY_MS = 20000, RELAY_SOCKET_MAX = 64 };
 
 struct relay {
 	struct loop *loop;
-	int machine_fd, ctl_fd, vmm_fd;
+	int machine_fd, ctl_fd;
+	int vmm_fd; /* says nothing; its end is the machine's. Each process that was forked has it too */
 	json_t *config;
 	char **env, **extra_keys;
 	struct door *door;
@@ -63,17 +64,18 @@ void relay_client_request(struct client *client, const json_t *request, struct m
 _Noreturn void relay_worker(const struct relay *relay, int client, const json_t *request,
 			    struct msg_fds *fds);
 
-/* In a process that was forked: close all but these; others' connections would not end as long as it has them. */
+/* In a process that was forked: close all but these and its own; others' connections would not end as long as it
+ * has them. */
 void relay_let_go(const struct relay *relay, int client, const struct msg_fds *fds);
 
 /*
  * agent.c: one request. While nobody listens in the machine it is tried again for retry_ms; the answer is
- * waited for until timeout_ms (-1: for ever), or until `watch` (unless -1) has an end.
+ * waited for until timeout_ms (-1: for ever), until `watch` (unless -1) has an end, or until the machine has.
  * @param[out] reply words after "ok", which lie in stream->in
  * @return 0: stream->fd is the caller's, blocking no more; or a negative code
  */
 struct agent_call {
-	int machine_fd;
+	const struct relay *relay;
 	const struct words_out *request;
 	int retry_ms, timeout_ms, watch;
 };
@@ -88,7 +90,7 @@ int relay_agent_talk(int fd, const struct agent_call *call, uint64_t until,
 /* From words that the machine said: what it complains of, as an error. */
 int relay_agent_error(const struct words *reply, venv_error **err);
 /* Set its clock to ours. */
-int relay_agent_time(int machine_fd, venv_error **err);
+int relay_agent_time(const struct relay *relay, venv_error **err);
 
 /* exec.c */
 /* The request of the agent's for one of ours. false: too long */

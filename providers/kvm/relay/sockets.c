@@ -29,7 +29,7 @@ void relay_dial(const struct relay *relay, int client, const json_t *request)
 	_cleanup_error_ venv_error *error = NULL;
 	char text[8192];
 	struct words_out out = { .data = text, .size = sizeof(text) };
-	const struct agent_call call = { relay->machine_fd, &out, RELAY_RETRY_MS, DIAL_MS, client };
+	const struct agent_call call = { relay, &out, RELAY_RETRY_MS, DIAL_MS, client };
 	struct words reply;
 	int r;
 
@@ -109,8 +109,8 @@ static int open_there(struct listener *listener, const json_t *request, venv_err
 	const char *user = venv__json_str(request, "user");
 	char text[4096];
 	struct words_out out = { .data = text, .size = sizeof(text) };
-	const struct agent_call call = { listener->relay->machine_fd, &out, RELAY_RETRY_MS,
-					 RELAY_ANSWER_MS, listener->client };
+	const struct agent_call call = { listener->relay, &out, RELAY_RETRY_MS, RELAY_ANSWER_MS,
+					 listener->client };
 	struct words reply;
 	int r;
 
@@ -153,8 +153,7 @@ static bool accept_next(struct listener *listener)
 {
 	char text[64];
 	struct words_out out = { .data = text, .size = sizeof(text) };
-	const struct agent_call call = { listener->relay->machine_fd, &out, 0, -1,
-					 listener->client };
+	const struct agent_call call = { listener->relay, &out, 0, -1, listener->client };
 	struct words reply;
 
 	words_add(&out, "accept");

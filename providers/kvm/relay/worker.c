@@ -29,12 +29,13 @@ static bool is_kept(const struct relay *relay, int client, const struct msg_fds 
 	for (size_t i = 0; i < fds->count; i++)
 		if (fds->fd[i] == (int)fd)
 			return true;
-	return fd <= STDERR_FILENO || (int)fd == relay->machine_fd || (int)fd == client;
+	return fd <= STDERR_FILENO || (int)fd == relay->machine_fd || (int)fd == relay->vmm_fd ||
+	       (int)fd == client;
 }
 
 void relay_let_go(const struct relay *relay, int client, const struct msg_fds *fds)
 {
-	unsigned highest = (unsigned)MAX(relay->machine_fd, client), fd;
+	unsigned highest = (unsigned)MAX(MAX(relay->machine_fd, relay->vmm_fd), client), fd;
 
 	for (size_t i = 0; i < fds->count; i++)
 		highest = MAX(highest, (unsigned)MAX(fds->fd[i], 0));
