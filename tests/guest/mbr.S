@@ -93,17 +93,7 @@ on_tick:
 	iret
 ticks:	.byte 0
 
-	/* On COM1, without the firmware. */
-say:
-	push %dx
-	mov $0x3f8, %dx
-1:	lodsb
-	test %al, %al
-	jz 2f
-	outb %al, %dx
-	jmp 1b
-2:	pop %dx
-	ret
+	.include "say.inc"
 
 first_text: .asciz "first boot\n"
 second_text: .asciz "second boot\n"

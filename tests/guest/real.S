@@ -46,14 +46,7 @@ home:
 1:	hlt
 	jmp 1b
 
-say:
-	mov $0x3f8, %dx
-1:	lodsb
-	test %al, %al
-	jz 2f
-	outb %al, %dx
-	jmp 1b
-2:	ret
+	.include "say.inc"
 
 real_text: .asciz "real mode\n"
 protected_text: .asciz "protected mode\n"
