@@ -74,14 +74,14 @@ class Run:
 class Ours:
     name = "venv-vmm"
 
-    def __init__(self, directory):
-        self.vmm = os.path.join(directory, "venv-vmm")
+    def __init__(self, directory, name=name, kernel=KERNEL):
+        self.vmm, self.name, self.kernel = os.path.join(directory, "venv-vmm"), name, kernel
 
     def start(self, script, memory, devices=(), modules=()):
         self.dir = tempfile.mkdtemp(prefix="vmm-")
         fds = [os.open(self.dir, os.O_RDONLY)]
         machine = numbered({
-            "name": "bench", "memory": memory * MIB, "cpus": 1, "kernel": os.open(KERNEL, os.O_RDONLY),
+            "name": "bench", "memory": memory * MIB, "cpus": 1, "kernel": os.open(self.kernel, os.O_RDONLY),
             "initrd": memory_file(initramfs(script, modules)), "cmdline": QUIET, "devices": devices}, fds)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         began = time.monotonic()
@@ -112,15 +112,15 @@ class Ours:
 
 
 class Qemu:
-    def __init__(self, name, machine):
-        self.name, self.machine = name, machine
+    def __init__(self, name, machine, kernel=KERNEL):
+        self.name, self.machine, self.kernel = name, machine, kernel
 
     def start(self, script, memory, more=(), modules=(), also=()):
         directory = tempfile.mkdtemp(prefix="qemu-")
         with open(directory + "/initrd", "wb") as file:
             file.write(initramfs(script, modules))
         argv = [QEMU, *self.machine, "-cpu", "host", "-smp", "1", "-m", str(memory), "-nodefaults", "-no-user-config",
-                "-display", "none", "-no-reboot", "-kernel", KERNEL, "-initrd", directory + "/initrd",
+                "-display", "none", "-no-reboot", "-kernel", self.kernel, "-initrd", directory + "/initrd",
                 "-append", QUIET, "-serial", f"file:{directory}/console", *more]
         began = time.monotonic()
         return Run(os.posix_spawnp(QEMU, argv, os.environ), directory + "/console", began, also)
@@ -170,10 +170,13 @@ def line(what, target, figures, reached):
 
 
 def boot(directory, runs):
-    ours = Ours(directory)
+    unpacked = directory + "/vmlinux"
+    ours = Ours(directory, kernel=unpacked)
+    monitors = [ours, MICROVM, Q35, Ours(directory, "venv-vmm with the packed kernel"),
+                Qemu("QEMU microvm with the unpacked one", MICROVM.machine, unpacked)]
     seconds, exits, memory, own = {}, {}, {}, []
     for i in range(runs):
-        for monitor in turns([ours, MICROVM, Q35], i):
+        for monitor in turns(monitors, i):
             run = monitor.start("echo READY\nsleep 1000\n", 128)
             seconds.setdefault(monitor.name, []).append(run.wait("READY"))
             exits.setdefault(monitor.name, []).append(run.exits())

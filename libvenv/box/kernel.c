@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Kernels: boxes whose one layer holds vmlinuz, modules/, modules.order, modules.later and release, as
- * boxes/kernel-debian-12/build writes them.
+ * Kernels: boxes whose one layer holds vmlinux or vmlinuz, modules/, modules.order, modules.later and
+ * release, as boxes/kernel-debian-12/build writes them.
  */
 #include <string.h>
 

@@ -163,16 +163,28 @@ static int find_seabios(venv_error **err)
 
 /* ---- A rootfs box -------------------------------------------------------------------------- */
 
+/* Unpacked already, where the box has it so: it saves the machine the time of doing it. */
 static int open_kernel(const struct machine *machine, venv_error **err)
 {
-	_cleanup_free_ char *path = NULL;
-	int fd;
+	static const char *const names[] = { "vmlinux", "vmlinuz" };
+	const char *box = machine->image.kernel;
 
-	path = venv__path_join(machine->image.kernel, "vmlinuz");
-	fd = path ? open(path, O_RDONLY | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK | O_CLOEXEC) : -1;
-	return fd < 0 ? venv__fail_errno(err, errno, "cannot open the kernel '%s'",
-					 path ? path : machine->image.kernel)
-		      : fd;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		_cleanup_free_ char *path = venv__path_join(box, names[i]);
+		int fd;
+
+		if (!path)
+			return venv__fail_nomem(err);
+		fd = open(path, O_RDONLY | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+		if (fd >= 0)
+			return fd;
+		if (errno != ENOENT)
+			return venv__fail_errno(err, errno, "cannot open the kernel '%s'", path);
+	}
+	return venv__hint(
+		venv__fail(err, VENV_ERR_BOX, "the kernel box in '%s' holds no kernel", box), err,
+		"remove it with 'venv box remove kernel/debian-12'; the next 'venv up' "
+		"builds it");
 }
 
 /* The kernel box's, or one that the file names, which must have built in what it takes. */

@@ -105,7 +105,7 @@ class Guest(Machine):
         listener.setblocking(False)
         disk = self.place + "/disk.raw"
         subprocess.run(["cp", "--sparse=always", bench.disk, disk], check=True)
-        kernel = os.open(bench.kernel + "/vmlinuz", os.O_RDONLY)
+        kernel = os.open(bench.kernel + "/vmlinux", os.O_RDONLY)
         initrd = os.memfd_create("initrd")
         os.write(initrd, bench.initramfs(words))
         machine = {"name": "test", "memory": memory * MIB, "cpus": 1, "kernel": kernel, "initrd": initrd, "cmdline": CMDLINE,

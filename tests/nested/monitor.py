@@ -228,9 +228,10 @@ class Bench:
         self.machines.append(Machine(self.vmm, {"name": "test", **machine}, patience))
         return self.machines[-1]
 
-    def start(self, script, cmdline="", memory=128, cpus=1, devices=(), state=(), modules=(), programs=(), **more):
+    def start(self, script, cmdline="", memory=128, cpus=1, devices=(), state=(), modules=(), programs=(), kernel=KERNEL,
+              **more):
         """Debian's kernel with an initramfs whose /init is the script."""
-        kernel, initrd = os.open(KERNEL, os.O_RDONLY), memory_file(initramfs(script, modules, programs))
+        kernel, initrd = os.open(kernel, os.O_RDONLY), memory_file(initramfs(script, modules, programs))
         machine = {"memory": memory * MIB, "cpus": cpus, "kernel": kernel, "initrd": initrd,
                    "cmdline": (CMDLINE + " " + cmdline).strip(), "devices": devices, **more}
         if state:

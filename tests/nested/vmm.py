@@ -31,6 +31,24 @@ def case_boot(bench):
         seconds, exits(stats), stats["timing_us"]["first_run"])
 
 
+def case_unpacked(bench):
+    """A kernel that was unpacked before begins at another address each time, as it would if it had unpacked itself."""
+    m = bench.start("grep -m 1 ' _text$' /proc/kallsyms\necho READY\nread -r word\ncase $word in r*) reboot -f;; esac\n"
+                    "poweroff -f\n", kernel=bench.tool("vmlinux"))
+    seconds = m.wait("READY")
+    stats, console = m.call("stats"), m.console()
+    for i in (2, 3):
+        os.write(console, b"r\n")
+        m.wait("READY", i)
+    os.write(console, b"p\n")
+    record = m.end()
+    assert record == {"state": "stopped"}, (record, m.log())
+    places = [int(text, 16) for text in re.findall(r"^(\w+) T _text$", m.log(), re.M)]
+    assert len(places) == 3 and len(set(places)) > 1, m.log()
+    assert all(place % (2 * MIB) == 0 and 0xffffffff81000000 <= place < 0xffffffffc0000000 for place in places), places
+    return "%.2f s to the first line; %s; at %s" % (seconds, exits(stats), ", ".join("%x" % place for place in places))
+
+
 def case_smp(bench):
     """Six processors in two sockets, each with its own id, memory above 4 GiB."""
     m = bench.start("grep -cE '^processor' /proc/cpuinfo\ngrep -E '^(apicid|siblings|cpu cores|physical id)'"

@@ -296,6 +296,44 @@ static void a_damaged_disk_has_a_way_out(void **state)
 	assert_non_null(strstr(venv_error_hint(error), "'venv destroy web'"));
 }
 
+/* Of the kernel that is ordered. */
+static uint64_t size_of_kernel(struct world *w)
+{
+	_cleanup_kvm_order_ struct kvm_order order = { 0 };
+	struct stat st;
+	json_int_t number;
+
+	assert_int_equal(kvm_order_new(&w->machine, &order, NULL), 0);
+	assert_int_equal(kvm_boot_order(&w->machine, &order, NULL), 0);
+	number = venv__json_int(order.json, "kernel", -1);
+	assert_true(number >= 0 && (size_t)number < order.n_fds);
+	assert_int_equal(fstat(order.fd[number], &st), 0);
+	return (uint64_t)st.st_size;
+}
+
+/* Boxes have their kernel unpacked; older ones, and such where that did not work, as it came. */
+static void an_unpacked_kernel_comes_first(void **state)
+{
+	_cleanup_error_ venv_error *none = NULL, *no_file = NULL;
+	struct world *w = *state;
+	char path[160];
+
+	assert_int_equal(size_of_kernel(w), strlen("kernel"));
+	put(w->kernel, "vmlinux", "unpacked kernel");
+	assert_int_equal(size_of_kernel(w), strlen("unpacked kernel"));
+	(void)snprintf(path, sizeof(path), "%s/vmlinux", w->kernel);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(symlink("vmlinuz", path), 0);
+	assert_true(kvm_start(&w->machine, NULL, &no_file) < 0);
+	assert_non_null(strstr(venv_error_message(no_file), "/vmlinux'"));
+	assert_int_equal(unlink(path), 0);
+	(void)snprintf(path, sizeof(path), "%s/vmlinuz", w->kernel);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(kvm_start(&w->machine, NULL, &none), VENV_ERR_BOX);
+	assert_non_null(strstr(venv_error_message(none), "holds no kernel"));
+	assert_non_null(strstr(venv_error_hint(none), "venv box remove"));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(int argc, char **argv)
@@ -303,7 +341,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		TEST(a_suspended_machine_goes_on),  TEST(a_start_that_fails_leaves_it_suspended),
 		TEST(who_ends_has_said_why),        TEST(what_is_refused_has_its_place),
-		TEST(a_damaged_disk_has_a_way_out),
+		TEST(a_damaged_disk_has_a_way_out), TEST(an_unpacked_kernel_comes_first),
 	};
 
 	if (argc > 0 && strcmp(argv[0], "venv-vmm") == 0)

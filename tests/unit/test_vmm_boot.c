@@ -320,6 +320,39 @@ static void an_elf_is_loaded(void **state)
 	mem_done(&mem);
 }
 
+/* With the lists of its addresses behind it: moved, and entered in the way that can be told so. */
+static void a_linux_that_can_be_moved_is(void **state)
+{
+	static const uint64_t map = 0xffffffff80000000;
+	struct {
+		struct program program;
+		uint32_t table[4];
+	} file = { good_program(), { 0, (uint32_t)map + 0x100020, 0, (uint32_t)map + 0x100030 } };
+	struct boot_entry entry = { 0 };
+	const struct boot_params *params;
+	struct mem mem;
+
+	(void)state;
+	set_note(&file.program, 4, 0x100020);
+	file.program.segments[0].p_vaddr = map + file.program.segments[0].p_paddr;
+	for (int i = 0; i < 2; i++) {
+		const size_t size = i ? sizeof(file) : sizeof(file.program);
+
+		assert_int_equal(boot(&file, size, MEMORY, NULL, &mem, &entry, NULL), 0);
+		assert_int_equal(entry.mode, i ? BOOT_LONG : BOOT_PROTECTED);
+		if (i) {
+			params = mem_at(&mem, entry.argument, sizeof(*params));
+			assert_int_equal(entry.ip, 0x100010);
+			assert_true(params->hdr.loadflags & KASLR_FLAG);
+		}
+		mem_done(&mem);
+	}
+	file.table[3] = 0x1000;
+	assert_int_equal(boot(&file, sizeof(file), MEMORY, NULL, &mem, &entry, NULL),
+			 VENV_ERR_INVALID);
+	mem_done(&mem);
+}
+
 static void bad_programs_are_refused(void **state)
 {
 	static const struct {
@@ -479,6 +512,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_kernel_is_told),
 		cmocka_unit_test(a_bad_initrd_is_told),
 		cmocka_unit_test(an_elf_is_loaded),
+		cmocka_unit_test(a_linux_that_can_be_moved_is),
 		cmocka_unit_test(bad_programs_are_refused),
 		cmocka_unit_test(bad_notes_are_none),
 		cmocka_unit_test(initrds_must_fit),

@@ -34,11 +34,23 @@ struct boot_piece {
 	uint64_t address, size;
 };
 
+/* An ELF program that is in memory. */
+struct boot_program {
+	struct boot_piece memory; /* from the lowest to the highest byte */
+	uint64_t file, end;       /* sizes: of the file, and of what its ELF headers tell of it */
+	uint64_t map;             /* from a physical address to the virtual one */
+	uint64_t align;
+};
+
 /* A kernel of either kind, told by its first bytes. VENV_ERR_INVALID: it is none, or damaged. */
 int boot_kernel(const struct boot_source *source, struct boot_entry *ret, venv_error **err);
 int boot_bzimage(const struct boot_source *source, uint64_t size, struct boot_entry *ret,
 		 venv_error **err);
 int boot_elf(const struct boot_source *source, struct boot_entry *ret, venv_error **err);
+/* Let a Linux that lies in memory begin at a random virtual address; not one without the lists for it, nor against
+ * "nokaslr". A kernel that was moved is to be entered with 64 bits. (relocate.c) */
+int boot_randomize(const struct boot_source *source, const struct boot_program *program,
+		   bool *ret_moved, venv_error **err);
 
 /*
  * For the loaders. `what` names the file in messages.

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Kernels as ELF programs. One with Xen's note for it is entered by PVH (xen/include/public/arch-x86/hvm/
- * start_info.h), with 32 bits; else it is taken for a Linux vmlinux and entered with 64 bits.
+ * Kernels as ELF programs. A Linux that can be moved is (relocate.c), and entered with 64 bits, as by the code that unpacks
+ * it: by PVH it could not be told that it was, and would leave the rest of its address space where everyone knows it.
+ * Another one with Xen's note for it is entered by PVH (xen/include/public/arch-x86/hvm/start_info.h), with 32 bits; else
+ * it is taken for a Linux as well.
  */
+#include <asm/bootparam.h>
 #include <elf.h>
 #include <string.h>
 
@@ -37,9 +40,8 @@ struct start_memory {
 struct program {
 	Elf64_Ehdr header;
 	Elf64_Phdr segments[HEADERS_MAX];
-	uint64_t size;            /* of the file */
-	struct boot_piece memory; /* from the lowest to the highest byte */
-	uint64_t pvh_entry;       /* 0: none */
+	struct boot_program loaded;
+	uint64_t pvh_entry; /* 0: none */
 };
 
 static int damaged(const struct boot_source *source, venv_error **err)
@@ -51,7 +53,7 @@ static int read_headers(const struct boot_source *source, struct program *progra
 {
 	Elf64_Ehdr *header = &program->header;
 	const char *name = boot_kernel_name(source);
-	int r = boot_file_size(source->kernel_fd, name, &program->size, err);
+	int r = boot_file_size(source->kernel_fd, name, &program->loaded.file, err);
 
 	if (r == 0)
 		r = boot_read(source->kernel_fd, name, 0, header, sizeof(*header), err);
@@ -61,7 +63,7 @@ static int read_headers(const struct boot_source *source, struct program *progra
 	    header->e_machine != EM_X86_64)
 		return boot_not_this(source, "it is not for x86-64", err);
 	if (header->e_phentsize != sizeof(Elf64_Phdr) || header->e_phnum == 0 ||
-	    header->e_phnum > HEADERS_MAX || header->e_phoff > program->size)
+	    header->e_phnum > HEADERS_MAX || header->e_phoff > program->loaded.file)
 		return damaged(source, err);
 	return boot_read(source->kernel_fd, name, header->e_phoff, program->segments,
 			 header->e_phnum * sizeof(Elf64_Phdr), err);
@@ -72,7 +74,8 @@ static int load_segment(const struct boot_source *source, struct program *progra
 			const Elf64_Phdr *segment, venv_error **err)
 {
 	const struct boot_piece piece = { segment->p_paddr, segment->p_filesz };
-	struct boot_piece *memory = &program->memory;
+	struct boot_program *loaded = &program->loaded;
+	struct boot_piece *memory = &loaded->memory;
 	uint64_t end = memory->address + memory->size;
 	uint8_t *at;
 	int r = 0;
@@ -92,6 +95,9 @@ static int load_segment(const struct boot_source *source, struct program *progra
 	if (r < 0)
 		return r;
 	memset(at + segment->p_filesz, 0, segment->p_memsz - segment->p_filesz);
+	if (memory->size == 0)
+		loaded->map = segment->p_vaddr - segment->p_paddr;
+	loaded->align = MAX(loaded->align, segment->p_align);
 	end = MAX(end, segment->p_paddr + segment->p_memsz);
 	memory->address = memory->size ? MIN(memory->address, segment->p_paddr) : segment->p_paddr;
 	memory->size = end - memory->address;
@@ -148,6 +154,25 @@ static int read_notes(const struct boot_source *source, struct program *program,
 	return r;
 }
 
+/* Where what the headers tell of the file ends; what they say of more than there is counts for nothing. */
+static uint64_t end_of_file(const struct program *program)
+{
+	const Elf64_Ehdr *header = &program->header;
+	const uint64_t file = program->loaded.file,
+		       sections = (uint64_t)header->e_shnum * header->e_shentsize;
+	uint64_t end = header->e_phoff + header->e_phnum * sizeof(Elf64_Phdr);
+
+	if (header->e_shoff <= file && sections <= file - header->e_shoff)
+		end = MAX(end, header->e_shoff + sections);
+	for (size_t i = 0; i < header->e_phnum; i++) {
+		const Elf64_Phdr *segment = &program->segments[i];
+
+		if (segment->p_offset <= file && segment->p_filesz <= file - segment->p_offset)
+			end = MAX(end, segment->p_offset + segment->p_filesz);
+	}
+	return MIN(end, file);
+}
+
 static int load(const struct boot_source *source, struct program *program, venv_error **err)
 {
 	int r = read_headers(source, program, err);
@@ -157,14 +182,15 @@ static int load(const struct boot_source *source, struct program *program, venv_
 
 		if (segment->p_type != PT_LOAD && segment->p_type != PT_NOTE)
 			continue;
-		if (segment->p_offset > program->size ||
-		    segment->p_filesz > program->size - segment->p_offset)
+		if (segment->p_offset > program->loaded.file ||
+		    segment->p_filesz > program->loaded.file - segment->p_offset)
 			return damaged(source, err);
 		r = segment->p_type == PT_LOAD ? load_segment(source, program, segment, err)
 					       : read_notes(source, program, segment, err);
 	}
-	if (r == 0 && program->memory.size == 0)
+	if (r == 0 && program->loaded.memory.size == 0)
 		return damaged(source, err);
+	program->loaded.end = r == 0 ? end_of_file(program) : 0;
 	return r;
 }
 
@@ -194,28 +220,47 @@ static int write_start_info(const struct boot_source *source, const struct boot_
 	return 0;
 }
 
+/* Where it begins, and with what. */
+static struct boot_entry entry_of(const struct program *program, bool moved)
+{
+	if (program->pvh_entry && !moved)
+		return (struct boot_entry){ BOOT_PROTECTED, program->pvh_entry, LAYOUT_PVH_INFO };
+	return (struct boot_entry){ BOOT_LONG, program->header.e_entry, LAYOUT_ZERO_PAGE };
+}
+
+/* What the kernel finds there, by the way that it is entered. */
+static int write_information(const struct boot_source *source, enum boot_mode mode, bool moved,
+			     const struct boot_piece *initrd, venv_error **err)
+{
+	/* what Linux asks its own header when it is unpacked already: may the rest of its address space be random too */
+	const struct setup_header header = { .loadflags = LOADED_HIGH | KASLR_FLAG };
+
+	if (mode == BOOT_PROTECTED)
+		return write_start_info(source, initrd, err);
+	return boot_zero_page(source, moved ? &header : NULL, sizeof(header), initrd, err);
+}
+
 int boot_elf(const struct boot_source *source, struct boot_entry *ret, venv_error **err)
 {
-	struct program program = { .size = 0 };
+	struct program program = { .pvh_entry = 0 };
+	const struct boot_piece *memory = &program.loaded.memory;
 	struct boot_piece initrd = { 0 };
-	struct boot_entry entry;
+	struct boot_entry entry = { 0 };
+	bool moved = false;
 	int r = load(source, &program, err);
 
+	if (r == 0)
+		r = boot_randomize(source, &program.loaded, &moved, err);
 	if (r < 0)
 		return r;
-	entry = program.pvh_entry
-			? (struct boot_entry){ BOOT_PROTECTED, program.pvh_entry, LAYOUT_PVH_INFO }
-			: (struct boot_entry){ BOOT_LONG, program.header.e_entry,
-					       LAYOUT_ZERO_PAGE };
-	if (entry.ip < program.memory.address ||
-	    entry.ip - program.memory.address >= program.memory.size)
+	entry = entry_of(&program, moved);
+	if (entry.ip < memory->address || entry.ip - memory->address >= memory->size)
 		return damaged(source, err);
-	r = boot_initrd(source, &program.memory, MEM_HOLE, &initrd, err);
+	r = boot_initrd(source, memory, MEM_HOLE, &initrd, err);
 	if (r == 0)
 		r = boot_cmdline(source, CMDLINE_MAX, err);
 	if (r == 0)
-		r = program.pvh_entry ? write_start_info(source, &initrd, err)
-				      : boot_zero_page(source, NULL, 0, &initrd, err);
+		r = write_information(source, entry.mode, moved, &initrd, err);
 	if (r == 0)
 		r = boot_tables(source->mem, err);
 	if (r == 0)

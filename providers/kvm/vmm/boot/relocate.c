@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: an unpacked Linux is moved to a random place of its address space (KASLR).
+ *
+ * A kernel that comes packed does this itself, before it begins. Its build leaves for that, behind the ELF file, where
+ * addresses are that move with it (the kernel's arch/x86/tools/relocs.c and arch/x86/boot/compressed/misc.c): lists of virtual
+ * addresses, 32 bits each, each list behind a zero:
+ *
+ *     0, of 64-bit words; 0, of 32-bit words from which addresses are subtracted; 0, of 32-bit words
+ *
+ * Since Linux 6.15 the list in the middle is not there. Anything else behind the file is not ours to read: the kernel stays
+ * where it was linked to. Where the kernel is in memory does not change.
+ */
+#include <ctype.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "boot.h"
+
+/* arch/x86/include/asm/page_64_types.h: kernels that can be moved have a GiB from here on, modules have the next. */
+static const uint64_t kernel_map = 0xffffffff80000000, kernel_map_size = 1 << 30;
+
+enum { TABLE_MAX = 64 << 20, LISTS_MAX = 3, ALIGN_MIN = 2 << 20 };
+
+struct list {
+	const uint32_t *words;
+	size_t count;
+};
+
+struct table {
+	uint32_t *words;
+	struct list of_64, inverse, of_32;
+};
+
+static bool says_nokaslr(const char *cmdline)
+{
+	static const char word[] = "nokaslr";
+
+	for (const char *at = cmdline; (at = strstr(at, word)); at += strlen(word)) {
+		bool begins = at == cmdline || isspace((unsigned char)at[-1]);
+		char next = at[strlen(word)];
+
+		if (begins && (!next || isspace((unsigned char)next)))
+			return true;
+	}
+	return false;
+}
+
+/* @return whether they are lists as above */
+static bool find_lists(struct table *table, size_t count)
+{
+	struct list lists[LISTS_MAX];
+	size_t n = 0;
+
+	if (count == 0 || table->words[0] != 0)
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		if (table->words[i] != 0)
+			lists[n - 1].count++;
+		else if (n == LISTS_MAX)
+			return false;
+		else
+			lists[n++] = (struct list){ table->words + i + 1, 0 };
+	}
+	if (n < LISTS_MAX - 1)
+		return false;
+	table->of_64 = lists[0];
+	table->inverse = n == LISTS_MAX ? lists[1] : (struct list){ NULL, 0 };
+	table->of_32 = lists[n - 1];
+	return true;
+}
+
+/* @return 1: read, 0: there is none */
+static int read_table(const struct boot_source *source, const struct boot_program *program,
+		      struct table *ret, venv_error **err)
+{
+	uint64_t size = program->file - program->end;
+	int r;
+
+	if (size == 0 || size % sizeof(uint32_t) || size > TABLE_MAX)
+		return 0;
+	ret->words = malloc(size);
+	if (!ret->words)
+		return venv__fail_nomem(err);
+	r = boot_read(source->kernel_fd, boot_kernel_name(source), program->end, ret->words, size,
+		      err);
+	return r < 0 ? r : find_lists(ret, size / sizeof(uint32_t));
+}
+
+/* By how much: so that all of it stays in the kernel's part. */
+static int choose(const struct boot_program *program, uint64_t *ret, venv_error **err)
+{
+	const struct boot_piece *memory = &program->memory;
+	uint64_t align = MAX(program->align, ALIGN_MIN), room, random;
+
+	if (memory->address + memory->size > kernel_map_size) {
+		*ret = 0;
+		return 0;
+	}
+	if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
+		return venv__fail_errno(err, errno, "cannot get a random number");
+	room = kernel_map_size - memory->address - memory->size;
+	*ret = random % (room / align + 1) * align;
+	return 0;
+}
+
+/* A word that an entry of a list names; NULL when it is not the kernel's. */
+static uint8_t *word_at(const struct mem *mem, const struct boot_piece *memory, uint32_t entry,
+			size_t size)
+{
+	uint64_t address = (uint64_t)(int64_t)(int32_t)entry - kernel_map;
+
+	if (address < memory->address || address - memory->address > memory->size ||
+	    memory->size - (address - memory->address) < size)
+		return NULL;
+	return mem_at(mem, address, size);
+}
+
+/* Add to each word of a list; size: of its words. @return whether all of them are the kernel's */
+static bool add(const struct mem *mem, const struct boot_piece *memory, const struct list *list,
+		size_t size, uint64_t delta)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		uint8_t *at = word_at(mem, memory, list->words[i], size);
+		uint64_t word = 0;
+
+		if (!at)
+			return false;
+		memcpy(&word, at, size); /* little endian, as this host's */
+		word += delta;
+		memcpy(at, &word, size);
+	}
+	return true;
+}
+
+static int apply(const struct boot_source *source, const struct boot_program *program,
+		 const struct table *table, uint64_t delta, venv_error **err)
+{
+	const struct mem *mem = source->mem;
+	const struct boot_piece *memory = &program->memory;
+
+	if (add(mem, memory, &table->of_64, sizeof(uint64_t), delta) &&
+	    add(mem, memory, &table->inverse, sizeof(uint32_t), -delta) &&
+	    add(mem, memory, &table->of_32, sizeof(uint32_t), delta))
+		return 0;
+	return boot_not_this(source, "its relocations are damaged", err);
+}
+
+int boot_randomize(const struct boot_source *source, const struct boot_program *program,
+		   bool *ret_moved, venv_error **err)
+{
+	struct table table = { 0 };
+	uint64_t delta = 0;
+	int r;
+
+	*ret_moved = false;
+	if (program->map != kernel_map || says_nokaslr(source->cmdline))
+		return 0;
+	r = read_table(source, program, &table, err);
+	if (r > 0) {
+		r = choose(program, &delta, err);
+		if (r == 0)
+			r = apply(source, program, &table, delta, err);
+		*ret_moved = r == 0;
+	}
+	free(table.words);
+	return r;
+}
