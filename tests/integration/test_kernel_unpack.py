@@ -41,6 +41,7 @@ class Unpack(unittest.TestCase):
             file.write(data)
         done = subprocess.run([UNPACK, source, result], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
         self.assertEqual((done.returncode == 0, done.stdout), (os.path.exists(result), ""))
+        self.assertEqual(sorted(os.listdir(self.top)), ["vmlinux", "vmlinuz"] if os.path.exists(result) else ["vmlinuz"])
         if done.returncode:
             return None, done.stderr
         with open(result, "rb") as file:
@@ -62,14 +63,15 @@ class Unpack(unittest.TestCase):
         packed = pack("gzip")
         other = subprocess.run(["gzip", "-c"], input=b"no program", stdout=subprocess.PIPE, check=True).stdout
         for data, said in ((b"", "it is no bzImage"), (b"HdrS" * 1000, "it is no bzImage"),
-                           (image(b"none of them" * 9), "packed in an unknown way"), (image(b""), "packed in an unknown way"),
+                           (image(packed)[:520], "it is cut short"), (image(packed)[:591], "it is cut short"),
+                           (image(b"none of them" * 9), "packed in an unknown way"), (image(b""), "it carries nothing"),
                            (image(packed[:5000], length=len(packed)), "cannot be unpacked"),
                            (image(packed, length=len(packed) // 2), "unpacked"),
                            (image(packed[:2000] + b"####" + packed[2004:]), "unpacked"),
                            (image(pack("xz", size=7)), "not all of it came out"), (image(other), "no ELF file"),
                            (image(packed, length=0xFFFFFFFF), "it cannot be unpacked")):
             with self.subTest(said):
-                result, error = self.unpack(data)
+                result, error = self.unpack(bytes(data))
                 self.assertIsNone(result)
                 self.assertIn("the kernel stays packed: ", error)
                 self.assertIn(said, error)

@@ -328,6 +328,22 @@ static void a_linux_that_can_be_moved_is(void **state)
 		struct program program;
 		uint32_t table[4];
 	} file = { good_program(), { 0, (uint32_t)map + 0x100020, 0, (uint32_t)map + 0x100030 } };
+	static const struct {
+		uint64_t offset;
+		uint16_t count, size;
+		bool moved;
+	} sections[] = {
+		{ sizeof(struct program) - 64, 1, 64, true },
+		{ sizeof(struct program) - 63, 1, 64, false },
+		{ sizeof(struct program), 2, 8, false },
+		{ sizeof(struct program), 2, 4, false },
+		{ 0, 0, 64, true },
+		/* more than there is: counts for nothing */
+		{ sizeof(struct program), 3, 64, true },
+		{ UINT64_MAX, 1, 1, true },
+		{ UINT64_MAX - 63, 1, 64, true },
+		{ 0, 65535, 65535, true },
+	};
 	struct boot_entry entry = { 0 };
 	const struct boot_params *params;
 	struct mem mem;
@@ -343,10 +359,25 @@ static void a_linux_that_can_be_moved_is(void **state)
 		if (i) {
 			params = mem_at(&mem, entry.argument, sizeof(*params));
 			assert_int_equal(entry.ip, 0x100010);
-			assert_true(params->hdr.loadflags & KASLR_FLAG);
+			assert_int_equal(params->hdr.loadflags, LOADED_HIGH | KASLR_FLAG);
+			assert_int_equal(params->hdr.header, 0x53726448);
+			assert_true(params->hdr.version >= 0x20c);
 		}
 		mem_done(&mem);
 	}
+	/* a table begins where all that the headers tell of ends */
+	for (size_t i = 0; i < ARRAY_SIZE(sections); i++) {
+		file.program.header.e_shoff = sections[i].offset;
+		file.program.header.e_shnum = sections[i].count;
+		file.program.header.e_shentsize = sections[i].size;
+		assert_int_equal(boot(&file, sizeof(file), MEMORY, NULL, &mem, &entry, NULL), 0);
+		assert_int_equal(entry.mode, sections[i].moved ? BOOT_LONG : BOOT_PROTECTED);
+		mem_done(&mem);
+	}
+	file.program.header.e_shoff = 0;
+	assert_int_equal(boot(&file, sizeof(file) - 2, MEMORY, NULL, &mem, &entry, NULL), 0);
+	assert_int_equal(entry.mode, BOOT_PROTECTED);
+	mem_done(&mem);
 	file.table[3] = 0x1000;
 	assert_int_equal(boot(&file, sizeof(file), MEMORY, NULL, &mem, &entry, NULL),
 			 VENV_ERR_INVALID);

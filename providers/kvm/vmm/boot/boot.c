@@ -133,8 +133,8 @@ static void fill_map(const struct mem *mem, struct boot_params *params)
 	params->e820_entries = (uint8_t)n;
 }
 
-int boot_zero_page(const struct boot_source *source, const void *header, size_t header_size,
-		   const struct boot_piece *initrd, venv_error **err)
+int boot_zero_page(const struct boot_source *source, const struct boot_linux *told,
+		   venv_error **err)
 {
 	enum { LOADER_UNKNOWN = 0xff, BOOT_FLAG = 0xaa55, HDRS = 0x53726448, VERSION = 0x20c };
 	struct boot_params params = { .hdr = { .boot_flag = BOOT_FLAG,
@@ -144,15 +144,16 @@ int boot_zero_page(const struct boot_source *source, const void *header, size_t 
 					       .kernel_alignment = 0x1000000 } };
 
 	_Static_assert(sizeof(params) == MEM_PAGE, "the zero page");
-	if (header)
-		memcpy(&params.hdr, header, MIN(header_size, sizeof(params.hdr)));
+	if (told->header)
+		memcpy(&params.hdr, told->header, MIN(told->header_size, sizeof(params.hdr)));
 	params.hdr.type_of_loader = LOADER_UNKNOWN;
+	params.hdr.loadflags |= told->loadflags;
 	params.hdr.setup_data = 0;
 	params.hdr.cmd_line_ptr = (uint32_t)LAYOUT_CMDLINE;
-	params.hdr.ramdisk_image = (uint32_t)initrd->address;
-	params.hdr.ramdisk_size = (uint32_t)initrd->size;
-	params.ext_ramdisk_image = (uint32_t)(initrd->address >> 32);
-	params.ext_ramdisk_size = (uint32_t)(initrd->size >> 32);
+	params.hdr.ramdisk_image = (uint32_t)told->initrd.address;
+	params.hdr.ramdisk_size = (uint32_t)told->initrd.size;
+	params.ext_ramdisk_image = (uint32_t)(told->initrd.address >> 32);
+	params.ext_ramdisk_size = (uint32_t)(told->initrd.size >> 32);
 	params.acpi_rsdp_addr = source->rsdp;
 	fill_map(source->mem, &params);
 	if (mem_write(source->mem, LAYOUT_ZERO_PAGE, &params, sizeof(params)) < 0)

@@ -48,7 +48,7 @@ int boot_bzimage(const struct boot_source *source, uint64_t size, struct boot_en
 		 venv_error **err);
 int boot_elf(const struct boot_source *source, struct boot_entry *ret, venv_error **err);
 /* Let a Linux that lies in memory begin at a random virtual address; not one without the lists for it, nor against
- * "nokaslr". A kernel that was moved is to be entered with 64 bits. (relocate.c) */
+ * "nokaslr" in its command line. One that was moved is to be entered with 64 bits. (relocate.c) */
 int boot_randomize(const struct boot_source *source, const struct boot_program *program,
 		   bool *ret_moved, venv_error **err);
 
@@ -56,8 +56,8 @@ int boot_randomize(const struct boot_source *source, const struct boot_program *
  * For the loaders. `what` names the file in messages.
  */
 #define BOOT_KERNEL_HINT                                                                           \
-	"name a Linux kernel for x86-64 (a bzImage, or an ELF program with a PVH note), or leave " \
-	"kvm.kernel away"
+	"name a Linux kernel for x86-64 (a bzImage or a vmlinux), or another ELF program with a "  \
+	"PVH note, or leave kvm.kernel away"
 const char *boot_kernel_name(const struct boot_source *source);
 /* Fail, for a kernel that is not for this; for what does not fit. */
 int boot_not_this(const struct boot_source *source, const char *why, venv_error **err);
@@ -71,9 +71,15 @@ int boot_place(const struct mem *mem, int fd, const char *what, uint64_t offset,
 int boot_initrd(const struct boot_source *source, const struct boot_piece *kernel, uint64_t limit,
 		struct boot_piece *ret, venv_error **err);
 int boot_cmdline(const struct boot_source *source, size_t max, venv_error **err);
-/* The page of a Linux kernel by the 64-bit protocol; header: the kernel's setup header, or NULL. */
-int boot_zero_page(const struct boot_source *source, const void *header, size_t header_size,
-		   const struct boot_piece *initrd, venv_error **err);
+/* What a Linux kernel is told by the 64-bit protocol. */
+struct boot_linux {
+	const void *header; /* its setup header; NULL: it has none, for it is unpacked */
+	size_t header_size;
+	uint8_t loadflags; /* more of them */
+	struct boot_piece initrd;
+};
+int boot_zero_page(const struct boot_source *source, const struct boot_linux *told,
+		   venv_error **err);
 /* Segments and page tables of BOOT_PROTECTED and BOOT_LONG. */
 int boot_tables(const struct mem *mem, venv_error **err);
 

@@ -114,10 +114,10 @@ static int choose_address(const struct boot_source *source, const struct setup_h
 int boot_bzimage(const struct boot_source *source, uint64_t size, struct boot_entry *ret,
 		 venv_error **err)
 {
-	struct boot_piece payload = { 0 }, kernel = { 0 }, initrd = { 0 };
+	struct boot_piece payload = { 0 }, kernel = { 0 };
 	struct setup_header header = { 0 };
-	size_t header_size = 0;
-	int r = read_header(source, size, &header, &header_size, err);
+	struct boot_linux told = { .header = &header };
+	int r = read_header(source, size, &header, &told.header_size, err);
 
 	if (r == 0)
 		r = find_payload(source, size, &header, &payload, err);
@@ -130,12 +130,12 @@ int boot_bzimage(const struct boot_source *source, uint64_t size, struct boot_en
 		       &kernel, err);
 	kernel.size = header.init_size;
 	if (r == 0)
-		r = boot_initrd(source, &kernel, (uint64_t)header.initrd_addr_max + 1, &initrd,
+		r = boot_initrd(source, &kernel, (uint64_t)header.initrd_addr_max + 1, &told.initrd,
 				err);
 	if (r == 0)
 		r = boot_cmdline(source, header.cmdline_size, err);
 	if (r == 0)
-		r = boot_zero_page(source, &header, header_size, &initrd, err);
+		r = boot_zero_page(source, &told, err);
 	if (r == 0)
 		r = boot_tables(source->mem, err);
 	if (r < 0)

@@ -232,12 +232,12 @@ static struct boot_entry entry_of(const struct program *program, bool moved)
 static int write_information(const struct boot_source *source, enum boot_mode mode, bool moved,
 			     const struct boot_piece *initrd, venv_error **err)
 {
-	/* what Linux asks its own header when it is unpacked already: may the rest of its address space be random too */
-	const struct setup_header header = { .loadflags = LOADED_HIGH | KASLR_FLAG };
+	/* by its flag Linux knows that the rest of its address space may be random too */
+	const struct boot_linux told = { .loadflags = moved ? KASLR_FLAG : 0, .initrd = *initrd };
 
 	if (mode == BOOT_PROTECTED)
 		return write_start_info(source, initrd, err);
-	return boot_zero_page(source, moved ? &header : NULL, sizeof(header), initrd, err);
+	return boot_zero_page(source, &told, err);
 }
 
 int boot_elf(const struct boot_source *source, struct boot_entry *ret, venv_error **err)

@@ -87,19 +87,19 @@ static int read_table(const struct boot_source *source, const struct boot_progra
 	return r < 0 ? r : find_lists(ret, size / sizeof(uint32_t));
 }
 
-/* By how much: so that all of it stays in the kernel's part. */
+/* By how much. All of it stays in the kernel's part, with a byte behind it: Linux counts in pages up to its end. */
 static int choose(const struct boot_program *program, uint64_t *ret, venv_error **err)
 {
 	const struct boot_piece *memory = &program->memory;
 	uint64_t align = MAX(program->align, ALIGN_MIN), room, random;
 
-	if (memory->address + memory->size > kernel_map_size) {
+	if (memory->address + memory->size >= kernel_map_size) {
 		*ret = 0;
 		return 0;
 	}
 	if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
 		return venv__fail_errno(err, errno, "cannot get a random number");
-	room = kernel_map_size - memory->address - memory->size;
+	room = kernel_map_size - 1 - memory->address - memory->size;
 	*ret = random % (room / align + 1) * align;
 	return 0;
 }
@@ -151,18 +151,19 @@ int boot_randomize(const struct boot_source *source, const struct boot_program *
 {
 	struct table table = { 0 };
 	uint64_t delta = 0;
-	int r;
+	bool there = false;
+	int r = 0;
 
-	*ret_moved = false;
-	if (program->map != kernel_map || says_nokaslr(source->cmdline))
-		return 0;
-	r = read_table(source, program, &table, err);
+	if (program->map == kernel_map && !says_nokaslr(source->cmdline))
+		r = read_table(source, program, &table, err);
 	if (r > 0) {
+		there = true;
 		r = choose(program, &delta, err);
 		if (r == 0)
 			r = apply(source, program, &table, delta, err);
-		*ret_moved = r == 0;
 	}
 	free(table.words);
+	if (r == 0)
+		*ret_moved = there;
 	return r;
 }
