@@ -198,7 +198,7 @@ static void a_kernel_that_fills_its_part_stays(void **state)
 	struct mem mem;
 
 	(void)state;
-	assert_int_equal(mem_init(&mem, 1 << 30, -1, 0, NULL), 0);
+	assert_int_equal(mem_init(&mem, 1ULL << 31, -1, 0, NULL), 0);
 	for (uint64_t more = 0; more <= ALIGN; more += ALIGN / 2) {
 		bool moved = false;
 

@@ -104,31 +104,20 @@ static int choose(const struct boot_program *program, uint64_t *ret, venv_error 
 	return 0;
 }
 
-/* A word that an entry of a list names; NULL when it is not the kernel's. */
-static uint8_t *word_at(const struct mem *mem, const struct boot_piece *memory, uint32_t entry,
-			size_t size)
-{
-	uint64_t address = (uint64_t)(int64_t)(int32_t)entry - kernel_map;
-
-	if (address < memory->address || address - memory->address > memory->size ||
-	    memory->size - (address - memory->address) < size)
-		return NULL;
-	return mem_at(mem, address, size);
-}
-
 /* Add to each word of a list; size: of its words. @return whether all of them are the kernel's */
-static bool add(const struct mem *mem, const struct boot_piece *memory, const struct list *list,
+static bool add(uint8_t *kernel, const struct boot_piece *memory, const struct list *list,
 		size_t size, uint64_t delta)
 {
 	for (size_t i = 0; i < list->count; i++) {
-		uint8_t *at = word_at(mem, memory, list->words[i], size);
+		const uint64_t address = (uint64_t)(int64_t)(int32_t)list->words[i] - kernel_map,
+			       at = address - memory->address;
 		uint64_t word = 0;
 
-		if (!at)
+		if (at > memory->size || memory->size - at < size)
 			return false;
-		memcpy(&word, at, size); /* little endian, as this host's */
+		memcpy(&word, kernel + at, size); /* little endian, as this host's */
 		word += delta;
-		memcpy(at, &word, size);
+		memcpy(kernel + at, &word, size);
 	}
 	return true;
 }
@@ -136,12 +125,12 @@ static bool add(const struct mem *mem, const struct boot_piece *memory, const st
 static int apply(const struct boot_source *source, const struct boot_program *program,
 		 const struct table *table, uint64_t delta, venv_error **err)
 {
-	const struct mem *mem = source->mem;
 	const struct boot_piece *memory = &program->memory;
+	uint8_t *kernel = mem_at(source->mem, memory->address, memory->size);
 
-	if (add(mem, memory, &table->of_64, sizeof(uint64_t), delta) &&
-	    add(mem, memory, &table->inverse, sizeof(uint32_t), -delta) &&
-	    add(mem, memory, &table->of_32, sizeof(uint32_t), delta))
+	if (kernel && add(kernel, memory, &table->of_64, sizeof(uint64_t), delta) &&
+	    add(kernel, memory, &table->inverse, sizeof(uint32_t), -delta) &&
+	    add(kernel, memory, &table->of_32, sizeof(uint32_t), delta))
 		return 0;
 	return boot_not_this(source, "its relocations are damaged", err);
 }
