@@ -173,6 +173,7 @@ def line(what, target, figures, reached):
 
 def boot(directory, runs):
     unpacked = directory + "/vmlinux"
+    subprocess.run([directory + "/unpack", KERNEL, unpacked], check=True)
     ours = Ours(directory, kernel=unpacked)
     monitors = [ours, MICROVM, Q35, Ours(directory, "venv-vmm with the packed kernel"),
                 Qemu("QEMU microvm with the unpacked one", MICROVM.machine, unpacked)]

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from monitor import MIB, Bench, exits
+from monitor import KERNEL, MIB, Bench, exits
 from vmm_devices import CASES as DEVICE_CASES
 from vmm_disks import CASES as DISK_CASES
 
@@ -33,8 +33,9 @@ def case_boot(bench):
 
 def case_unpacked(bench):
     """A kernel that was unpacked before begins at another address each time, as it would if it had unpacked itself."""
+    subprocess.run([bench.tool("unpack"), KERNEL, bench.path("vmlinux")], check=True)
     m = bench.start("grep -m 1 ' _text$' /proc/kallsyms\necho READY\nread -r word\ncase $word in r*) reboot -f;; esac\n"
-                    "poweroff -f\n", kernel=bench.tool("vmlinux"))
+                    "poweroff -f\n", kernel=bench.path("vmlinux"))
     seconds = m.wait("READY")
     stats, console = m.call("stats"), m.console()
     for i in (2, 3):

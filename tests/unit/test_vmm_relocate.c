@@ -7,14 +7,7 @@
 
 #include "boot/boot.h"
 
-enum {
-	MEMORY = 64 << 20,
-	AT = 16 << 20,
-	SIZE = 4 << 20,
-	ALIGN = 2 << 20,
-	ELF_END = 16,
-	WORDS = 16
-};
+enum { MEMORY = 64 << 20, AT = 16 << 20, SIZE = 4 << 20, ALIGN = 2 << 20, ELF_END = 16 };
 
 #define MAP 0xffffffff80000000ULL
 #define START (MAP + AT)

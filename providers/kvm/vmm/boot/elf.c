@@ -42,6 +42,7 @@ struct program {
 	Elf64_Phdr segments[HEADERS_MAX];
 	struct boot_program loaded;
 	uint64_t pvh_entry; /* 0: none */
+	bool moved;
 };
 
 static int damaged(const struct boot_source *source, venv_error **err)
@@ -154,23 +155,29 @@ static int read_notes(const struct boot_source *source, struct program *program,
 	return r;
 }
 
+static bool is_in_file(const struct program *program, uint64_t offset, uint64_t size)
+{
+	const uint64_t file = program->loaded.file;
+
+	return offset <= file && size <= file - offset;
+}
+
 /* Where what the headers tell of the file ends; what they say of more than there is counts for nothing. */
 static uint64_t end_of_file(const struct program *program)
 {
 	const Elf64_Ehdr *header = &program->header;
-	const uint64_t file = program->loaded.file,
-		       sections = (uint64_t)header->e_shnum * header->e_shentsize;
+	const uint64_t sections = (uint64_t)header->e_shnum * header->e_shentsize;
 	uint64_t end = header->e_phoff + header->e_phnum * sizeof(Elf64_Phdr);
 
-	if (header->e_shoff <= file && sections <= file - header->e_shoff)
+	if (is_in_file(program, header->e_shoff, sections))
 		end = MAX(end, header->e_shoff + sections);
 	for (size_t i = 0; i < header->e_phnum; i++) {
 		const Elf64_Phdr *segment = &program->segments[i];
 
-		if (segment->p_offset <= file && segment->p_filesz <= file - segment->p_offset)
+		if (is_in_file(program, segment->p_offset, segment->p_filesz))
 			end = MAX(end, segment->p_offset + segment->p_filesz);
 	}
-	return MIN(end, file);
+	return MIN(end, program->loaded.file);
 }
 
 static int load(const struct boot_source *source, struct program *program, venv_error **err)
@@ -182,16 +189,17 @@ static int load(const struct boot_source *source, struct program *program, venv_
 
 		if (segment->p_type != PT_LOAD && segment->p_type != PT_NOTE)
 			continue;
-		if (segment->p_offset > program->loaded.file ||
-		    segment->p_filesz > program->loaded.file - segment->p_offset)
+		if (!is_in_file(program, segment->p_offset, segment->p_filesz))
 			return damaged(source, err);
 		r = segment->p_type == PT_LOAD ? load_segment(source, program, segment, err)
 					       : read_notes(source, program, segment, err);
 	}
-	if (r == 0 && program->loaded.memory.size == 0)
+	if (r < 0)
+		return r;
+	if (program->loaded.memory.size == 0)
 		return damaged(source, err);
-	program->loaded.end = r == 0 ? end_of_file(program) : 0;
-	return r;
+	program->loaded.end = end_of_file(program);
+	return 0;
 }
 
 static int write_start_info(const struct boot_source *source, const struct boot_piece *initrd,
@@ -221,19 +229,20 @@ static int write_start_info(const struct boot_source *source, const struct boot_
 }
 
 /* Where it begins, and with what. */
-static struct boot_entry entry_of(const struct program *program, bool moved)
+static struct boot_entry entry_of(const struct program *program)
 {
-	if (program->pvh_entry && !moved)
+	if (program->pvh_entry && !program->moved)
 		return (struct boot_entry){ BOOT_PROTECTED, program->pvh_entry, LAYOUT_PVH_INFO };
 	return (struct boot_entry){ BOOT_LONG, program->header.e_entry, LAYOUT_ZERO_PAGE };
 }
 
 /* What the kernel finds there, by the way that it is entered. */
-static int write_information(const struct boot_source *source, enum boot_mode mode, bool moved,
-			     const struct boot_piece *initrd, venv_error **err)
+static int write_information(const struct boot_source *source, const struct program *program,
+			     enum boot_mode mode, const struct boot_piece *initrd, venv_error **err)
 {
 	/* by its flag Linux knows that the rest of its address space may be random too */
-	const struct boot_linux told = { .loadflags = moved ? KASLR_FLAG : 0, .initrd = *initrd };
+	const struct boot_linux told = { .loadflags = program->moved ? KASLR_FLAG : 0,
+					 .initrd = *initrd };
 
 	if (mode == BOOT_PROTECTED)
 		return write_start_info(source, initrd, err);
@@ -246,21 +255,20 @@ int boot_elf(const struct boot_source *source, struct boot_entry *ret, venv_erro
 	const struct boot_piece *memory = &program.loaded.memory;
 	struct boot_piece initrd = { 0 };
 	struct boot_entry entry = { 0 };
-	bool moved = false;
 	int r = load(source, &program, err);
 
 	if (r == 0)
-		r = boot_randomize(source, &program.loaded, &moved, err);
+		r = boot_randomize(source, &program.loaded, &program.moved, err);
 	if (r < 0)
 		return r;
-	entry = entry_of(&program, moved);
+	entry = entry_of(&program);
 	if (entry.ip < memory->address || entry.ip - memory->address >= memory->size)
 		return damaged(source, err);
 	r = boot_initrd(source, memory, MEM_HOLE, &initrd, err);
 	if (r == 0)
 		r = boot_cmdline(source, CMDLINE_MAX, err);
 	if (r == 0)
-		r = write_information(source, entry.mode, moved, &initrd, err);
+		r = write_information(source, &program, entry.mode, &initrd, err);
 	if (r == 0)
 		r = boot_tables(source->mem, err);
 	if (r == 0)

@@ -90,16 +90,13 @@ static int read_table(const struct boot_source *source, const struct boot_progra
 /* By how much. All of it stays in the kernel's part, with a byte behind it: Linux counts in pages up to its end. */
 static int choose(const struct boot_program *program, uint64_t *ret, venv_error **err)
 {
-	const struct boot_piece *memory = &program->memory;
-	uint64_t align = MAX(program->align, ALIGN_MIN), room, random;
+	const uint64_t align = MAX(program->align, ALIGN_MIN),
+		       end = program->memory.address + program->memory.size,
+		       room = end < kernel_map_size ? kernel_map_size - 1 - end : 0;
+	uint64_t random;
 
-	if (memory->address + memory->size >= kernel_map_size) {
-		*ret = 0;
-		return 0;
-	}
 	if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
 		return venv__fail_errno(err, errno, "cannot get a random number");
-	room = kernel_map_size - 1 - memory->address - memory->size;
 	*ret = random % (room / align + 1) * align;
 	return 0;
 }
@@ -122,12 +119,16 @@ static bool add(uint8_t *kernel, const struct boot_piece *memory, const struct l
 	return true;
 }
 
-static int apply(const struct boot_source *source, const struct boot_program *program,
-		 const struct table *table, uint64_t delta, venv_error **err)
+static int move(const struct boot_source *source, const struct boot_program *program,
+		const struct table *table, venv_error **err)
 {
 	const struct boot_piece *memory = &program->memory;
 	uint8_t *kernel = mem_at(source->mem, memory->address, memory->size);
+	uint64_t delta = 0;
+	int r = choose(program, &delta, err);
 
+	if (r < 0)
+		return r;
 	if (kernel && add(kernel, memory, &table->of_64, sizeof(uint64_t), delta) &&
 	    add(kernel, memory, &table->inverse, sizeof(uint32_t), -delta) &&
 	    add(kernel, memory, &table->of_32, sizeof(uint32_t), delta))
@@ -139,18 +140,12 @@ int boot_randomize(const struct boot_source *source, const struct boot_program *
 		   bool *ret_moved, venv_error **err)
 {
 	struct table table = { 0 };
-	uint64_t delta = 0;
-	bool there = false;
-	int r = 0;
+	const bool may = program->map == kernel_map && !says_nokaslr(source->cmdline);
+	int r = may ? read_table(source, program, &table, err) : 0;
+	const bool there = r > 0;
 
-	if (program->map == kernel_map && !says_nokaslr(source->cmdline))
-		r = read_table(source, program, &table, err);
-	if (r > 0) {
-		there = true;
-		r = choose(program, &delta, err);
-		if (r == 0)
-			r = apply(source, program, &table, delta, err);
-	}
+	if (there)
+		r = move(source, program, &table, err);
 	free(table.words);
 	if (r == 0)
 		*ret_moved = there;
